@@ -1,0 +1,117 @@
+"""The name of every Redis key and channel, each with its type, fields, lifetime and reason.
+
+Everything of a project lies under the hash tag of one of :data:`BUCKETS` buckets, for example ``{b17}:log:demo``.
+On Redis Cluster a tag is one slot, so that one script or one ``MULTI`` can touch a project's log, identities and
+live channel together; a project never moves to another bucket. The module is pure.
+
+IDs of projects and users hold no ``:`` (wire specification 7.1), so names cannot collide.
+"""
+
+import hashlib
+import zlib
+from functools import lru_cache
+
+BUCKETS = 64
+"""How many hash tags the keys are spread over. Never changed once data exists: it decides where keys are."""
+
+BRIDGE_CHANNEL = "realtime"
+"""Channel. Where unmodified Appwrite containers publish the envelopes of all projects (wire spec 9.2)."""
+
+
+def bucket(project: str) -> int:
+    """Return the bucket of ``project``: CRC-32 of its UTF-8 bytes, modulo :data:`BUCKETS`."""
+    return zlib.crc32(project.encode()) % BUCKETS
+
+
+@lru_cache(maxsize=65536)
+def _tag(project: str) -> str:
+    return f"{{b{bucket(project)}}}"
+
+
+def log_key(project: str) -> str:
+    """Name the project's event log.
+
+    Stream. One entry an event, with the field ``e``: the envelope of wire specification 9.2, as JSON without an
+    ID; the entry's ID is the event's position. Trimmed by length and age at each publish, so a hub or client that
+    was away can read what it missed.
+    """
+    return f"{_tag(project)}:log:{project}"
+
+
+def live_channel(project: str) -> str:
+    """Name the channel that hubs with connections to the project subscribe to.
+
+    Channel. Each message is one JSON object that :func:`realtime.events.event.decode_live` reads: an envelope that
+    begins with its ``id``, or an identity change.
+    """
+    return f"{_tag(project)}:live:{project}"
+
+
+def idempotency_key(project: str, key: str) -> str:
+    """Name the record of a publish that was made with the idempotency key ``key``.
+
+    String: the IDs of the published events, joined by commas. Expires after the idempotency time-to-live. It lets
+    a publisher that did not see the answer ask again without publishing twice. ``key`` is anything that a caller
+    sends; its SHA-256 bounds the name's length.
+    """
+    return f"{_tag(project)}:idempotency:{project}:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def projects_key(number: int) -> str:
+    """Name the set of the projects in bucket ``number``.
+
+    Set of project IDs, for as long as the projects exist. Per bucket, so that it is written together with the
+    project's record.
+    """
+    return f"{{b{number}}}:projects"
+
+
+def project_key(project: str) -> str:
+    """Name the project's record.
+
+    String: JSON of :class:`realtime.identity.model.Project`, for as long as the project exists.
+    """
+    return f"{_tag(project)}:project:{project}"
+
+
+def user_key(project: str, user_id: str) -> str:
+    """Name a user's record.
+
+    String: JSON of :class:`realtime.identity.model.User`, for as long as the user exists. One key a user: a
+    connection reads exactly the person it acts as.
+    """
+    return f"{_tag(project)}:user:{project}:{user_id}"
+
+
+def user_emails_key(project: str) -> str:
+    """Name the index of the project's users by email address, used when a request impersonates by email.
+
+    Hash: lower-case address to user ID, for as long as the user has the address.
+    """
+    return f"{_tag(project)}:emails:{project}"
+
+
+def user_phones_key(project: str) -> str:
+    """Name the index of the project's users by phone number, used when a request impersonates by phone.
+
+    Hash: phone number as stored to user ID, for as long as the user has the number.
+    """
+    return f"{_tag(project)}:phones:{project}"
+
+
+def keys_key(project: str) -> str:
+    """Name the project's API keys.
+
+    Hash: hash of the key's secret to JSON of :class:`realtime.identity.model.ApiKey`, until the key is deleted. By
+    hash, so that a presented secret is found in one step and a dump of Redis reveals none.
+    """
+    return f"{_tag(project)}:keys:{project}"
+
+
+def probe_channel(listener_id: str) -> str:
+    """Name the channel on which one listener sends messages to itself.
+
+    Channel, subscribed as long as the listener is connected. A link that is open but delivers nothing is noticed
+    because the probe does not come back.
+    """
+    return f"realtime:probe:{listener_id}"

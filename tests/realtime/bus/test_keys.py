@@ -1,0 +1,57 @@
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.crc import key_slot
+
+from realtime.bus import keys
+
+PROJECT_IDS = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,35}\Z")
+
+
+def names_of(project: str) -> list[str]:
+    return [
+        keys.log_key(project),
+        keys.live_channel(project),
+        keys.idempotency_key(project, "k"),
+        keys.project_key(project),
+        keys.user_key(project, "u1"),
+        keys.user_emails_key(project),
+        keys.user_phones_key(project),
+        keys.keys_key(project),
+        keys.projects_key(keys.bucket(project)),
+    ]
+
+
+class TestNames:
+    @given(PROJECT_IDS)
+    def test_everything_of_a_project_lies_in_one_cluster_slot(self, project: str) -> None:
+        assert len({key_slot(name.encode()) for name in names_of(project)}) == 1
+
+    @given(PROJECT_IDS)
+    def test_names_of_a_project_are_all_different(self, project: str) -> None:
+        assert len(set(names_of(project))) == len(names_of(project))
+
+    @given(PROJECT_IDS, PROJECT_IDS)
+    def test_two_projects_share_only_the_set_of_their_bucket(self, one: str, other: str) -> None:
+        if one != other:
+            assert not set(names_of(one)[:-1]) & set(names_of(other)[:-1])
+
+    def test_the_tag_is_the_bucket(self) -> None:
+        number = zlib.crc32(b"demo") % 64
+
+        assert keys.log_key("demo") == f"{{b{number}}}:log:demo"
+        assert keys.live_channel("demo") == f"{{b{number}}}:live:demo"
+        assert keys.user_key("demo", "u1") == f"{{b{number}}}:user:demo:u1"
+
+    @given(st.text())
+    def test_bucket_of_any_project_is_in_range(self, project: str) -> None:
+        assert 0 <= keys.bucket(project) < keys.BUCKETS
+
+    @pytest.mark.parametrize("key", ["", "a:b", "x" * 10_000, "schlüssel"])
+    def test_any_idempotency_key_gives_a_name_of_bounded_length(self, key: str) -> None:
+        assert len(keys.idempotency_key("demo", key)) < 120
+
+    def test_listeners_have_probe_channels_of_their_own(self) -> None:
+        assert keys.probe_channel("a") != keys.probe_channel("b")
