@@ -1,8 +1,9 @@
 """The name of every Redis key and channel, each with its type, fields, lifetime and reason.
 
-Everything of a project lies under the hash tag of one of :data:`BUCKETS` buckets, for example ``{b17}:log:demo``.
-On Redis Cluster a tag is one slot, so that one script or one ``MULTI`` can touch a project's log, identities and
-live channel together; a project never moves to another bucket. The module is pure.
+Everything of a project lies under the hash tag of one of :data:`BUCKETS` buckets, for example
+``{b17}:log:demo``. On Redis Cluster a tag is one slot, so that one script or one ``MULTI`` can touch a
+project's log, identities and live channel together; a project never moves to another bucket. The module is
+pure.
 
 IDs of projects and users hold no ``:`` (wire specification 7.1), so names cannot collide.
 """
@@ -31,9 +32,9 @@ def _tag(project: str) -> str:
 def log_key(project: str) -> str:
     """Name the project's event log.
 
-    Stream. One entry an event, with the field ``e``: the envelope of wire specification 9.2, as JSON without an
-    ID; the entry's ID is the event's position. Trimmed by length and age at each publish, so a hub or client that
-    was away can read what it missed.
+    Stream. One entry an event, with the field ``e``: the envelope of wire specification 9.2, as JSON without
+    an ID; the entry's ID is the event's position. Trimmed by length and age at each publish, so a hub or
+    client that was away can read what it missed.
     """
     return f"{_tag(project)}:log:{project}"
 
@@ -41,8 +42,8 @@ def log_key(project: str) -> str:
 def live_channel(project: str) -> str:
     """Name the channel that hubs with connections to the project subscribe to.
 
-    Channel. Each message is one JSON object that :func:`realtime.events.event.decode_live` reads: an envelope that
-    begins with its ``id``, or an identity change.
+    Channel. Each message is one JSON object that :func:`realtime.events.event.decode_live` reads: an envelope
+    that begins with its ``id``, or an identity change.
     """
     return f"{_tag(project)}:live:{project}"
 
@@ -50,9 +51,9 @@ def live_channel(project: str) -> str:
 def idempotency_key(project: str, key: str) -> str:
     """Name the record of a publish that was made with the idempotency key ``key``.
 
-    String: the IDs of the published events, joined by commas. Expires after the idempotency time-to-live. It lets
-    a publisher that did not see the answer ask again without publishing twice. ``key`` is anything that a caller
-    sends; its SHA-256 bounds the name's length.
+    String: the IDs of the published events, joined by commas. Expires after the idempotency time-to-live. It
+    lets a publisher that did not see the answer ask again without publishing twice. ``key`` is anything that
+    a caller sends; its SHA-256 bounds the name's length.
     """
     return f"{_tag(project)}:idempotency:{project}:{hashlib.sha256(key.encode()).hexdigest()}"
 
@@ -102,8 +103,8 @@ def user_phones_key(project: str) -> str:
 def keys_key(project: str) -> str:
     """Name the project's API keys.
 
-    Hash: hash of the key's secret to JSON of :class:`realtime.identity.model.ApiKey`, until the key is deleted. By
-    hash, so that a presented secret is found in one step and a dump of Redis reveals none.
+    Hash: hash of the key's secret to JSON of :class:`realtime.identity.model.ApiKey`, until the key is
+    deleted. By hash, so that a presented secret is found in one step and a dump of Redis reveals none.
     """
     return f"{_tag(project)}:keys:{project}"
 
@@ -111,7 +112,7 @@ def keys_key(project: str) -> str:
 def probe_channel(listener_id: str) -> str:
     """Name the channel on which one listener sends messages to itself.
 
-    Channel, subscribed as long as the listener is connected. A link that is open but delivers nothing is noticed
-    because the probe does not come back.
+    Channel, subscribed as long as the listener is connected. A link that is open but delivers nothing is
+    noticed because the probe does not come back.
     """
     return f"realtime:probe:{listener_id}"
