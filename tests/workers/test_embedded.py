@@ -1,0 +1,155 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from workers import embedded
+from workers.embedded import EmbeddedValkey, EmbeddedValkeyError, embedded_socket, embedded_url
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def abandoned(tmp_path: Path) -> Iterator[int]:
+    """A server whose owner was killed; its process ID. It holds `greeting`."""
+    script = (
+        "import sys, time; from pathlib import Path; from workers.embedded import EmbeddedValkey\n"
+        "server = EmbeddedValkey(Path(sys.argv[1])); server.start()\n"
+        "print(server.pid, flush=True); time.sleep(60)"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    pid = int(owner.stdout.readline())
+    with redis.Redis.from_url(embedded_url(tmp_path)) as client:
+        client.set("greeting", "hello")
+    owner.kill()
+    owner.communicate()
+    yield pid
+    if is_running(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+class TestEmbeddedValkey:
+    def test_server_answers_on_a_socket_that_only_its_user_can_open(self, tmp_path: Path) -> None:
+        with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+            assert client.ping()
+            assert server.url == f"unix://{tmp_path}/valkey.sock"
+            assert stat.S_IMODE((tmp_path / "valkey.sock").stat().st_mode) == 0o700
+
+    def test_server_ends_with_the_block(self, tmp_path: Path) -> None:
+        with EmbeddedValkey(tmp_path) as server:
+            pid = server.pid
+            assert is_running(pid)
+
+        assert not is_running(pid)
+        assert server.pid == 0
+
+    def test_stop_twice_is_harmless(self, tmp_path: Path) -> None:
+        server = EmbeddedValkey(tmp_path, persist=False)
+        server.start()
+        server.stop()
+        server.stop()
+
+    def test_data_outlives_the_server(self, tmp_path: Path) -> None:
+        with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+            client.set("greeting", "hello")
+
+        with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+            assert client.get("greeting") == b"hello"
+
+    def test_missing_data_folder_is_made(self, tmp_path: Path) -> None:
+        with EmbeddedValkey(tmp_path / "a" / "b") as server, redis.Redis.from_url(server.url) as client:
+            assert client.ping()
+
+    def test_port_is_listened_on_as_well(self, tmp_path: Path, free_port: Callable[[], int]) -> None:
+        port = free_port()
+        with EmbeddedValkey(tmp_path, port=port) as server, redis.Redis.from_url(server.url) as client:
+            assert server.url == f"redis://127.0.0.1:{port}"
+            assert client.ping()
+
+    def test_folder_in_use_is_an_error_that_names_the_owner(self, tmp_path: Path) -> None:
+        with (
+            EmbeddedValkey(tmp_path),
+            pytest.raises(EmbeddedValkeyError, match=rf"in use by another process \(ID {os.getpid()}\)"),
+        ):
+            EmbeddedValkey(tmp_path).start()
+
+    def test_failed_start_leaves_the_owner_running(self, tmp_path: Path) -> None:
+        with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+            with pytest.raises(EmbeddedValkeyError):
+                EmbeddedValkey(tmp_path).start()
+            assert client.ping()
+
+    def test_server_of_a_killed_owner_is_replaced_and_its_data_kept(
+        self, tmp_path: Path, abandoned: int
+    ) -> None:
+        with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+            assert client.get("greeting") == b"hello"
+            wait_until(lambda: not is_running(abandoned))
+
+    def test_binary_that_cannot_run_is_a_clear_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(embedded, "get_binary_path", lambda: tmp_path / "missing")
+
+        with pytest.raises(EmbeddedValkeyError, match="REALTIME_REDIS_URL"):
+            EmbeddedValkey(tmp_path).start()
+
+    def test_server_that_ends_at_once_is_an_error_with_its_last_words(self, tmp_path: Path) -> None:
+        (tmp_path / "appendonlydir").write_text("not a folder")
+
+        with pytest.raises(EmbeddedValkeyError, match=r"(?s)did not start.*appendonlydir"):
+            EmbeddedValkey(tmp_path).start()
+
+    def test_folder_is_free_again_after_a_failed_start(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(embedded, "get_binary_path", lambda: tmp_path / "missing")
+            with pytest.raises(EmbeddedValkeyError):
+                EmbeddedValkey(tmp_path).start()
+
+        with EmbeddedValkey(tmp_path) as server:
+            assert server.pid
+
+
+class TestEmbeddedSocket:
+    def test_long_folder_gets_a_short_socket_that_is_always_the_same(self, tmp_path: Path) -> None:
+        data_dir = tmp_path / ("x" * 120)
+        with EmbeddedValkey(data_dir) as server, redis.Redis.from_url(embedded_url(data_dir)) as client:
+            assert client.ping()
+            assert len(str(embedded_socket(data_dir))) <= 100
+            assert server.url == embedded_url(data_dir)
+        embedded_socket(data_dir).parent.rmdir()
+
+    def test_stand_in_folder_that_is_a_link_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data_dir = tmp_path / ("x" * 120)
+        folder = embedded_socket(data_dir).parent
+        folder.rmdir()
+        folder.symlink_to(tmp_path)
+        try:
+            with pytest.raises(EmbeddedValkeyError, match="somebody else"):
+                embedded_socket(data_dir)
+        finally:
+            folder.unlink()
