@@ -20,8 +20,8 @@ _NUMERIC = re.compile(
 def identical(left: Any, right: Any) -> bool:
     """Tell whether two JSON values are the same in type and content, all the way down.
 
-    The order of list items counts, that of an object's members does not. Recursion goes as deep as the shallower
-    of the two.
+    The order of list items counts, that of an object's members does not. Recursion goes as deep as the
+    shallower of the two.
     """
     if type(left) is not type(right):
         return False

@@ -36,9 +36,10 @@ def _is_not_null(_values: tuple[Any, ...]) -> Test:
 def _ordering(compare: Callable[[Any, Any], bool], furthest: Callable[..., Any]) -> Builder:
     """Return the builder for ``compare``, which must hold for any one of the values.
 
-    As in PHP 8, numbers and numeric strings compare as numbers, other pairs of strings by code point (the order of
-    their UTF-8 bytes, in which ISO 8601 dates sort as they should); any other pair is false. Whatever holds for
-    one of the values holds for the one that ``furthest`` picks, so only that is kept of each kind.
+    As in PHP 8, numbers and numeric strings compare as numbers, other pairs of strings by code point (the
+    order of their UTF-8 bytes, in which ISO 8601 dates sort as they should); any other pair is false.
+    Whatever holds for one of the values holds for the one that ``furthest`` picks, so only that is kept of
+    each kind.
     """
 
     def build(values: tuple[Any, ...]) -> Test:

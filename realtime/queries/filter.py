@@ -19,8 +19,8 @@ _ABSENT = object()
 class Filter:
     """A set of queries, all of which a payload must pass. Immutable; hashed and compared by content.
 
-    Content means types too: filters for ``[1]``, ``[1.0]`` and ``[true]`` differ, and so do filters whose queries
-    stand in another order.
+    Content means types too: filters for ``[1]``, ``[1.0]`` and ``[true]`` differ, and so do filters whose
+    queries stand in another order.
     """
 
     __slots__ = ("__weakref__", "_hash", "_matches", "accepts_all", "queries", "texts")
@@ -43,8 +43,8 @@ class Filter:
         """Tell whether an event with this payload passes.
 
         Args:
-            payload: The published JSON object, decoded. Only top-level keys are looked at; a query about a key
-                that is absent is false, whatever its method.
+            payload: The published JSON object, decoded. Only top-level keys are looked at; a query about a
+                key that is absent is false, whatever its method.
         """
         return self._matches(payload)
 

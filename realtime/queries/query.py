@@ -1,8 +1,8 @@
 """Query texts to :class:`Query` values and back: the grammar, the allowed methods and every error text.
 
 A query either parses or raises :class:`~realtime.errors.InvalidQueryError`, whatever the text: nesting is
-bounded before anything recurses into it, and numbers that are too large for a float are refused. Pure. Source:
-wire specification 6.1, 6.2, 3.4 and 16.10.
+bounded before anything recurses into it, and numbers that are too large for a float are refused. Pure.
+Source: wire specification 6.1, 6.2, 3.4 and 16.10.
 """
 
 from collections.abc import Sequence
@@ -80,28 +80,28 @@ def parse_queries(
     Args:
         texts: What the client sent, each meant to be a JSON text; anything else is refused.
         max_depth: How many ``and`` and ``or`` may lie in each other; 0 leaves it to :data:`MAX_JSON_DEPTH`.
-        max_queries: How many queries there may be, nested ones included; 0 for any number. The ``contains`` family
-            counts once for each value, since each costs as much as a query.
+        max_queries: How many queries there may be, nested ones included; 0 for any number. The
+            ``contains`` family counts once for each value, since each costs as much as a query.
 
     Returns:
         The queries in the order given.
 
     Raises:
-        InvalidQueryError: With the text of wire specification 6.2. All texts are parsed, first to last, before
-            methods are checked; that goes from the last query to the first, nested ones before those on
-            their left.
+        InvalidQueryError: With the text of wire specification 6.2. All texts are parsed, first to last,
+            before methods are checked; that goes from the last query to the first, nested ones before those
+            on their left.
     """
     queries = tuple([_parse_text(text, max_depth) for text in texts])
     pending = list(queries)
     count = 0
     while pending:
-        count += 1
+        query = pending.pop()
+        _check_method(query)
+        count += len(query.values) if query.method in _SOME_VALUES else 1
         if 0 < max_queries < count:
             raise InvalidQueryError(
                 f"Invalid query. At most {max_queries} queries are allowed, nested ones included."
             )
-        query = pending.pop()
-        _check_method(query)
         if query.method in LOGICAL_METHODS:
             pending.extend(query.values)
     return queries
@@ -175,7 +175,7 @@ def _member(members: dict[str, Any], name: str, default: object) -> object:
 
 
 def _check_json_depth(document: object) -> None:
-    """Refuse a document nested deeper than :data:`MAX_JSON_DEPTH`, looking level by level, without recursion."""
+    """Refuse a document nested deeper than :data:`MAX_JSON_DEPTH`, level by level, without recursion."""
     level = [document]
     for _ in range(MAX_JSON_DEPTH + 1):
         children: list[object] = []
