@@ -1,9 +1,9 @@
 """Permissions of a resource, the roles they name, and the roles that a person holds.
 
-A permission such as ``read("team:red/owner")`` lets whoever holds the role ``team:red/owner`` read a resource. An
-event carries the roles that may read it; a connection carries the roles that its person holds; the hub delivers
-where the two meet. The module is pure and knows only :mod:`realtime.errors`. Sources: wire specification 5.4
-(notes), 8.1 and 8.2.
+A permission such as ``read("team:red/owner")`` lets whoever holds the role ``team:red/owner`` read a
+resource. An event carries the roles that may read it; a connection carries the roles that its person holds;
+the hub delivers where the two meet. The module is pure and knows only :mod:`realtime.errors`. Sources: wire
+specification 5.4 (notes), 8.1 and 8.2.
 """
 
 import re
@@ -22,9 +22,10 @@ USERS = "users"
 """The role of everybody who showed a valid credential."""
 
 _CACHE_SIZE = 65_536
-# Letters, digits and . _ - are the IDs of Appwrite (up to 36 characters, first one a letter or digit). The wider
-# length admits the IDs it composes (attributes), the further characters the subjects of other identity providers
-# ("auth0|62f1", an e-mail address). None of them has a meaning in a role, permission, channel or event name.
+# Letters, digits and . _ - are the IDs of Appwrite (up to 36 characters, first one a letter or digit). The
+# wider length admits the IDs it composes (attributes), the further characters the subjects of other identity
+# providers ("auth0|62f1", an e-mail address). None of them has a meaning in a role, permission, channel or
+# event name.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._|@+-]{0,254}")
 _PERMISSION = re.compile(r'([a-z]+)\("([^"]*)"\)')
 _VERIFICATION = frozenset({"verified", "unverified"})
@@ -53,7 +54,8 @@ class Role(msgspec.Struct, frozen=True):
     id: str = ""
     """The ID of the user, team or membership, or the label's name; empty for the first three kinds."""
     dimension: str = ""
-    """``verified`` or ``unverified`` for ``users`` and ``user``, a role within the team for ``team``, or empty."""
+    """``verified`` or ``unverified`` for ``users`` and ``user``, a role within the team for ``team``, or
+    empty."""
 
     @classmethod
     def parse(cls, text: str) -> "Role":
@@ -129,8 +131,8 @@ def roles_of_user(
 ) -> frozenset[str]:
     """Return the roles that a person holds (wire specification 8.1).
 
-    The arguments are taken as they are: whoever accepts IDs from outside checks them with :func:`is_valid_id`,
-    since an ID with a slash could pass for another role.
+    The arguments are taken as they are: whoever accepts IDs from outside checks them with
+    :func:`is_valid_id`, since an ID with a slash could pass for another role.
 
     Args:
         user_id: the person; empty for a guest, who has one role whatever else is given.
@@ -175,8 +177,8 @@ def _parse_role_text(text: str) -> Role:
             valid = False
     if not valid:
         raise InvalidPermissionError(
-            f"Role {_quote(text)} is not valid. Use any, guests, users, users/verified, users/unverified, user:ID, "
-            "user:ID/verified, user:ID/unverified, team:ID, team:ID/ROLE, member:ID or label:NAME."
+            f"Role {_quote(text)} is not valid. Use any, guests, users, users/verified, users/unverified, "
+            "user:ID, user:ID/verified, user:ID/unverified, team:ID, team:ID/ROLE, member:ID or label:NAME."
         )
     return Role(kind, id_, dimension)
 
