@@ -1,0 +1,336 @@
+"""The client: one connection at a time for all subscriptions, and the way back when it is lost."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import ssl as ssl_module
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from realtime.client.connection import Connection, Timeouts
+from realtime.client.errors import ConnectionLostError, RefusedError, UnreachableError
+from realtime.client.frames import Event, Response, System, batches, realtime_url, token_expiry
+from realtime.client.schedule import Backoff
+from realtime.client.subscription import Gap, GapHook, GapReason, Subscription
+
+_logger = logging.getLogger("realtime.client")
+
+TokenSource = Callable[[], Awaitable[str]]
+"""Returns a fresh JWT each time it is called."""
+
+_STABLE_S = 10.0
+"""A connection that lived for so long was a good one: the back-off starts anew after it."""
+
+_RENEW_EARLY_S = 30.0
+"""How long before its end a token is replaced on an open connection."""
+
+# A resubscription stays well below the hub's limits for one message (wire specification 1.3).
+_BATCH_ITEMS = 50
+_BATCH_BYTES = 48_000
+
+
+class RealtimeClient:
+    """Subscriptions to the events of one project, over one WebSocket.
+
+    Args:
+        endpoint: the API endpoint that the SDKs are given, ``http://localhost:8080/v1``; ``https``, ``ws``
+            and ``wss`` work too.
+        project: the project's ID.
+        session: a session of a user, in its encoded form (wire specification 2.4).
+        jwt: a JSON Web Token, or an async callable that returns a fresh one. The callable is asked before
+            every connection, and 30 s before the token's ``exp`` on an open one, which then goes on under the
+            new token.
+        key: an API key of the project: a server-side connection, which reads every event that the key's
+            scopes name (wire specification 16.7).
+        queue_size: how many events may wait for the reader of one subscription; see :class:`Subscription`.
+        backoff: the delays before reconnecting.
+        timeouts: how long to wait for the hub.
+        ssl: for ``wss`` with a certificate of one's own.
+
+    Use it as an async context manager. Entering makes the first connection, which must succeed. A connection
+    that is lost later is made again, for as long as the context lasts, with jittered exponential back-off;
+    all subscriptions are then taken up again under the same IDs, each from the last event it got (wire
+    specification 16.4). Only close code 1008 ends that: every iterator then raises :class:`RefusedError`.
+
+    Changing subscriptions never opens a connection. Each change is one message, of which a hub accepts
+    32 a minute (wire specification 4.1). The client belongs to one event loop; its methods may be called from
+    any number of tasks there.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        project: str,
+        *,
+        session: str | None = None,
+        jwt: str | TokenSource | None = None,
+        key: str | None = None,
+        queue_size: int = 1000,
+        backoff: Backoff | None = None,
+        timeouts: Timeouts | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+    ) -> None:
+        if sum(credential is not None for credential in (session, jwt, key)) > 1:
+            raise ValueError("give one of session, jwt and key")
+        if queue_size < 1:
+            raise ValueError("queue_size must be at least 1")
+        self._url = realtime_url(endpoint, project)
+        self._project = project
+        self._session = session
+        self._jwt = jwt
+        self._key = key
+        self._queue_size = queue_size
+        self._backoff = backoff or Backoff()
+        self._timeouts = timeouts or Timeouts()
+        self._ssl = ssl
+        self._subscriptions: dict[str, Subscription] = {}
+        # None while there is no usable connection; subscriptions made then wait for the next one.
+        self._connection: Connection | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
+        self._token = ""
+        self._user: dict[str, Any] | None = None
+        self._position = ""
+        # What a draining hub asked for, in seconds; used once, instead of the back-off.
+        self._retry_after_s: float | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection at this moment."""
+        return self._connection is not None
+
+    @property
+    def user(self) -> dict[str, Any] | None:
+        """The account the hub took the client for, at the last connection; None for guests and API keys."""
+        return self._user
+
+    @property
+    def position(self) -> str:
+        """The newest position in the project's log that the client knows; empty if the hub keeps none."""
+        return self._position
+
+    def subscribe(
+        self,
+        channels: str | Sequence[str],
+        queries: Sequence[str] = (),
+        *,
+        on_gap: GapHook | None = None,
+    ) -> Subscription:
+        """Return a subscription to ``channels``; nothing is sent before it is entered or iterated.
+
+        Args:
+            channels: channel names such as ``databases.main.tables.posts.rows``, also with ``*`` for an ID.
+            queries: filters on the payload, as JSON strings (wire specification 6); all of them must match.
+            on_gap: called where events may be missing; see :class:`Subscription`.
+        """
+        names = (channels,) if isinstance(channels, str) else tuple(channels)
+        return Subscription(
+            self, f"s{uuid.uuid4().hex}", names, queries, queue_size=self._queue_size, on_gap=on_gap
+        )
+
+    async def __aenter__(self) -> "RealtimeClient":
+        """Make the first connection.
+
+        Raises:
+            RefusedError: the hub refused it; the project, the credential or the origin is wrong.
+            UnreachableError: there is no hub, or the token source failed.
+        """
+        if self._running is not None:
+            raise RuntimeError("the client is open already")
+        connection = await self._connect()
+        self._running = asyncio.create_task(self._run(connection), name=f"realtime-client-{self._project}")
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._running is None:
+            return
+        self._running.cancel()
+        await asyncio.wait([self._running])
+
+    # Subscriptions.
+
+    async def open_subscription(self, subscription: Subscription) -> None:
+        """Register a subscription and wait until the hub has confirmed it, over reconnects if need be.
+
+        Called by ``Subscription.__aenter__``. Cancelling forgets the subscription.
+
+        Raises:
+            RefusedError: the hub refused it (a bad channel or query, a limit), or the client for good.
+        """
+        if self._running is None or self._running.done():
+            raise self._failure or RuntimeError("the client is not open: async with RealtimeClient(...)")
+        confirmed = subscription.begin()
+        self._subscriptions[subscription.id] = subscription
+        try:
+            if self._connection is not None:
+                # A connection lost meanwhile is no failure: the next one takes the subscription along.
+                with contextlib.suppress(ConnectionLostError):
+                    await self._register(self._connection, [subscription])
+            await confirmed
+        except BaseException:
+            # If the hub has confirmed it by now, its events are for nobody, until the connection ends.
+            self._subscriptions.pop(subscription.id, None)
+            confirmed.cancel()
+            subscription.end()
+            raise
+
+    async def close_subscription(self, subscription: Subscription) -> None:
+        """Remove a subscription, here and at the hub. Called by ``Subscription.__aexit__``."""
+        self._subscriptions.pop(subscription.id, None)
+        subscription.end()
+        if self._connection is not None:
+            # A lost connection has taken the subscription with it; one that the hub will not remove sends
+            # events that nobody takes here.
+            with contextlib.suppress(ConnectionLostError, RefusedError):
+                await self._connection.request("unsubscribe", [{"subscriptionId": subscription.id}])
+
+    async def _register(self, connection: Connection, subscriptions: Sequence[Subscription]) -> None:
+        by_id = {subscription.id: subscription for subscription in subscriptions}
+
+        def confirm(response: Response) -> None:
+            for item in response.subscriptions:
+                if item.subscription_id in by_id:
+                    by_id[item.subscription_id].confirm(item, self._position)
+
+        items = [subscription.item() for subscription in subscriptions]
+        await connection.request("subscribe", items, confirm)
+
+    # Connections, one after the other.
+
+    async def _run(self, connection: Connection) -> None:
+        attempt = 0
+        try:
+            while True:
+                began = time.monotonic()
+                await self._serve(connection)
+                connection.raise_if_refused()
+                attempt = 0 if time.monotonic() - began > _STABLE_S else attempt
+                connection, attempt = await self._reconnect(attempt)
+        except asyncio.CancelledError:
+            await connection.close()
+            raise
+        except RefusedError as refusal:
+            self._failure = refusal
+        except Exception as error:
+            # Nobody awaits this task while the client lives: whoever reads a subscription must learn of it.
+            _logger.exception("the client failed")
+            self._failure = error
+        finally:
+            self._connection = None
+            for subscription in self._subscriptions.values():
+                subscription.end(self._failure)
+
+    async def _serve(self, connection: Connection) -> None:
+        """Use a connection until it is lost."""
+        self._connection = connection
+        async with asyncio.TaskGroup() as tasks:
+            upkeep = tasks.create_task(self._keep_up(connection, list(self._subscriptions.values())))
+            try:
+                await connection.receive()
+            finally:
+                self._connection = None
+                upkeep.cancel()
+
+    async def _reconnect(self, attempt: int) -> tuple[Connection, int]:
+        while True:
+            delay_s = self._backoff.delay_s(attempt, random.random())  # noqa: S311  (spreads load, guards nothing)
+            if self._retry_after_s is not None:
+                delay_s, self._retry_after_s = self._retry_after_s, None
+            attempt += 1
+            _logger.info("connection lost; attempt %d to reconnect in %.1f s", attempt, delay_s)
+            await asyncio.sleep(delay_s)
+            try:
+                return await self._connect(), attempt
+            except (UnreachableError, RefusedError) as error:
+                if not error.retryable:
+                    raise
+                _logger.info("cannot reconnect: %s", error)
+
+    async def _connect(self) -> Connection:
+        headers = {"X-Appwrite-Project": self._project}
+        if self._session is not None:
+            headers["X-Appwrite-Session"] = self._session
+        if self._key is not None:
+            headers["X-Appwrite-Key"] = self._key
+        if self._jwt is not None:
+            self._token = self._jwt if isinstance(self._jwt, str) else await _fresh_token(self._jwt)
+            headers["X-Appwrite-JWT"] = self._token
+        connection = await Connection.open(
+            self._url,
+            headers,
+            on_event=self._deliver,
+            on_system=self._note,
+            timeouts=self._timeouts,
+            ssl=self._ssl,
+        )
+        self._user = connection.user
+        self._position = connection.position or self._position
+        return connection
+
+    async def _keep_up(self, connection: Connection, subscriptions: Sequence[Subscription]) -> None:
+        """Take the subscriptions up again, then renew the token for as long as the connection lasts."""
+        try:
+            by_id = {subscription.id: subscription for subscription in subscriptions}
+            items = [subscription.item() for subscription in subscriptions]
+            for batch in batches(items, max_items=_BATCH_ITEMS, max_bytes=_BATCH_BYTES):
+                await self._take_up(connection, [by_id[str(item["subscriptionId"])] for item in batch])
+            await self._renew(connection)
+        except (ConnectionLostError, RefusedError, UnreachableError) as error:
+            # A new handshake decides: it raises what is final, and backs off from what is not.
+            _logger.info("the connection is given up: %s", error)
+            await connection.close()
+
+    async def _take_up(self, connection: Connection, subscriptions: Sequence[Subscription]) -> None:
+        try:
+            await self._register(connection, subscriptions)
+        except RefusedError as refusal:
+            if refusal.retryable or connection.is_refused:
+                raise
+            # The hub refuses a batch as a whole; one by one, only the culprit ends.
+            if len(subscriptions) > 1:
+                for subscription in subscriptions:
+                    await self._take_up(connection, [subscription])
+                return
+            subscriptions[0].end(refusal)
+            self._subscriptions.pop(subscriptions[0].id, None)
+
+    async def _renew(self, connection: Connection) -> None:
+        if self._jwt is None or isinstance(self._jwt, str):
+            return
+        while (expires_at := token_expiry(self._token)) is not None:
+            # At least a second: a source that hands out stale tokens must not become a busy loop.
+            await asyncio.sleep(max(1.0, expires_at - time.time() - _RENEW_EARLY_S))
+            self._token = await _fresh_token(self._jwt)
+            response = await connection.request("authentication", {"jwt": self._token})
+            self._user = response.user
+
+    # Frames that nobody asked for.
+
+    def _deliver(self, event: Event) -> None:
+        self._position = event.id or self._position
+        for subscription_id in event.subscriptions:
+            # Absent when it was closed while the event was on its way.
+            if (subscription := self._subscriptions.get(subscription_id)) is not None:
+                subscription.push(event)
+
+    def _note(self, system: System) -> None:
+        if system.code == "gap":
+            for subscription in self._subscriptions.values():
+                subscription.push(Gap(GapReason.HUB))
+        elif system.code == "draining" and system.retry_after_ms is not None:
+            self._retry_after_s = system.retry_after_ms / 1000
+        _logger.info("the hub says %s: %s", system.code, system.message)
+
+
+async def _fresh_token(source: TokenSource) -> str:
+    try:
+        return await source()
+    except Exception as error:
+        # Whatever it raises, the token is not to be had now: a failed attempt like any other.
+        raise UnreachableError(f"the token source failed: {error}") from error
