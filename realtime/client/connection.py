@@ -111,7 +111,7 @@ class Connection:
                 except BaseException:
                     websocket.transport.abort()
                     raise
-        except (OSError, TimeoutError, WebSocketException, msgspec.MsgspecError) as error:
+        except (OSError, WebSocketException, msgspec.MsgspecError, UnicodeDecodeError) as error:
             reason = str(error) or type(error).__name__
             raise UnreachableError(f"cannot open {url.partition('?')[0]}: {reason}") from error
         return cls(
@@ -189,7 +189,7 @@ class Connection:
                 self._answer(RefusedError(error.code, error.message))
             elif frame.type == "system":
                 self._on_system(decode_data(frame, System))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             _logger.warning("a frame from the hub was not understood: %s", error)
 
     def _answer(self, answer: Response | RefusedError) -> None:

@@ -80,12 +80,12 @@ _DataT = TypeVar("_DataT")
 
 
 def decode_frame(text: bytes) -> Frame:
-    """Decode a frame's outer part; raise ``msgspec.MsgspecError`` when it is not one."""
+    """Decode a frame's outer part; raise ``MsgspecError`` or ``UnicodeDecodeError`` when it is not one."""
     return _frame_decoder.decode(text)
 
 
 def decode_data(frame: Frame, data_type: type[_DataT]) -> _DataT:
-    """Decode ``data`` of a frame; raise ``msgspec.MsgspecError`` when it is no ``data_type``."""
+    """Decode ``data`` of a frame; raise as :func:`decode_frame` does when it is no ``data_type``."""
     return msgspec.json.decode(frame.data, type=data_type)
 
 

@@ -338,6 +338,7 @@ class TestSubscribe:
             events = await client.subscribe("a").__aenter__()
             await peer.send("novelty", {"x": 1})
             await peer.websocket.send("not json")
+            await peer.websocket.send(b'{"type":"error","data":{"code":1,"message":"\xff"}}', text=True)
             await peer.websocket.send('{"type":"pong"}')
             await peer.send("event", {"events": 5})
             await peer.send("error", {"code": 1013, "message": "Too many messages."})
