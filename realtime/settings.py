@@ -1,0 +1,270 @@
+"""Every setting, with its environment variable, default, unit and meaning.
+
+The one home of these facts: programs read :class:`Settings`, and ``python -m realtime.settings`` prints the
+page ``docs/reference/settings.md`` from it. A setting is given as an environment variable, for example
+``REALTIME_PORT=9000``; lists are given with commas.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ENV_PREFIX = "REALTIME_"
+
+_UNLIMITED_WITHOUT_LIMITS = (
+    "messages_per_minute",
+    "connections_per_minute",
+    "subscriptions_per_connection",
+    "channels_per_subscription",
+    "queries_per_subscription",
+)
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Texts, separated by commas in the environment."""
+
+
+def _number(default: float, unit: str, description: str, **constraints: Any) -> Any:
+    """Declare a setting that counts something; ``unit`` says what."""
+    bounds = {"ge": 0, **constraints}
+    return Field(default, description=description, json_schema_extra={"unit": unit}, **bounds)
+
+
+class Settings(BaseSettings):
+    """How a program runs. Immutable; the environment is read when the object is made.
+
+    Raises:
+        pydantic.ValidationError: A value is not of its type or out of range; the message names the setting.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", validate_default=True
+    )
+
+    # Where it runs
+    host: str = Field(default="127.0.0.1", description="The address to listen on; `0.0.0.0` for all.")
+    port: int = _number(8080, "TCP port", "The port to listen on; 0 takes a free one.", le=65535)
+    workers: int = _number(1, "processes", "How many processes share the port.", ge=1)
+    data_dir: Path = Field(
+        default=Path(".data"),
+        description="The folder of the embedded Valkey server and of everything else kept on disk.",
+    )
+    redis_url: str = Field(
+        default="",
+        description=(
+            "Where Redis or Valkey is: `redis://`, `rediss://` (TLS) or `unix://`. "
+            "Empty: the embedded server of the data folder."
+        ),
+        repr=False,
+    )
+    region: str = Field(
+        default="default", description="The region's name. A project of another region is refused here."
+    )
+    bridge: bool = Field(
+        default=False,
+        description="Whether to take events from unmodified Appwrite containers too (the channel `realtime`).",
+    )
+
+    # Who may connect
+    dev_project: str = Field(default="demo", description="The project that development mode makes.")
+    dev_key: str = Field(
+        default="", description="The API key that development mode makes; empty makes one up.", repr=False
+    )
+    secret: str = Field(
+        default="",
+        description=(
+            "The secret that signs JWTs (HS256). While it is rotated, several with commas, oldest first: "
+            "the last one signs, all are accepted."
+        ),
+        repr=False,
+    )
+    jwks_url: str = Field(
+        default="", description="Where the public keys of your own identity provider are; empty: none."
+    )
+    jwt_algorithms: Names = Field(
+        default=("RS256", "ES256", "EdDSA"),
+        description="The signature algorithms accepted with keys from the JWKS URL.",
+    )
+    jwt_audience: str = Field(default="", description="The `aud` that a token must name; empty accepts any.")
+    jwt_issuer: str = Field(default="", description="The `iss` that a token must name; empty accepts any.")
+    jwt_leeway_s: float = _number(5, "seconds", "How far clocks may differ when a token's times are checked.")
+    domains: Names = Field(
+        default=("localhost",),
+        description="Host names from which a browser may always connect, whatever the project says.",
+    )
+    trusted_proxies: Names = Field(
+        default=("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
+        description="The networks of proxies whose word about the client's address is taken.",
+    )
+    trusted_ip_headers: Names = Field(
+        default=("x-forwarded-for",),
+        description="The headers in which those proxies name the client's address, in order.",
+    )
+
+    # What a client may do
+    limits: Literal["on", "off"] = Field(
+        default="on",
+        description=(
+            "`off` lifts the limits on messages and connections a minute and on the size of subscriptions. "
+            "The limits in bytes stay."
+        ),
+    )
+    max_message_bytes: int = _number(
+        64_000, "bytes", "The largest message a client may send; a larger one closes it with 1009.", ge=1
+    )
+    max_header_bytes: int = _number(65_536, "bytes", "The largest request head, with the URL.", ge=1)
+    messages_per_minute: int = _number(
+        32, "messages", "How many messages a connection may send a minute; 0 for no limit."
+    )
+    connections_per_minute: int = _number(
+        128,
+        "connections",
+        "How many connections an IP address may open a minute to a project; 0 for no limit.",
+    )
+    max_connections: int = _number(0, "connections", "How many a process holds at most; 0 for no limit.")
+    max_project_connections: int = _number(
+        0, "connections", "How many a process holds of one project at most; 0 for no limit."
+    )
+    subscriptions_per_connection: int = _number(
+        100, "subscriptions", "How many a connection may have; 0 for no limit."
+    )
+    channels_per_subscription: int = _number(
+        100, "channels", "How many a subscription may name; 0 for no limit."
+    )
+    queries_per_subscription: int = _number(
+        100, "queries", "How many a subscription may have; 0 for no limit."
+    )
+    query_depth: int = _number(10, "levels", "How deep `and` and `or` may nest in a query.", ge=1)
+
+    # How connections live and end
+    send_buffer_bytes: int = _number(
+        1_048_576,
+        "bytes",
+        "How much may wait for a slow client; above it the client is closed with 1013 and reconnects.",
+        ge=1,
+    )
+    handshake_timeout_s: float = _number(10, "seconds", "How long a connection may take to open.", gt=0)
+    heartbeat_interval_s: float = _number(
+        25, "seconds", "How often a silent connection is pinged; one that misses two is closed. 0 for never."
+    )
+    close_timeout_s: float = _number(5, "seconds", "How long a client may take to answer a close.", gt=0)
+    drain_window_s: float = _number(
+        10, "seconds", "Over how long a stopping server spreads the closing of its connections."
+    )
+
+    # How events travel
+    log_max_events: int = _number(
+        100_000, "events", "How many events a project's log keeps, about; 0 for no bound by number."
+    )
+    log_max_age_s: float = _number(
+        86_400, "seconds", "How long an event stays in the log; 0 for no bound by age."
+    )
+    publish_retry_s: float = _number(
+        10, "seconds", "How long a publisher tries again while Redis is away, before it raises an error."
+    )
+    idempotency_ttl_s: float = _number(
+        86_400, "seconds", "How long a publish with an idempotency key is remembered.", gt=0
+    )
+    events_max_batch: int = _number(1_000, "events", "How many one `POST /v1/events` may publish.", ge=1)
+    events_max_bytes: int = _number(1_048_576, "bytes", "How large one `POST /v1/events` may be.", ge=1)
+    probe_interval_s: float = _number(
+        2, "seconds", "How often a hub sends a message to itself through Redis.", gt=0
+    )
+    probe_timeout_s: float = _number(
+        5,
+        "seconds",
+        "How long Redis may be silent before the hub gives the link up and makes a new one.",
+        gt=0,
+    )
+
+    # What it says
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe lines that are logged."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto",
+        description="`json` for machines, `console` for people; `auto` looks whether a person is watching.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lift_limits(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("limits") == "off":
+            return values | dict.fromkeys(_UNLIMITED_WITHOUT_LIMITS, 0)
+        return values
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The signing secrets, oldest first; empty when there are none."""
+        return tuple(part.strip() for part in self.secret.split(",") if part.strip())
+
+    @classmethod
+    def describe(cls) -> list["SettingInfo"]:
+        """List every setting, in the order of this class."""
+        return [
+            SettingInfo(
+                name=name,
+                variable=f"{ENV_PREFIX}{name.upper()}",
+                default=_default_text(field.default),
+                unit=_unit(field.json_schema_extra),
+                text=field.description or "",
+            )
+            for name, field in cls.model_fields.items()
+        ]
+
+
+class SettingInfo(NamedTuple):
+    """What there is to say about one setting."""
+
+    name: str
+    """The attribute of :class:`Settings`."""
+    variable: str
+    """The environment variable."""
+    default: str
+    """The default, as it would be written in the environment."""
+    unit: str
+    """What a number counts; empty for other settings."""
+    text: str
+    """What it does, and what zero or nothing means. Markdown."""
+
+
+def _default_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def _unit(extra: object) -> str:
+    return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+
+
+def reference_page() -> str:
+    """Return ``docs/reference/settings.md``."""
+    lines = [
+        "# Settings",
+        "",
+        "Given as environment variables; lists with commas between the values.",
+        "This page is generated from the code by `python -m realtime.settings`.",
+        "",
+        "| Variable | Default | Unit | Meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for info in Settings.describe():
+        default = f"`{info.default}`" if info.default else "(empty)"
+        lines.append(f"| `{info.variable}` | {default} | {info.unit} | {info.text} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_page())
