@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     )
     bridge: bool = Field(
         default=False,
-        description="Whether to take events from unmodified Appwrite containers too (the channel `realtime`).",
+        description="Whether to take events from unmodified Appwrite containers too (channel `realtime`).",
     )
 
     # Who may connect
