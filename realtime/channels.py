@@ -15,6 +15,7 @@ from typing import NamedTuple
 from realtime.events.catalogue import ACTIONS, channel_templates
 
 _STAR = "*"
+_ID = ""  # in place of an ID in a template; none of its other segments is empty
 _ACCOUNT = "account"
 _ACCOUNT_ACTIONS = frozenset(f"{_ACCOUNT}.{action}" for action in ACTIONS)
 
@@ -58,8 +59,7 @@ def convert(names: Sequence[str], user_id: str) -> list[str]:
 
 
 def rebind(channel: str, old_user: str, new_user: str) -> str:
-    """Return the channel that ``channel`` becomes when a connection changes its user (wire specification
-    5.3).
+    """Return the channel that ``channel`` becomes when its connection changes user (wire specification 5.3).
 
     Args:
         channel: a channel that the connection joined.
@@ -114,9 +114,6 @@ def star(channel_segments: Sequence[str], shape: Shape) -> str | None:
     for at in shape.stars:
         segments[at] = _STAR
     return ".".join(segments)
-
-
-_ID = ""  # no segment of a template is empty, so this can stand for its IDs
 
 
 def _templates() -> Mapping[int, list[list[str]]]:

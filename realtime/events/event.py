@@ -16,6 +16,7 @@ import orjson
 from realtime.errors import InvalidEventError
 from realtime.events.names import expand, parse_name, retarget
 from realtime.events.routing import CONSOLE, Route, route_pattern
+from realtime.permissions import is_valid_id
 
 
 class EventData(msgspec.Struct):
@@ -148,7 +149,7 @@ def prepare(event: Event, project: str, *, now: datetime, project_team: str = ""
     data = msgspec.json.encode(
         EventData(events, channels, format_timestamp(event.timestamp, now), msgspec.Raw(encoded))
     )
-    subject = event.user_id or params.get("userId") or _member(pattern, payload)
+    subject = _subject(event, pattern, params, payload)
     return tuple(
         Prepared(
             target,
@@ -212,10 +213,12 @@ _DATA = msgspec.json.Decoder(EventData)
 
 def _named(event: Event) -> tuple[str, Mapping[str, str]]:
     """Return the event's pattern, in the words of its database, and its parameters."""
-    if event.params is not None and "[" in event.name:
-        return retarget(event.name, event.database_type), event.params
+    given = event.params or {}
+    if "[" in event.name:
+        return retarget(event.name, event.database_type), given
     name = parse_name(event.name)
-    return retarget(name.pattern, event.database_type), {**name.params, **(event.params or {})}
+    # The name's own parameters come first, since their order decides that of the expansion, and they win.
+    return retarget(name.pattern, event.database_type), {**name.params, **given, **name.params}
 
 
 def _payload(event: Event) -> tuple[Mapping[str, Any], bytes]:
@@ -237,10 +240,14 @@ def _payload(event: Event) -> tuple[Mapping[str, Any], bytes]:
         raise InvalidEventError(f"The payload is not JSON: {error}.") from error
 
 
-def _member(pattern: str, payload: Mapping[str, Any]) -> str | None:
-    """Return the user a membership event is about, from its payload; None for other events."""
-    user_id = payload.get("userId") if ".memberships." in pattern else None
-    return user_id if isinstance(user_id, str) and user_id else None
+def _subject(event: Event, pattern: str, params: Mapping[str, str], payload: Mapping[str, Any]) -> str | None:
+    """Return the user the event is about; None if it is about no user."""
+    if event.user_id is not None:
+        if not is_valid_id(event.user_id):
+            raise InvalidEventError("The user's ID is not valid.")
+        return event.user_id
+    member = payload.get("userId") if ".memberships." in pattern else None
+    return params.get("userId") or (member if isinstance(member, str) and is_valid_id(member) else None)
 
 
 def _targets(route: Route, project: str, project_team: str) -> Iterator[tuple[str, list[str]]]:
