@@ -38,6 +38,7 @@ class MessageLimits(NamedTuple):
 
 
 DEFAULT_LIMITS = MessageLimits()
+"""The limits of a hub that was told nothing else."""
 
 
 class Ping(msgspec.Struct, frozen=True):
