@@ -314,7 +314,8 @@ class TestSubscribeQueries:
         assert error.kind is ErrorKind.QUERY_INVALID
         assert str(error).startswith(
             "Invalid query: Query method 'limit' is not supported in Realtime queries. Allowed: equal, "
-            "notEqual, lessThan, lessThanEqual, greaterThan, greaterThanEqual, isNull, isNotNull, and, or, select"
+            "notEqual, lessThan, lessThanEqual, greaterThan, greaterThanEqual, isNull, isNotNull, "
+            "and, or, select"
         )
 
     @pytest.mark.parametrize(
