@@ -1,0 +1,292 @@
+"""From a live message to the frames of those who subscribed and may read it: the hub's hot path.
+
+Messages of a project are dealt with strictly in their order. Most pass straight through, without a task. One that
+may have changed what somebody may read (a membership, a session, a label) first has the identities concerned read
+again; messages behind it wait in the room's backlog meanwhile. It is then delivered under the new roles, and to
+the person concerned under the former ones as well (wire specification 8.3 and 16.12).
+"""
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import msgspec
+import orjson
+import structlog
+from redis.exceptions import RedisError
+
+from realtime.errors import CloseCode, RealtimeError
+from realtime.events.event import IdentityChange, LiveMessage, decode_live
+from realtime.hub.connection import Connection
+from realtime.hub.frames import EventFrame, text_frame
+from realtime.hub.index import Subscription
+from realtime.hub.metrics import Stats
+from realtime.hub.revocation import without_revoked
+from realtime.hub.registry import Registry
+from realtime.hub.room import Room
+from realtime.identity.model import GUEST, Identity, Project
+from realtime.identity.scopes import roles_of_channels
+from realtime.messages import encode_system, event_prefix
+
+log = structlog.get_logger("realtime.hub")
+
+_IDENTITY_FAMILIES = ("users.", "teams.")
+"""Events of these families may change what their subject may read."""
+
+
+class EventParts(msgspec.Struct):
+    """The parts of an event's ``data`` that decide who receives it. The rest stays as the bytes it came in."""
+
+    channels: list[str]
+    events: list[str] = []
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_decode_parts = msgspec.json.Decoder(EventParts).decode
+
+Refresh = Callable[[Project, Identity], Coroutine[Any, Any, Identity]]
+"""Reads an identity again: the same person as they are now, or a guest."""
+
+
+class Fanout:
+    """Delivers what comes in on live channels to the connections in the rooms of a hub."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        refresh: Refresh,
+        reload_project: Callable[[str], Coroutine[Any, Any, Project | None]],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        stats: Stats,
+        loop_time: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._refresh = refresh
+        self._reload_project = reload_project
+        self._spawn = spawn
+        self._stats = stats
+        self._loop_time = loop_time
+
+    def receive(self, project_id: str, message: bytes) -> None:
+        """Take a message from a project's live channel: deliver it now, or after those before it."""
+        room = self._registry.rooms.get(project_id)
+        if room is None:
+            return
+        if room.backlog is not None:
+            room.backlog.append(message)
+            return
+        pending = self._process(room, message)
+        if pending is not None:
+            room.backlog = deque()
+            self._spawn(self._catch_up(room, pending))
+
+    def receive_foreign(self, message: bytes) -> None:
+        """Take an envelope that an Appwrite container published for all projects (wire specification 9.2)."""
+        try:
+            project_id = decode_live(message).project
+        except msgspec.MsgspecError:
+            self._stats.count("realtime_events_undecodable")
+        else:
+            self.receive(project_id, message)
+
+    def resumed(self, project_id: str, complete: bool) -> None:
+        """Go on after Redis was away: identities may have changed unheard, and events may be missing."""
+        self.receive(project_id, b'{"identity":{"all":true,"project":true}}')
+        room = self._registry.rooms.get(project_id)
+        if complete or room is None:
+            return
+        self._stats.count("realtime_gaps")
+        log.warning("events may be missing: the log does not reach back", project=project_id)
+        notice = text_frame(encode_system("gap", "Events may be missing. Reload what you show."))
+        for connection in room.connections:
+            connection.wire.send(notice)
+
+    async def _catch_up(self, room: Room, pending: Coroutine[Any, Any, None]) -> None:
+        """Finish one message that waits for Redis, then those that came in behind it."""
+        backlog = room.backlog
+        assert backlog is not None  # noqa: S101 - set by receive()
+        try:
+            await pending
+            while backlog:
+                following = self._process(room, backlog.popleft())
+                if following is not None:
+                    await following
+        finally:
+            room.backlog = None
+
+    def _process(self, room: Room, message: bytes) -> Coroutine[Any, Any, None] | None:
+        """Deliver ``message``; or return what has to be awaited for that, when identities must be read first."""
+        try:
+            live = decode_live(message)
+            parts = _decode_parts(live.data) if live.data else None
+        except msgspec.MsgspecError as error:
+            self._stats.count("realtime_events_undecodable")
+            log.warning("ignored an undecodable message", project=room.project.id, error=str(error))
+            return None
+        if live.id:
+            room.position = live.id
+        if parts is None:
+            return self._identity_changed(room, live)
+        self._stats.events_received += 1
+        concerned = self._concerned(room, live, parts)
+        if live.identity is not None or any(connection.identity.stored for connection in concerned):
+            return self._deliver_after_refresh(room, live, parts, concerned)
+        self._revoke_tokens(parts, concerned)
+        self._deliver(room, live, parts)
+        return None
+
+    # Identities.
+
+    def _concerned(self, room: Room, live: LiveMessage, parts: EventParts) -> list[Connection]:
+        """Return the connections whose identity this event may have changed."""
+        subject = live.user_id
+        if not subject or not (live.permissions_changed or _is_about_identity(parts)):
+            return []
+        return list(room.users.get(subject, ()))
+
+    async def _deliver_after_refresh(
+        self, room: Room, live: LiveMessage, parts: EventParts, concerned: list[Connection]
+    ) -> None:
+        if live.identity is not None:
+            await self._identity_changed(room, live)
+        await self._refresh_all(room, [c for c in concerned if c.identity.stored])
+        self._revoke_tokens(parts, [c for c in concerned if c.room is room])
+        self._deliver(room, live, parts)
+
+    def _revoke_tokens(self, parts: EventParts, concerned: list[Connection]) -> None:
+        """Take what an event says is lost from identities that a token carries, since there is no record to read."""
+        payload = _LazyPayload(parts.payload)
+        for connection in concerned:
+            if not connection.identity.stored:
+                identity = without_revoked(connection.identity, parts.events[0], payload())
+                if identity is not connection.identity:
+                    self._become(connection, identity)
+
+    async def _identity_changed(self, room: Room, live: LiveMessage) -> None:
+        """Follow a change of the read model that its writer announced."""
+        change = live.identity or IdentityChange()
+        room.changes += 1
+        if change.project:
+            await self._project_changed(room)
+        if change.all:
+            await self._refresh_all(room, [c for c in room.connections if c.identity.stored])
+        elif change.user:
+            concerned = room.users.get(change.user, ())
+            await self._refresh_all(room, [c for c in concerned if c.identity.stored])
+
+    async def _project_changed(self, room: Room) -> None:
+        try:
+            project = await self._reload_project(room.project.id)
+        except RedisError as error:
+            log.error("a project's record could not be read", project=room.project.id, error=str(error))
+            return
+        if project is not None:
+            room.project = project
+            return
+        for connection in list(room.connections):
+            self._registry.end(
+                connection, CloseCode.POLICY_VIOLATION, "The project was deleted.", reason="project_deleted"
+            )
+
+    async def _refresh_all(self, room: Room, connections: list[Connection]) -> None:
+        """Read the identities of ``connections`` again, once for each identity that several share."""
+        room.changes += 1
+        fresh: dict[tuple[str, str, str], Identity | None] = {}
+        for connection in connections:
+            old = connection.identity
+            key = (old.user_id, old.session_id, old.key_id)
+            if key not in fresh:
+                fresh[key] = await self._refreshed(room, old)
+            # While this waited, the connection may have left, or become somebody else.
+            if connection.room is room and connection.identity is old:
+                self._become(connection, fresh[key])
+
+    async def _refreshed(self, room: Room, identity: Identity) -> Identity | None:
+        """Read one identity again; None if that failed."""
+        self._stats.count("realtime_identity_refreshes")
+        try:
+            return await self._refresh(room.project, identity)
+        except (RealtimeError, RedisError) as error:
+            log.error("an identity could not be read again", user=identity.user_id, error=str(error))
+            return None
+
+    def sign_out(self, connection: Connection) -> None:
+        """Make a connection a guest, because what it had proved no longer holds."""
+        self._become(connection, GUEST)
+
+    def _become(self, connection: Connection, identity: Identity | None) -> None:
+        if identity is None:
+            # Nobody knows what it may still read, so it may read nothing; it can come back and prove who it is.
+            text = "Your identity could not be checked. Try again."
+            self._registry.end(connection, CloseCode.TRY_AGAIN_LATER, text, reason="identity_unreadable")
+            return
+        signed_out = identity.roles == GUEST.roles != connection.identity.roles
+        self._registry.set_identity(connection, identity)
+        if signed_out:
+            notice = encode_system("signed_out", "Your session ended. This connection now acts as a guest.")
+            connection.wire.send(text_frame(notice))
+
+    # Delivery.
+
+    def _deliver(self, room: Room, live: LiveMessage, parts: EventParts) -> None:
+        payload = _LazyPayload(parts.payload)
+        roles = roles_of_channels(parts.channels).union(live.roles)
+        matches = room.index.match(parts.channels, roles, payload)
+        if live.user_id and room.former and _is_about_identity(parts):
+            matches = [*matches, *self._former_matches(room, live.user_id, parts, roles, payload, matches)]
+        if not matches:
+            self._stats.events_without_receiver += 1
+            return
+        frame = EventFrame(event_prefix(live.data, live.id))
+        for subscriber, subscriptions in matches:
+            # Only connections are ever added to a room's index.
+            subscriber.wire.send(frame.for_matches(subscriptions))  # type: ignore[attr-defined]
+        self._stats.deliveries += len(matches)
+
+    def _former_matches(
+        self,
+        room: Room,
+        subject: str,
+        parts: EventParts,
+        roles: frozenset[str],
+        payload: "_LazyPayload",
+        matches: list[Any],
+    ) -> list[tuple[Connection, list[Subscription]]]:
+        """Match an event that announces a loss against the roles that its subject has just lost."""
+        received = {subscriber for subscriber, _ in matches}
+        found = []
+        for former in room.take_former(subject, self._loop_time()):
+            connection = former.connection
+            if connection in received or connection.room is not room or roles.isdisjoint(former.roles):
+                continue
+            subscriptions = room.index.match_one(connection, parts.channels, payload)
+            if subscriptions:
+                received.add(connection)
+                found.append((connection, subscriptions))
+        return found
+
+
+class _LazyPayload:
+    """An event's payload, decoded when the first query asks for it and at most once."""
+
+    __slots__ = ("_decoded", "_raw")
+
+    def __init__(self, raw: msgspec.Raw) -> None:
+        self._raw = raw
+        self._decoded: Mapping[str, Any] | None = None
+
+    def __call__(self) -> Mapping[str, Any]:
+        if self._decoded is None:
+            try:
+                # As the queries' own values are: numbers too large for an integer become floats in both.
+                decoded = orjson.loads(self._raw)
+            except orjson.JSONDecodeError:
+                decoded = None
+            # PHP encodes an empty object as [] (wire specification 9.2).
+            self._decoded = decoded if isinstance(decoded, dict) else {}
+        return self._decoded
+
+
+def _is_about_identity(parts: EventParts) -> bool:
+    return bool(parts.events) and parts.events[0].startswith(_IDENTITY_FAMILIES)

@@ -1,0 +1,48 @@
+"""The hub's few pages: health and metrics."""
+
+import time
+from typing import TYPE_CHECKING
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from redis.exceptions import RedisError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+if TYPE_CHECKING:
+    from realtime.hub.hub import Hub
+
+
+def routes(hub: "Hub") -> list[BaseRoute]:
+    """Return the hub's routes.
+
+    ``GET /v1/health`` answers 200 while the process serves. ``GET /v1/health/pubsub`` answers 200 once a probe has
+    travelled through Redis and back on the hub's own connection, else 503. ``GET /metrics`` is for Prometheus.
+    """
+
+    async def health(_request: Request) -> Response:
+        return _status("http", 0.0, passed=True)
+
+    async def pubsub(_request: Request) -> Response:
+        started = time.perf_counter()
+        try:
+            await hub.listener.probe()
+        except (TimeoutError, RedisError):
+            return _status("pubsub", time.perf_counter() - started, passed=False)
+        return _status("pubsub", time.perf_counter() - started, passed=True)
+
+    async def metrics(_request: Request) -> Response:
+        hub.update_metrics()
+        return Response(hub.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+    return [
+        Route("/v1/health", health),
+        Route("/v1/health/pubsub", pubsub),
+        Route("/metrics", metrics),
+    ]
+
+
+def _status(name: str, seconds: float, *, passed: bool) -> Response:
+    """Return a health status, in the shape of the seeds' ``healthStatus`` model; ``ping`` is in milliseconds."""
+    body = {"name": name, "ping": round(seconds * 1000), "status": "pass" if passed else "fail"}
+    return JSONResponse(body, 200 if passed else 503)

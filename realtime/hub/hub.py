@@ -1,0 +1,255 @@
+"""The hub: what a process that serves realtime connections consists of, wired together.
+
+The protocol class calls it for everything that happens to a connection; it passes that on to those who decide
+(:mod:`~realtime.hub.opening`, :mod:`~realtime.hub.conversation`, :mod:`~realtime.hub.fanout`), owns every task,
+and does what has to be done once a second. Used from one event loop only.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from datetime import UTC, datetime
+from random import SystemRandom
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from realtime.bus import LiveListener, RedisBus, connect
+from realtime.errors import CloseCode
+from realtime.hub.connection import Connection
+from realtime.hub.console import TEST_CHANNEL, TEST_INTERVAL_S, test_event
+from realtime.hub.conversation import Conversation
+from realtime.hub.drain import STEP_S, batches
+from realtime.hub.fanout import Fanout
+from realtime.hub.frames import PING_FRAME, EventFrame, text_frame
+from realtime.hub.metrics import Metrics, Stats
+from realtime.hub.opening import Opening
+from realtime.hub.registry import CONSOLE, Registry
+from realtime.identity.jwt import TokenVerifier
+from realtime.identity.resolver import Resolver
+from realtime.identity.store import IdentityStore
+from realtime.messages import encode_system, event_prefix
+from realtime.settings import Settings
+
+log = structlog.get_logger("realtime.hub")
+
+_TICK_S = 1.0
+
+_TURN_WITHOUT_HEARTBEAT_S = 25
+"""How often a connection comes up, to see whether its identity ends soon, when nothing is to be pinged."""
+
+
+class Hub:
+    """One process' share of the realtime service. Use :meth:`running`.
+
+    The parts that others may use: ``settings``, ``redis``, ``bus``, ``store``, ``resolver``, ``listener``,
+    ``registry``, ``metrics``.
+    """
+
+    def __init__(self, settings: Settings, redis: "Redis") -> None:
+        self.settings = settings
+        self.redis = redis
+        self.bus = RedisBus(
+            redis, log_max_events=settings.log_max_events, log_max_age_s=settings.log_max_age_s
+        )
+        self.store = IdentityStore(redis)
+        self.verifier = TokenVerifier(
+            settings.secrets,
+            jwks_url=settings.jwks_url,
+            algorithms=settings.jwt_algorithms,
+            audience=settings.jwt_audience,
+            issuer=settings.jwt_issuer,
+            leeway_s=settings.jwt_leeway_s,
+        )
+        self.resolver = Resolver(self.store, self.verifier, clock=time.time)
+        self.stats = Stats()
+        self.metrics = Metrics(self.stats)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: list[Connection] = []
+        self._ticks = 0
+        loop_time = asyncio.get_running_loop().time
+        self.listener = LiveListener.from_settings(
+            settings, on_message=self._received, on_resumed=self._resumed, on_bridge=self._bridged
+        )
+        self.registry = Registry(
+            self.listener,
+            self.store.get_project,
+            self.stats,
+            turn_s=max(1, round(settings.heartbeat_interval_s or _TURN_WITHOUT_HEARTBEAT_S)),
+            loop_time=loop_time,
+            clock=time.time,
+        )
+        self._opening = Opening(settings, self.registry, self.resolver, self.stats, clock=time.time)
+        self._conversation = Conversation(
+            settings, self.registry, self.resolver, self.stats, spawn=self._spawn, clock=time.time
+        )
+        self._fanout = Fanout(
+            self.registry,
+            refresh=self.resolver.refresh,
+            reload_project=self.store.get_project,
+            spawn=self._spawn,
+            stats=self.stats,
+            loop_time=loop_time,
+        )
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(cls, settings: Settings) -> AsyncIterator["Hub"]:
+        """Run a hub: connected to Redis on entry, all of its tasks ended on exit.
+
+        Raises:
+            redis.RedisError: Redis cannot be reached at all.
+        """
+        redis = connect(settings.redis_url)
+        try:
+            await redis.ping()
+            hub = cls(settings, redis)
+            await hub.listener.start()
+            ticker = asyncio.get_running_loop().create_task(hub._tick_for_ever())
+            try:
+                yield hub
+            finally:
+                ticker.cancel()
+                for task in hub._tasks:
+                    task.cancel()
+                await asyncio.gather(ticker, *hub._tasks, return_exceptions=True)
+                await hub.listener.stop()
+                await hub.verifier.aclose()
+        finally:
+            await redis.aclose()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a task failed", exc_info=task.exception())
+
+    # Called by the listener.
+
+    def _received(self, project_id: str, message: bytes) -> None:
+        self._fanout.receive(project_id, message)
+
+    def _resumed(self, project_id: str, complete: bool) -> None:
+        self._fanout.resumed(project_id, complete)
+
+    def _bridged(self, message: bytes) -> None:
+        self._fanout.receive_foreign(message)
+
+    # Called by the protocol.
+
+    def open(self, connection: Connection, target: str, headers: Sequence[tuple[str, str]]) -> None:
+        """Judge a new connection; ``target`` is its request's path and query."""
+        self._spawn(self._open(connection, target, headers))
+
+    async def _open(
+        self, connection: Connection, target: str, headers: Sequence[tuple[str, str]]
+    ) -> None:
+        await self._opening.open(connection, target, headers)
+        await self._conversation.work_off(connection)
+
+    def message(self, connection: Connection, message: bytes) -> None:
+        """Take a message (valid UTF-8) from a client."""
+        self._conversation.receive(connection, message)
+
+    def lost(self, connection: Connection) -> None:
+        """Forget a connection whose client is gone."""
+        self.registry.leave(connection, "client")
+
+    def end(self, connection: Connection, code: CloseCode, text: str = "", *, reason: str) -> None:
+        """Close a connection; ``reason`` is its label in metrics and logs."""
+        self.registry.end(connection, code, text, reason=reason)
+
+    def too_slow(self, connection: Connection) -> None:
+        """Give up a client whose send buffer is over its limit; it can come back and go on."""
+        self.registry.end(connection, CloseCode.TRY_AGAIN_LATER, "Too slow.", reason="too_slow")
+
+    def drain(self, connection: Connection) -> None:
+        """Close a connection within the drain window, because the server stops."""
+        if not self._leaving:
+            self._spawn(self._drain())
+        self._leaving.append(connection)
+
+    async def _drain(self) -> None:
+        random = SystemRandom()
+        window_s = self.settings.drain_window_s
+        log.info("draining", connections=len(self._leaving), window_s=window_s)
+        for batch in batches(self._leaving, window_s, random):
+            for connection in batch:
+                retry_after_ms = int(random.uniform(0, min(window_s, 5)) * 1000)
+                notice = encode_system("draining", "The server restarts.", retryAfterMs=retry_after_ms)
+                connection.wire.send(text_frame(notice))
+                self.registry.end(
+                    connection, CloseCode.GOING_AWAY, "The server restarts.", reason="drained"
+                )
+            await asyncio.sleep(STEP_S)
+
+    # Once a second.
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._ticks += 1
+            self._beat()
+            self._expire()
+            if self._ticks % TEST_INTERVAL_S == 0:
+                self._publish_test_event()
+            self.update_metrics()
+            try:
+                await self.registry.reap()
+            except RedisError as error:
+                log.warning("a project could not be left", error=repr(error))
+
+    def _beat(self) -> None:
+        """Ping the connections whose turn it is, and end those that left the ping before unanswered."""
+        for connection in self.registry.wheel.advance():
+            self.registry.watch_expiry(connection)
+            if not self.settings.heartbeat_interval_s:
+                continue
+            if connection.awaits_pong:
+                self.registry.leave(connection, "heartbeat")
+                connection.wire.abort()
+            else:
+                connection.awaits_pong = True
+                connection.wire.send(PING_FRAME)
+
+    def _expire(self) -> None:
+        """Sign out connections whose session, token or key has ended, and wake up for the next one in time."""
+        now = time.time()
+        expired = [
+            connection
+            for connection in self.registry.expiring.take_due(now)
+            if connection.room is not None
+            and connection.identity.expires_at is not None
+            and connection.identity.expires_at <= now
+        ]
+        for connection in expired:
+            self._fanout.sign_out(connection)
+        next_at = self.registry.expiring.next_at
+        if next_at is not None and next_at - now < _TICK_S:
+            asyncio.get_running_loop().call_later(next_at - now, self._expire)
+
+    def _publish_test_event(self) -> None:
+        room = self.registry.rooms.get(CONSOLE.id)
+        if room is None:
+            return
+        frame = EventFrame(event_prefix(test_event(datetime.now(UTC)), room.position))
+        for subscriber, subscriptions in room.index.match([TEST_CHANNEL], {"guests"}, dict):
+            # Only connections are ever added to a room's index.
+            subscriber.wire.send(frame.for_matches(subscriptions))  # type: ignore[attr-defined]
+
+    def update_metrics(self) -> None:
+        """Bring what Prometheus knows up to date."""
+        self.metrics.set_gauges(
+            connections=self.registry.connection_count,
+            subscriptions=self.registry.subscription_count,
+            projects=sum(1 for room in self.registry.rooms.values() if room.connections),
+            redis_up=self.listener.healthy,
+        )
+        self.metrics.flush()

@@ -1,0 +1,207 @@
+"""The WebSocket protocol class that uvicorn is given: TCP and RFC 6455 on one side, the hub on the other.
+
+The handshake and incoming frames go through the Sans-I/O layer of ``websockets``; outgoing frames are bytes that
+the hub has built. A parser exists only while a message is on its way in, so an idle connection holds none.
+"""
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.utils import get_remote_addr
+from uvicorn.server import ServerState
+from websockets.datastructures import Headers
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from realtime.errors import CloseCode
+from realtime.hub.connection import Connection
+from realtime.hub.frames import close_frame
+
+if TYPE_CHECKING:
+    from realtime.hub.hub import Hub
+
+PATH = "/v1/realtime"
+"""Where clients connect; a trailing slash is accepted (wire specification 1.1)."""
+
+# The library logs each connection; the hub has its own line for that.
+_logger = logging.getLogger("realtime.hub.websockets")
+_logger.setLevel(logging.CRITICAL)
+
+_DATA_OPCODES = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
+
+
+class WebSocketProtocol(asyncio.Protocol):
+    """One TCP connection that speaks WebSocket. Implements :class:`realtime.hub.connection.Wire`."""
+
+    __slots__ = ("_closing", "_connection", "_fragments", "_hub", "_open_protocols", "_parser", "_transport")
+
+    def __init__(
+        self,
+        config: Config,  # noqa: ARG002 - given by uvicorn
+        server_state: ServerState,
+        app_state: dict[str, Any],  # noqa: ARG002 - given by uvicorn
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        hub: "Hub",
+    ) -> None:
+        self._hub = hub
+        # uvicorn's own list: those in it are shut down with the server.
+        self._open_protocols = server_state.connections
+        self._transport: asyncio.Transport
+        # What the hub knows of it; None before the handshake is done.
+        self._connection: Connection | None = None
+        # Present while a message is incomplete.
+        self._parser: ServerProtocol | None = None
+        self._fragments: list[bytes] = []
+        # Whether a close frame was sent, or the connection given up.
+        self._closing = False
+
+    # Called by asyncio and uvicorn.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._open_protocols.add(cast(Any, self))
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Tell the hub that the client is gone."""
+        self._open_protocols.discard(cast(Any, self))
+        self._closing = True
+        self._parser = None
+        if self._connection is not None:
+            self._hub.lost(self._connection)
+
+    def eof_received(self) -> bool:
+        """Let the transport close itself when the client has ended its side."""
+        return False
+
+    def pause_writing(self) -> None:
+        """Give up on a client that does not read: its send buffer is over the limit."""
+        if self._connection is not None and not self._closing:
+            self._hub.too_slow(self._connection)
+
+    def resume_writing(self) -> None:
+        """Do nothing: a client that was too slow has been given up."""
+
+    def shutdown(self) -> None:
+        """End the connection because the server stops; the hub spreads that over its drain window."""
+        if self._connection is not None:
+            self._hub.drain(self._connection)
+        else:
+            self._transport.close()
+
+    # The handshake.
+
+    def handshake(self, method: str, target: str, headers: list[tuple[str, str]]) -> None:
+        """Answer the opening handshake; ``target`` is path and query. A refusal here is plain HTTP."""
+        parser = ServerProtocol(logger=_logger)
+        path = target.partition("?")[0]
+        if path.rstrip("/") != PATH:
+            response = parser.reject(HTTPStatus.NOT_FOUND, f"WebSocket clients connect to {PATH}.\n")
+        else:
+            response = parser.accept(Request(target, Headers(headers), method))
+        parser.send_response(response)
+        self._transport.write(b"".join(parser.data_to_send()))
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._closing = True
+            self._transport.close()
+            return
+        self._transport.set_write_buffer_limits(high=self._hub.settings.send_buffer_bytes)
+        remote = get_remote_addr(self._transport)
+        self._connection = Connection(self, remote[0] if remote else "")
+        self._hub.open(self._connection, target, headers)
+
+    # Incoming frames.
+
+    def data_received(self, data: bytes) -> None:
+        """Parse frames, answer control frames, and pass messages on."""
+        connection = self._connection
+        if connection is None:
+            return
+        connection.awaits_pong = False
+        parser = self._parser
+        if parser is None:
+            parser = ServerProtocol(
+                state=OPEN, max_size=self._hub.settings.max_message_bytes, logger=_logger
+            )
+        parser.receive_data(data)
+        for event in parser.events_received():
+            self._frame_received(connection, cast(Frame, event))
+        output = parser.data_to_send()
+        if parser.state is not OPEN:
+            self._ended_by_client(b"".join(output))
+            return
+        if output and not self._closing:
+            self._transport.write(b"".join(output))
+        busy = self._fragments or parser.current_size is not None or parser.reader.buffer
+        self._parser = parser if busy else None
+
+    def _frame_received(self, connection: Connection, frame: Frame) -> None:
+        if self._closing or frame.opcode not in _DATA_OPCODES:
+            return
+        self._fragments.append(bytes(frame.data))
+        if not frame.fin:
+            return
+        message = b"".join(self._fragments)
+        self._fragments = []
+        try:
+            message.decode()
+        except UnicodeDecodeError:
+            # RFC 6455 section 8.1
+            self._hub.end(connection, CloseCode.INVALID_DATA, "not UTF-8", reason="invalid_utf8")
+        else:
+            self._hub.message(connection, message)
+
+    def _ended_by_client(self, farewell: bytes) -> None:
+        """Close after a close frame from the client, or after bytes that are no WebSocket frames.
+
+        ``farewell`` is the close frame that answers either; it is not sent if the hub has sent its own.
+        """
+        if not self._closing and not self._transport.is_closing():
+            self._transport.write(farewell)
+        self._closing = True
+        self._parser = None
+        self._transport.close()
+        self._abort_later()
+
+    # The port to the client.
+
+    def send(self, frame: bytes) -> None:
+        """Send one frame."""
+        if not self._closing:
+            self._transport.write(frame)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame, and wait a few seconds for the client to answer it.
+
+        Closing the TCP connection at once could make the client's kernel drop the close frame: what the client
+        sent meanwhile would be answered with a reset (RFC 6455 section 7.1.1).
+        """
+        if self._closing:
+            return
+        self._transport.write(close_frame(code, reason))
+        self._closing = True
+        self._abort_later()
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self._closing = True
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """Stop reading from the client."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read from the client again."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _abort_later(self) -> None:
+        asyncio.get_running_loop().call_later(self._hub.settings.close_timeout_s, self._transport.abort)

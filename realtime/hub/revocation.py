@@ -1,0 +1,55 @@
+"""What an event takes away from an identity that a token carries (wire specification 16.8 and 16.12). Pure.
+
+An identity in the read model is simply read again. One that came in a token has no record, so the events that its
+backend publishes are all there is: they can take roles away at once; to gain some, the client needs a new token.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from realtime.identity.model import GUEST, Identity
+
+
+def without_revoked(identity: Identity, event: str, payload: Mapping[str, Any]) -> Identity:
+    """Return ``identity`` less what ``event`` revokes; the same object if that is nothing.
+
+    Args:
+        identity: Who is concerned: the subject of the event.
+        event: The concrete name, such as ``teams.T.memberships.M.delete``.
+        payload: The resource, as published: a user for ``users.*``, a membership for ``teams.*``.
+    """
+    segments = event.split(".")
+    match segments:
+        case ["users", _, "delete"]:
+            return GUEST
+        case ["users", _, "update", *_] if payload.get("status") is False:
+            return GUEST
+        case ["users", _, "update", "labels"]:
+            return _keeping_labels(identity, payload.get("labels"))
+        case ["teams", team, "memberships", membership, "delete"]:
+            return _without_team(identity, team, membership)
+        case _:
+            return identity
+
+
+def _keeping_labels(identity: Identity, labels: object) -> Identity:
+    """Drop the label roles that are not among ``labels``."""
+    kept = {f"label:{label}" for label in labels} if isinstance(labels, list) else set()
+    lost = {role for role in identity.roles if role.startswith("label:")} - kept
+    return _without(identity, lost)
+
+
+def _without_team(identity: Identity, team: str, membership: str) -> Identity:
+    """Drop the roles that come from being in ``team``."""
+    lost = {
+        role
+        for role in identity.roles
+        if role in (f"team:{team}", f"member:{membership}") or role.startswith(f"team:{team}/")
+    }
+    return _without(identity, lost)
+
+
+def _without(identity: Identity, lost: set[str]) -> Identity:
+    return msgspec.structs.replace(identity, roles=identity.roles - lost) if lost else identity

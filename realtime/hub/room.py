@@ -1,0 +1,91 @@
+"""The connections of one project on one hub, and where in the project's stream of events they are."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from realtime.hub.connection import Connection
+from realtime.hub.index import SubscriptionIndex
+from realtime.identity.model import Project
+
+FORMER_LIFETIME_S = 5.0
+"""How long the announcement of a lost role may lag behind the loss itself and still reach the person."""
+
+
+@dataclass(slots=True)
+class Former:
+    """Roles that a connection lost a moment ago."""
+
+    connection: Connection
+    roles: frozenset[str]
+    until: float
+    """Event loop time, in seconds, after which this is forgotten."""
+
+
+class Room:
+    """What one hub knows of one project while it has connections for it. Used from the event loop only."""
+
+    __slots__ = (
+        "backlog",
+        "changes",
+        "connections",
+        "former",
+        "idle_since",
+        "index",
+        "pins",
+        "position",
+        "project",
+        "users",
+    )
+
+    def __init__(self, project: Project) -> None:
+        # The project's record, kept current by the change messages on its live channel.
+        self.project = project
+        # Who subscribed to what, and may read what.
+        self.index = SubscriptionIndex()
+        # Every greeted connection, in the order of arrival.
+        self.connections: dict[Connection, None] = {}
+        # User ID -> the connections that act as that user, or that this user acts on as somebody else.
+        self.users: dict[str, dict[Connection, None]] = {}
+        # User ID -> roles just lost, until the event that announces the loss has been delivered.
+        self.former: dict[str, list[Former]] = {}
+        # The ID of the last event seen on the live channel, or the log's end when the hub began to listen.
+        self.position = "0-0"
+        # Live messages that wait for an identity to be read again; None while nothing is under way.
+        self.backlog: deque[bytes] | None = None
+        # Counts identity changes, so that a connection that opens can tell whether what it read is stale.
+        self.changes = 0
+        # Connections that are opening: they keep the room alive.
+        self.pins = 0
+        # When the last connection left, in event loop time; None while there is one.
+        self.idle_since: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no connection needs this room."""
+        return not self.connections and not self.pins
+
+    def link(self, connection: Connection) -> None:
+        """Remember whose changes concern ``connection``: the user it acts as, and who impersonates them."""
+        for user_id in {connection.identity.user_id, connection.identity.actor_id} - {""}:
+            self.users.setdefault(user_id, {})[connection] = None
+
+    def unlink(self, connection: Connection) -> None:
+        """Forget what :meth:`link` remembered, before the identity of ``connection`` changes."""
+        for user_id in {connection.identity.user_id, connection.identity.actor_id} - {""}:
+            linked = self.users[user_id]
+            del linked[connection]
+            if not linked:
+                del self.users[user_id]
+
+    def remember_former(self, user_id: str, former: Former) -> None:
+        """Keep the roles that a connection of ``user_id`` just lost, for the event that announces it."""
+        self.former.setdefault(user_id, []).append(former)
+
+    def take_former(self, user_id: str, now: float) -> list[Former]:
+        """Return and forget the roles that connections of ``user_id`` lost lately; ``now`` is event loop time."""
+        return [former for former in self.former.pop(user_id, ()) if former.until >= now]
+
+    def forget_former(self, now: float) -> None:
+        """Forget lost roles whose time is up; ``now`` is event loop time."""
+        for user_id in [user for user, lost in self.former.items() if lost[-1].until < now]:
+            del self.former[user_id]

@@ -1,0 +1,89 @@
+"""Several worker processes on one listening socket, each with a hub of its own."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+import structlog
+
+from realtime.hub.metrics import MULTIPROCESS_VARIABLE
+
+log = structlog.get_logger("realtime.hub")
+
+_RESTART_DELAY_S = 1.0
+"""Pause before a process that ended on its own is replaced, so that a lasting fault cannot spin."""
+
+
+def supervise(workers: int, work: Callable[[], None], ready: Callable[[], None] | None = None) -> None:
+    """Run ``work`` in ``workers`` processes until SIGTERM or SIGINT, and replace those that end on their own.
+
+    The signal is passed on, and this returns when all of them have ended. Their metrics are added up by Prometheus
+    through a directory that lives as long as this call.
+
+    Args:
+        workers: How many processes to run.
+        work: What each of them does; it is pickled, so it must be made of module-level functions.
+        ready: Called once when all have been started.
+    """
+    metrics_dir = tempfile.mkdtemp(prefix="realtime-metrics-")
+    os.environ[MULTIPROCESS_VARIABLE] = metrics_dir
+    try:
+        _Supervisor(workers, work).run(ready)
+    finally:
+        del os.environ[MULTIPROCESS_VARIABLE]
+        shutil.rmtree(metrics_dir, ignore_errors=True)
+
+
+class _Supervisor:
+    def __init__(self, workers: int, work: Callable[[], None]) -> None:
+        self._workers = workers
+        self._work = work
+        self._processes: list[SpawnProcess] = []
+        self._stopping = False
+        # Written to by the signal handler, to wake up the wait for processes.
+        self._wakeup_read, self._wakeup_write = multiprocessing.Pipe(duplex=False)
+
+    def run(self, ready: Callable[[], None] | None) -> None:
+        handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._processes = [self._start() for _ in range(self._workers)]
+            if ready is not None:
+                ready()
+            while not self._stopping:
+                self._replace_ended()
+            for process in self._processes:
+                process.terminate()
+            for process in self._processes:
+                process.join()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _start(self) -> SpawnProcess:
+        process = multiprocessing.get_context("spawn").Process(target=self._work)
+        process.start()
+        log.info("worker started", pid=process.pid)
+        return process
+
+    def _replace_ended(self) -> None:
+        """Wait until a process ends or a signal comes; start processes in the place of those that ended."""
+        wait([self._wakeup_read, *(process.sentinel for process in self._processes)])
+        ended = [process for process in self._processes if not process.is_alive()]
+        if ended and not self._stopping:
+            for process in ended:
+                log.error("worker ended unexpectedly", pid=process.pid, exit_code=process.exitcode)
+            self._wakeup_read.poll(_RESTART_DELAY_S)
+        if not self._stopping:
+            alive = [process for process in self._processes if process.is_alive()]
+            self._processes = alive + [self._start() for _ in range(self._workers - len(alive))]
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._wakeup_write.send_bytes(b"stop")

@@ -1,0 +1,57 @@
+"""Events take roles away from identities that came in a token, and never add any."""
+
+import msgspec
+import pytest
+
+from realtime.hub.revocation import without_revoked
+from realtime.identity.model import GUEST, Identity
+
+ADA = Identity(
+    user_id="ada",
+    roles=frozenset(
+        {"user:ada", "users", "team:red", "team:red/owner", "team:reds", "member:m1", "label:vip", "label:beta"}
+    ),
+)
+
+
+class TestWithoutRevoked:
+    @pytest.mark.parametrize(
+        ("event", "payload"),
+        [
+            ("users.ada.delete", {}),
+            ("users.ada.update.status", {"status": False}),
+            ("users.ada.update", {"status": False}),
+        ],
+    )
+    def test_deleted_or_blocked_user_is_a_guest(self, event: str, payload: dict[str, object]) -> None:
+        assert without_revoked(ADA, event, payload) is GUEST
+
+    def test_deleted_membership_takes_the_roles_of_its_team_only(self) -> None:
+        left = without_revoked(ADA, "teams.red.memberships.m1.delete", {})
+        assert ADA.roles - left.roles == {"team:red", "team:red/owner", "member:m1"}
+
+    def test_updated_labels_take_those_that_are_gone(self) -> None:
+        left = without_revoked(ADA, "users.ada.update.labels", {"labels": ["vip", "new"]})
+        assert ADA.roles - left.roles == {"label:beta"}
+        assert left.roles <= ADA.roles
+
+    def test_labels_of_a_wrong_type_take_all(self) -> None:
+        left = without_revoked(ADA, "users.ada.update.labels", {"labels": None})
+        assert "label:vip" not in left.roles
+
+    @pytest.mark.parametrize(
+        ("event", "payload"),
+        [
+            ("users.ada.update.status", {"status": True}),
+            ("users.ada.update.name", {"name": "Ada"}),
+            ("users.ada.sessions.s1.create", {}),
+            ("teams.red.memberships.m1.update", {"roles": []}),
+            ("teams.red.update", {}),
+        ],
+    )
+    def test_other_events_take_nothing(self, event: str, payload: dict[str, object]) -> None:
+        assert without_revoked(ADA, event, payload) is ADA
+
+    def test_the_rest_of_the_identity_stays(self) -> None:
+        expiring = msgspec.structs.replace(ADA, expires_at=5.0)
+        assert without_revoked(expiring, "teams.red.memberships.m1.delete", {}).expires_at == 5.0
