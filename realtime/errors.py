@@ -48,13 +48,16 @@ class ErrorKind(enum.Enum):
         1008, "realtime_policy_violation", "Missing or unknown project ID", CloseCode.POLICY_VIOLATION
     )
     ORIGIN_REFUSED = ErrorSpec(1008, "realtime_policy_violation", "{reason}", CloseCode.POLICY_VIOLATION)
-    URL_QUERY_INVALID = ErrorSpec(1008, "realtime_policy_violation", "{reason}", CloseCode.POLICY_VIOLATION)
-    URL_LIMIT = ErrorSpec(1008, "realtime_policy_violation", "{reason}", CloseCode.POLICY_VIOLATION)
+    URL_QUERY_INVALID = ErrorSpec(1008, "general_query_invalid", "{reason}", CloseCode.POLICY_VIOLATION)
+    URL_LIMIT = ErrorSpec(1008, "realtime_limit_exceeded", "{reason}", CloseCode.POLICY_VIOLATION)
     TOO_MANY_CONNECTIONS = ErrorSpec(
         1013, "realtime_too_many_messages", "Too many requests", CloseCode.TRY_AGAIN_LATER
     )
     PROJECT_FULL = ErrorSpec(
-        1013, "realtime_too_many_connections", "Too many connections to this project", CloseCode.TRY_AGAIN_LATER
+        1013,
+        "realtime_too_many_connections",
+        "Too many connections to this project",
+        CloseCode.TRY_AGAIN_LATER,
     )
     REGION_MISMATCH = ErrorSpec(
         401,
@@ -91,7 +94,10 @@ class ErrorKind(enum.Enum):
         401, "general_unauthorized_key", "The API key is unknown or has expired.", CloseCode.POLICY_VIOLATION
     )
     UNAVAILABLE = ErrorSpec(
-        503, "general_service_unavailable", "The server cannot reach its store. Try again.", CloseCode.TRY_AGAIN_LATER
+        503,
+        "general_service_unavailable",
+        "The server cannot reach its store. Try again.",
+        CloseCode.TRY_AGAIN_LATER,
     )
     SERVER_ERROR = ErrorSpec(500, "general_server_error", "Error: Server Error", CloseCode.INTERNAL_ERROR)
 
@@ -126,7 +132,10 @@ class ErrorKind(enum.Enum):
         CloseCode.POLICY_VIOLATION,
     )
     TAIL_REFUSED = ErrorSpec(
-        1008, "realtime_policy_violation", 'Not authorized to tail project "{project}".', CloseCode.POLICY_VIOLATION
+        1008,
+        "realtime_policy_violation",
+        'Not authorized to tail project "{project}".',
+        CloseCode.POLICY_VIOLATION,
     )
     PRESENCE_NO_PROJECT = ErrorSpec(
         1008, "realtime_policy_violation", "Presence requires a project context.", CloseCode.POLICY_VIOLATION

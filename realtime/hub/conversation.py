@@ -113,7 +113,7 @@ class Conversation:
                 return None
             room = connection.room
             if room is None:
-                raise ClientError(ErrorKind.PROJECT_MISSING)  # noqa: TRY301 - one ladder for all errors
+                raise ClientError(ErrorKind.PROJECT_MISSING)
             if isinstance(parsed, Authentication):
                 return self._authenticate(connection, room, parsed)
             connection.wire.send(text_frame(self._answer_in_room(connection, room, parsed)))
@@ -157,7 +157,7 @@ class Conversation:
     async def _authenticate(self, connection: Connection, room: Room, message: Authentication) -> None:
         try:
             if connection.identity.impersonated:
-                raise ClientError(ErrorKind.IMPERSONATED)  # noqa: TRY301 - one ladder for all errors
+                raise ClientError(ErrorKind.IMPERSONATED)
             while True:
                 changes = room.changes
                 identity = await self._resolver.authenticate(

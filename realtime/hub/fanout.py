@@ -21,8 +21,8 @@ from realtime.hub.connection import Connection
 from realtime.hub.frames import EventFrame, text_frame
 from realtime.hub.index import Subscription
 from realtime.hub.metrics import Stats
-from realtime.hub.revocation import without_revoked
 from realtime.hub.registry import Registry
+from realtime.hub.revocation import without_revoked
 from realtime.hub.room import Room
 from realtime.identity.model import GUEST, Identity, Project
 from realtime.identity.scopes import roles_of_channels
@@ -179,7 +179,7 @@ class Fanout:
         try:
             project = await self._reload_project(room.project.id)
         except RedisError as error:
-            log.error("a project's record could not be read", project=room.project.id, error=str(error))
+            log.exception("a project's record could not be read", project=room.project.id, error=str(error))
             return
         if project is not None:
             room.project = project
@@ -208,7 +208,7 @@ class Fanout:
         try:
             return await self._refresh(room.project, identity)
         except (RealtimeError, RedisError) as error:
-            log.error("an identity could not be read again", user=identity.user_id, error=str(error))
+            log.exception("an identity could not be read again", user=identity.user_id, error=str(error))
             return None
 
     def sign_out(self, connection: Connection) -> None:

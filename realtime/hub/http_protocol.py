@@ -92,7 +92,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _head_timed_out(self) -> None:
         self._head_timer = None
-        self._refuse("408 Request Timeout", f"No complete request came within {self._head_timeout_s:g} seconds.")
+        self._refuse(
+            "408 Request Timeout", f"No complete request came within {self._head_timeout_s:g} seconds."
+        )
 
     def _refuse(self, status: str, text: str) -> None:
         if not self.transport.is_closing():
@@ -117,6 +119,6 @@ class HttpProtocol(HttpToolsProtocol):
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers]
         protocol.handshake(self.scope["method"], self.url.decode("latin-1"), headers)
         # The parser and this object refer to each other; without this, each waits for the garbage collector.
-        self.parser = None
+        self.parser = None  # type: ignore[assignment]
         if following:
             protocol.data_received(following)

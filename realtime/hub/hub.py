@@ -148,9 +148,7 @@ class Hub:
         """Judge a new connection; ``target`` is its request's path and query."""
         self._spawn(self._open(connection, target, headers))
 
-    async def _open(
-        self, connection: Connection, target: str, headers: Sequence[tuple[str, str]]
-    ) -> None:
+    async def _open(self, connection: Connection, target: str, headers: Sequence[tuple[str, str]]) -> None:
         await self._opening.open(connection, target, headers)
         await self._conversation.work_off(connection)
 
@@ -185,9 +183,7 @@ class Hub:
                 retry_after_ms = int(random.uniform(0, min(window_s, 5)) * 1000)
                 notice = encode_system("draining", "The server restarts.", retryAfterMs=retry_after_ms)
                 connection.wire.send(text_frame(notice))
-                self.registry.end(
-                    connection, CloseCode.GOING_AWAY, "The server restarts.", reason="drained"
-                )
+                self.registry.end(connection, CloseCode.GOING_AWAY, "The server restarts.", reason="drained")
             await asyncio.sleep(STEP_S)
 
     # Once a second.

@@ -100,9 +100,7 @@ class Opening:
             if room.changes == changes:
                 return identity
 
-    def _check(
-        self, connection: Connection, room: Room, handshake: Handshake, identity: Identity
-    ) -> None:
+    def _check(self, connection: Connection, room: Room, handshake: Handshake, identity: Identity) -> None:
         """Apply steps 3 to 6."""
         project, settings = room.project, self._settings
         if not project.websocket_enabled and not identity.key_id:
@@ -133,9 +131,7 @@ class Opening:
             if key.expires_at is None or key.expires_at >= now
         )
 
-    def _greet(
-        self, connection: Connection, room: Room, handshake: Handshake, identity: Identity
-    ) -> None:
+    def _greet(self, connection: Connection, room: Room, handshake: Handshake, identity: Identity) -> None:
         """Apply steps 7 to 10: from here to the end nothing waits, so no event comes in between."""
         channels = convert(handshake.channels, identity.user_id)
         slots = build_slots(channels, handshake.params, limits=self._limits)

@@ -65,12 +65,12 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the transport."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._open_protocols.add(cast(Any, self))
+        self._transport = cast("asyncio.Transport", transport)
+        self._open_protocols.add(cast("Any", self))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Tell the hub that the client is gone."""
-        self._open_protocols.discard(cast(Any, self))
+        self._open_protocols.discard(cast("Any", self))
         self._closing = True
         self._parser = None
         if self._connection is not None:
@@ -126,12 +126,10 @@ class WebSocketProtocol(asyncio.Protocol):
         connection.awaits_pong = False
         parser = self._parser
         if parser is None:
-            parser = ServerProtocol(
-                state=OPEN, max_size=self._hub.settings.max_message_bytes, logger=_logger
-            )
+            parser = ServerProtocol(state=OPEN, max_size=self._hub.settings.max_message_bytes, logger=_logger)
         parser.receive_data(data)
         for event in parser.events_received():
-            self._frame_received(connection, cast(Frame, event))
+            self._frame_received(connection, cast("Frame", event))
         output = parser.data_to_send()
         if parser.state is not OPEN:
             self._ended_by_client(b"".join(output))

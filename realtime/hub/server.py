@@ -94,8 +94,8 @@ def uvicorn_config(settings: Settings, app: Application, hub: Hub) -> uvicorn.Co
     """Return uvicorn's configuration for serving ``app`` and the WebSockets of ``hub`` together."""
     return uvicorn.Config(
         app,
-        http=cast(Any, partial(HttpProtocol, settings=settings)),
-        ws=cast(Any, partial(WebSocketProtocol, hub=hub)),
+        http=cast("Any", partial(HttpProtocol, settings=settings)),
+        ws=cast("Any", partial(WebSocketProtocol, hub=hub)),
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
+from realtime.publisher import Published, Publisher
 from websockets.asyncio.client import ClientConnection, connect
 
 from realtime.hub.hub import Hub
@@ -17,7 +18,6 @@ from realtime.hub.server import Server, bind, hub_app, uvicorn_config
 from realtime.identity.jwt import mint
 from realtime.identity.model import ApiKey, Platform, Project, Session, User
 from realtime.identity.secrets import encode_session, hash_secret
-from realtime.publisher import Published, Publisher
 from realtime.settings import Settings
 
 SECRET = "a secret of the tests, long enough for HS256"
@@ -92,7 +92,9 @@ class RunningHub:
         """Connect; ``parameters`` and the raw ``query`` go into the URL. Nothing is received yet."""
         fields = ({"project": project} if project is not None else {}) | parameters
         url = f"ws://127.0.0.1:{self.port}/v1/realtime?{urlencode(fields, quote_via=quote)}&{query}"
-        async with connect(url, additional_headers=headers, compression=None, open_timeout=DEADLINE_S) as socket:
+        async with connect(
+            url, additional_headers=headers, compression=None, open_timeout=DEADLINE_S
+        ) as socket:
             yield Client(socket)
 
     @contextlib.asynccontextmanager
