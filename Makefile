@@ -1,0 +1,66 @@
+# Everything a contributor types. Each target sets up what it needs; setting up again takes no time.
+# CI=true turns what would be skipped, for want of Node.js or Chromium, into an error.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SDK := tests/e2e/sdk
+
+# Stamps: newer than what they were made from when nothing has to be done.
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+SDK_PACKAGES := $(SDK)/node_modules/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-unit test-e2e check fmt bench clean chromium
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUNTIME) ## Start everything on this machine: Valkey, hub, API, a page, a project and a key.
+	@exec $(BIN)/realtime dev
+
+test: check test-unit test-e2e ## Run the linters and all tests.
+
+check: $(DEV) ## Run the linters and the type checker.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-unit: $(DEV) ## Run the tests that need no browser and no SDK.
+	$(BIN)/pytest --ignore=tests/e2e
+
+test-e2e: $(DEV) $(SDK_PACKAGES) chromium ## Drive real servers with real SDKs and a real browser.
+	$(BIN)/pytest tests/e2e -rs
+
+fmt: $(DEV) ## Format the code and mend what the linter can.
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(DEV) ## Measure, and print one table for each benchmark.
+	@for benchmark in benchmarks/*.py; do \
+		echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; \
+	done
+
+clean: ## Remove what these targets made, but not the data of `make run`.
+	rm -rf $(VENV) $(SDK)/node_modules tests/e2e/screenshots
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	scripts/make-venv $(PYTHON) $(VENV)
+
+$(RUNTIME): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@ $(RUNTIME)
+
+# The stamp stays away when Node.js is missing, so that the next run looks again.
+$(SDK_PACKAGES): $(SDK)/package.json $(wildcard $(SDK)/stand-ins/*/*)
+	@scripts/install-sdks $(SDK)
+
+chromium:
+	@scripts/ensure-chromium

@@ -1,0 +1,1 @@
+exports.EncodingType = { Base64: "base64" };
