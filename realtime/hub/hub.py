@@ -17,7 +17,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from realtime.bus import LiveListener, RedisBus, connect
+from realtime.bus import LiveListener, RedisBus, connect, redis_url
 from realtime.errors import CloseCode
 from realtime.hub.connection import Connection
 from realtime.hub.console import TEST_CHANNEL, TEST_INTERVAL_S, test_event
@@ -53,7 +53,10 @@ class Hub:
         self.settings = settings
         self.redis = redis
         self.bus = RedisBus(
-            redis, log_max_events=settings.log_max_events, log_max_age_s=settings.log_max_age_s
+            redis,
+            log_max_events=settings.log_max_events,
+            log_max_age_s=settings.log_max_age_s,
+            idempotency_ttl_s=settings.idempotency_ttl_s,
         )
         self.store = IdentityStore(redis)
         self.verifier = TokenVerifier(
@@ -103,7 +106,7 @@ class Hub:
         Raises:
             redis.RedisError: Redis cannot be reached at all.
         """
-        redis = connect(settings.redis_url)
+        redis = connect(redis_url(settings))
         try:
             await redis.ping()
             hub = cls(settings, redis)
