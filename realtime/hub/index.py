@@ -1,0 +1,384 @@
+"""Who receives an event: the subscriptions and roles of one project's connections, arranged for matching.
+
+The heart of the hub, and pure. A connection receives an event if it holds one of the event's roles and one of
+its subscriptions names one of the event's channels with a filter that accepts the payload (wire specification
+8.2). :meth:`SubscriptionIndex.match` works from the smaller side: it looks either at the subscriptions on the
+event's channels or at the connections with the event's roles, whichever are fewer, and tests the other
+condition on each. So its cost grows with those, and never with all subscriptions or all connections.
+
+Channels with ``*`` in ID positions (16.9) cost an event one dictionary lookup for each shape of them in use,
+however many there are: the event's own channel is turned into the one name of that shape that covers it.
+
+Measured by ``benchmarks/matching.py``.
+"""
+
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from realtime.channels import Shape, is_wildcard, shape_of, star
+from realtime.permissions import ANY
+from realtime.queries import Filter
+
+_SPARSE_BYTES = 1024
+"""From this many bytes for each member on, a group is rebuilt; a full one takes 36 to 100."""
+
+_HOLDER_COST = 3
+"""Finding a role's holder costs as much time as looking at so many subscriptions; its own come on top."""
+
+_Member = TypeVar("_Member", bound=object)
+
+
+class Subscription:
+    """Channels that a connection listens to under one ID; made and changed by :class:`SubscriptionIndex`."""
+
+    __slots__ = ("channels", "encoded", "id", "subscriber")
+
+    def __init__(self, subscriber: "Subscriber", subscription_id: str) -> None:
+        # As the client knows it; unique within its connection.
+        self.id = subscription_id
+        # The ID as a JSON string, ready for the frame.
+        self.encoded = msgspec.json.encode(subscription_id)
+        # Whose it is.
+        self.subscriber = subscriber
+        # Channel -> which of its events pass; None lets every event pass.
+        self.channels: dict[str, Filter | None] = {}
+
+    def __repr__(self) -> str:
+        return f"<Subscription {self.id!r} to {list(self.channels)}>"
+
+
+class Subscriber:
+    """Whoever holds roles and subscriptions: the base class of the hub's connections.
+
+    While it is in an index both attributes are changed through the index only. Equality must stay identity.
+    """
+
+    __slots__ = ("roles", "subscriptions")
+
+    def __init__(self, roles: frozenset[str] = frozenset()) -> None:
+        # What it may read (wire specification 8.1).
+        self.roles = roles
+        # Subscription ID -> subscription, in the order they were made.
+        self.subscriptions: dict[str, Subscription] = {}
+
+
+class _Groups(Generic[_Member]):
+    """Members by key, in the order they came.
+
+    A dictionary of ordered sets, but without a set for a single member: most roles (``user:U``) and many
+    channels (``account.U``) have only one.
+    """
+
+    __slots__ = ("_groups",)
+
+    def __init__(self) -> None:
+        # Key -> its only member, or all its members as keys (a dictionary is a set that keeps the order).
+        self._groups: dict[str, _Member | dict[_Member, None]] = {}
+
+    def members(self, key: str) -> Collection[_Member]:
+        """Return a view of the members of ``key``; not to be used across a change."""
+        group = self._groups.get(key)
+        if group is None:
+            return ()
+        return group if isinstance(group, dict) else (group,)
+
+    def add(self, key: str, member: _Member) -> bool:
+        """Put ``member``, which is not there yet, under ``key``. Return whether the key is new."""
+        group = self._groups.get(key)
+        if group is None:
+            self._groups[key] = member
+            return True
+        if isinstance(group, dict):
+            group[member] = None
+        else:
+            self._groups[key] = {group: None, member: None}
+        return False
+
+    def remove(self, key: str, member: _Member) -> bool:
+        """Take ``member``, which is there, from ``key``. Return whether the key is gone."""
+        group = self._groups[key]
+        if not isinstance(group, dict):
+            del self._groups[key]
+            return True
+        del group[member]
+        if len(group) == 1:
+            self._groups[key] = next(iter(group))
+        elif group.__sizeof__() > _SPARSE_BYTES * len(group):
+            # A dictionary keeps the places of what it lost until it next grows, and walks over them all:
+            # after most of a large audience has left, the rest would cost as much as the whole did.
+            self._groups[key] = dict.fromkeys(group)
+        return False
+
+
+class _Verdicts:
+    """What the filters say about one event; each is asked once, and the payload is read at most once."""
+
+    __slots__ = ("_payload", "_read_payload", "_verdicts")
+
+    def __init__(self, read_payload: Callable[[], Mapping[str, Any]]) -> None:
+        self._read_payload = read_payload
+        self._payload: Mapping[str, Any] | None = None
+        # Equal filters are one object, so their identity is the key: it spares the hash of their content.
+        self._verdicts: dict[int, bool] = {}
+
+    def accepts(self, query: Filter) -> bool:
+        """Tell whether ``query`` lets the event pass."""
+        verdict = self._verdicts.get(id(query))
+        if verdict is None:
+            if self._payload is None:
+                self._payload = self._read_payload()
+            verdict = self._verdicts[id(query)] = query.matches(self._payload)
+        return verdict
+
+    def select(self, subscriber: Subscriber, names: frozenset[str]) -> list[Subscription]:
+        """Return those of the subscriptions on one of ``names`` whose filter for it lets the event pass."""
+        selected = []
+        for subscription in subscriber.subscriptions.values():
+            channels = subscription.channels
+            if names.isdisjoint(channels):
+                continue
+            for name, query in channels.items():
+                if name in names and (query is None or self.accepts(query)):
+                    selected.append(subscription)
+                    break
+        return selected
+
+
+class SubscriptionIndex:
+    """The subscribers of one project by role, and their subscriptions by channel.
+
+    Not thread-safe. Results are in a fixed order: receivers in the order in which they came to the roles or
+    channels that they are found by, subscriptions of a receiver in the order in which it made them. A change
+    costs time in proportion to the roles or channels that it names.
+    """
+
+    __slots__ = ("_channels", "_roles", "_shapes", "_subscribers", "_subscription_count", "_wildcards")
+
+    def __init__(self) -> None:
+        self._subscribers: set[Subscriber] = set()
+        self._subscription_count = 0
+        # Role -> who holds it.
+        self._roles = _Groups[Subscriber]()
+        # Plain channel -> subscriptions with it.
+        self._channels = _Groups[Subscription]()
+        # Channel with `*` -> subscriptions with it. Apart from the plain ones: a name such as `rows.*`
+        # has the shape of `teams.*`, but stands for nothing and must not be reached by way of that shape.
+        self._wildcards = _Groups[Subscription]()
+        # Number of segments -> shape -> how many of `_wildcards` have it.
+        self._shapes: dict[int, dict[Shape, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._subscribers)
+
+    def __contains__(self, subscriber: object) -> bool:
+        return subscriber in self._subscribers
+
+    @property
+    def subscription_count(self) -> int:
+        """How many subscriptions all subscribers have together."""
+        return self._subscription_count
+
+    def add(self, subscriber: Subscriber) -> None:
+        """Register ``subscriber`` with the roles that it has; no effect if it is registered."""
+        if subscriber not in self._subscribers:
+            self._subscribers.add(subscriber)
+            for role in subscriber.roles:
+                self._roles.add(role, subscriber)
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Forget ``subscriber`` and drop its subscriptions; no effect if it is not registered."""
+        if subscriber in self._subscribers:
+            for subscription_id in list(subscriber.subscriptions):
+                self.unsubscribe(subscriber, subscription_id)
+            for role in subscriber.roles:
+                self._roles.remove(role, subscriber)
+            self._subscribers.remove(subscriber)
+
+    def set_roles(self, subscriber: Subscriber, roles: frozenset[str]) -> None:
+        """Replace the roles of ``subscriber``. Its subscriptions stay (wire specification 8.3).
+
+        Raises:
+            KeyError: It is not registered.
+        """
+        self._check_registered(subscriber)
+        for role in subscriber.roles - roles:
+            self._roles.remove(role, subscriber)
+        for role in roles - subscriber.roles:
+            self._roles.add(role, subscriber)
+        subscriber.roles = roles
+
+    def subscribe(
+        self,
+        subscriber: Subscriber,
+        subscription_id: str,
+        channels: Sequence[str],
+        filter: Filter | None,  # noqa: A002 - the wire format's term
+    ) -> Subscription:
+        """Make a subscription, or add to the one with this ID (wire specification 4.3).
+
+        The listed channels get ``filter`` (None lets every event pass). Channels that the subscription had
+        before and that are not listed remain, with the filter they had.
+
+        Returns:
+            The subscription. A new one without channels is not registered anywhere.
+
+        Raises:
+            KeyError: ``subscriber`` is not registered.
+        """
+        self._check_registered(subscriber)
+        subscription = subscriber.subscriptions.get(subscription_id)
+        if subscription is None:
+            subscription = Subscription(subscriber, subscription_id)
+            if not channels:
+                return subscription
+            subscriber.subscriptions[subscription_id] = subscription
+            self._subscription_count += 1
+        for name in channels:
+            # One string for all who name the same channel, instead of one from each client's message.
+            channel = sys.intern(name)
+            if channel not in subscription.channels:
+                self._attach(channel, subscription)
+            subscription.channels[channel] = filter
+        return subscription
+
+    def unsubscribe(self, subscriber: Subscriber, subscription_id: str) -> bool:
+        """Drop a subscription; return whether there was one with this ID (wire specification 4.4)."""
+        subscription = subscriber.subscriptions.pop(subscription_id, None)
+        if subscription is None:
+            return False
+        self._subscription_count -= 1
+        for channel in subscription.channels:
+            self._detach(channel, subscription)
+        return True
+
+    def rebind(self, subscriber: Subscriber, rename: Callable[[str], str]) -> None:
+        """Rename the channels of all subscriptions of ``subscriber`` (wire specification 5.3).
+
+        ``rename`` returns the new name of a channel, or the same. Where two channels of a subscription get
+        one name, the filter of the later one stays.
+        """
+        for subscription in subscriber.subscriptions.values():
+            before = subscription.channels
+            after = {sys.intern(rename(channel)): query for channel, query in before.items()}
+            for channel in before.keys() - after.keys():
+                self._detach(channel, subscription)
+            for channel in after:
+                if channel not in before:
+                    self._attach(channel, subscription)
+            subscription.channels = after
+
+    def match(
+        self,
+        channels: Sequence[str],
+        roles: Collection[str],
+        payload: Callable[[], Mapping[str, Any]],
+    ) -> list[tuple[Subscriber, list[Subscription]]]:
+        """Find the receivers of an event (wire specification 8.2).
+
+        Args:
+            channels: The event's channels.
+            roles: The event's roles; ``any`` among them stands for every subscriber, whatever it holds.
+            payload: Returns the event's payload. Called at most once, and only if a filter needs it.
+
+        Returns:
+            Each receiver once, with those of its subscriptions that match, each once and at least one.
+        """
+        audiences = self._audiences(channels)
+        if not audiences:
+            return []
+        verdicts = _Verdicts(payload)
+        if ANY in roles:
+            return _match_subscriptions(audiences, None, verdicts)
+        holders = self._holders(roles, limit=sum(map(len, audiences.values())))
+        if holders is None:
+            return _match_subscriptions(audiences, frozenset(roles), verdicts)
+        names = frozenset(audiences)
+        found = [(subscriber, verdicts.select(subscriber, names)) for subscriber in holders]
+        return [receiver for receiver in found if receiver[1]]
+
+    def match_one(
+        self,
+        subscriber: Subscriber,
+        channels: Sequence[str],
+        payload: Callable[[], Mapping[str, Any]],
+    ) -> list[Subscription]:
+        """Find the subscriptions of ``subscriber`` that an event matches, whatever roles it holds.
+
+        For events that are read again from the log, and for those that reach someone under former roles (wire
+        specification 16.4, 16.12). The arguments are those of :meth:`match`.
+        """
+        names = frozenset(self._audiences(channels))
+        return _Verdicts(payload).select(subscriber, names) if names else []
+
+    def _check_registered(self, subscriber: Subscriber) -> None:
+        if subscriber not in self._subscribers:
+            raise KeyError(subscriber)
+
+    def _attach(self, channel: str, subscription: Subscription) -> None:
+        if not is_wildcard(channel):
+            self._channels.add(channel, subscription)
+        elif self._wildcards.add(channel, subscription):
+            shape = shape_of(channel)
+            shapes = self._shapes.setdefault(shape.segments, {})
+            shapes[shape] = shapes.get(shape, 0) + 1
+
+    def _detach(self, channel: str, subscription: Subscription) -> None:
+        if not is_wildcard(channel):
+            self._channels.remove(channel, subscription)
+        elif self._wildcards.remove(channel, subscription):
+            shape = shape_of(channel)
+            shapes = self._shapes[shape.segments]
+            shapes[shape] -= 1
+            if not shapes[shape]:
+                del shapes[shape]
+                if not shapes:
+                    del self._shapes[shape.segments]
+
+    def _audiences(self, channels: Iterable[str]) -> dict[str, Collection[Subscription]]:
+        """Return the names, plain and with ``*``, that cover ``channels``, with the subscriptions to each."""
+        audiences = {channel: found for channel in channels if (found := self._channels.members(channel))}
+        if self._shapes:
+            for channel in channels:
+                segments = channel.split(".")
+                for shape in self._shapes.get(len(segments), ()):
+                    name = star(segments, shape)
+                    if name is not None and (found := self._wildcards.members(name)):
+                        audiences[name] = found
+        return audiences
+
+    def _holders(self, roles: Collection[str], limit: int) -> Collection[Subscriber] | None:
+        """Return the holders of ``roles``; None if they cost more than looking at ``limit`` subscriptions."""
+        groups = [group for role in roles if (group := self._roles.members(role))]
+        if _HOLDER_COST * sum(map(len, groups)) > limit:
+            return None
+        holders = groups[0] if len(groups) == 1 else dict.fromkeys(chain.from_iterable(groups))
+        cost = _HOLDER_COST * len(holders) + sum([len(holder.subscriptions) for holder in holders])
+        return holders if cost <= limit else None
+
+
+def _match_subscriptions(
+    audiences: Mapping[str, Collection[Subscription]], roles: frozenset[str] | None, verdicts: _Verdicts
+) -> list[tuple[Subscriber, list[Subscription]]]:
+    """Test each subscription for its subscriber's roles (None: whatever they are) and for its filter."""
+    matched: set[Subscription] = set()
+    receivers: dict[Subscriber, list[Subscription]] = {}
+    for channel, subscriptions in audiences.items():
+        for subscription in subscriptions:
+            if subscription in matched:
+                continue
+            subscriber = subscription.subscriber
+            if roles is not None and subscriber.roles.isdisjoint(roles):
+                continue
+            query = subscription.channels[channel]
+            if query is None or verdicts.accepts(query):
+                matched.add(subscription)
+                receivers.setdefault(subscriber, []).append(subscription)
+    for subscriber, found in receivers.items():
+        if len(found) > 1:
+            # They were found channel by channel; list them in the order they were made.
+            found[:] = [s for s in subscriber.subscriptions.values() if s in matched]
+    return list(receivers.items())
