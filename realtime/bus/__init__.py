@@ -1,6 +1,12 @@
 """How events travel: one Redis holds each project's log and carries its live channel.
 
 The package knows bytes, projects and positions; what the bytes mean is decided in :mod:`realtime.events`.
-:mod:`~realtime.bus.bus` writes and reads, :mod:`~realtime.bus.listener` receives, :mod:`~realtime.bus.keys`
-names every key and channel, :mod:`~realtime.bus.connect` opens connections.
+:class:`RedisBus` writes and reads, :class:`LiveListener` receives, :func:`connect` opens clients;
+:mod:`~realtime.bus.keys` names every key and channel.
 """
+
+from realtime.bus.bus import LogPage, RedisBus
+from realtime.bus.connect import connect, embedded_url, redis_url
+from realtime.bus.listener import LiveListener
+
+__all__ = ["LiveListener", "LogPage", "RedisBus", "connect", "embedded_url", "redis_url"]

@@ -1,0 +1,153 @@
+"""Publishing events to Redis and reading the log back. One command a call; no decisions about content."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from realtime.bus.connect import connect, redis_url
+from realtime.bus.keys import idempotency_key as idempotency_record
+from realtime.bus.keys import live_channel, log_key
+from realtime.bus.positions import START, format_position, live_message, parse_position
+from realtime.settings import Settings
+
+_PUBLISH = Path(__file__).with_name("publish.lua").read_text()
+_ZERO = format_position(START)
+
+
+class LogPage(NamedTuple):
+    """Events of a log, one after another."""
+
+    events: list[tuple[str, bytes]]
+    """ID and live message of each event, oldest first."""
+    is_complete: bool
+    """Whether the log still holds every event after the position that was asked for."""
+
+
+class RedisBus:
+    """The log and the live channel of every project. Safe to share within an event loop.
+
+    Every method raises :class:`redis.RedisError` when Redis fails.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        log_max_events: int = 100_000,
+        log_max_age_s: float = 86_400,
+        idempotency_ttl_s: float = 86_400,
+    ) -> None:
+        """Use ``redis``, a client that answers with bytes; :meth:`aclose` closes it.
+
+        Args:
+            redis: For example from :func:`realtime.bus.connect`.
+            log_max_events: How many events a project's log keeps, about (whole blocks are trimmed); 0 for no
+                bound.
+            log_max_age_s: How long, about; 0 for no bound.
+            idempotency_ttl_s: How long a publish with an idempotency key is remembered.
+        """
+        self._redis = redis
+        self._publish = redis.register_script(_PUBLISH)
+        self._log_max_events = log_max_events
+        self._log_max_age_ms = int(log_max_age_s * 1000)
+        self._idempotency_ttl_s = idempotency_ttl_s
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Make a bus with a client of its own."""
+        return cls(
+            connect(redis_url(settings)),
+            log_max_events=settings.log_max_events,
+            log_max_age_s=settings.log_max_age_s,
+            idempotency_ttl_s=settings.idempotency_ttl_s,
+        )
+
+    async def publish(
+        self,
+        project: str,
+        envelopes: Sequence[bytes],
+        *,
+        idempotency_key: str | None = None,
+        idempotency_ttl_s: float | None = None,
+    ) -> list[str]:
+        """Publish events of one project: all in one atomic step, in the log and on the live channel, in order.
+
+        After an error they may have been published or not, all or none. Cancelling leaves the same doubt.
+        With an idempotency key the call can then be repeated: whatever was published under it in this project
+        is not published again.
+
+        Args:
+            project: Whose log and channel.
+            envelopes: JSON objects with at least one member, encoded (wire specification 9.2).
+            idempotency_key: Any text.
+            idempotency_ttl_s: How long the key is remembered; None for the bus' own time.
+
+        Returns:
+            The events' IDs, in the order given; those of the first call when the key was used before.
+        """
+        if not envelopes:
+            return []
+        keys = [log_key(project)]
+        if idempotency_key is not None:
+            keys.append(idempotency_record(project, idempotency_key))
+        ttl_s = self._idempotency_ttl_s if idempotency_ttl_s is None else idempotency_ttl_s
+        limits = [self._log_max_events, self._log_max_age_ms, max(int(ttl_s * 1000), 1)]
+        ids: bytes = await self._publish(keys, [live_channel(project), *limits, *envelopes])
+        return ids.decode().split(",")
+
+    async def last_position(self, project: str) -> str:
+        """Return the ID of the last event in the log; ``0-0`` when there is none."""
+        entries: Any = await self._redis.xrevrange(log_key(project), count=1)
+        return entries[0][0].decode() if entries else _ZERO
+
+    async def read_log(self, project: str, after: str, *, limit: int = 1000) -> list[tuple[str, bytes]]:
+        """Return the events after a position: the events of :meth:`read_page`."""
+        return (await self.read_page(project, after, limit=limit)).events
+
+    async def read_page(self, project: str, after: str, *, limit: int = 1000) -> LogPage:
+        """Return up to ``limit`` events after a position, and whether they are all that there were.
+
+        The log is complete when it still holds the event at ``after`` itself; after ``0-0``, when nothing was
+        ever trimmed. So a log that was trimmed too far, lost, or lost its end in a failover is never taken
+        for complete, nor is a position that was made up.
+
+        Raises:
+            ValueError: ``after`` is not a position.
+        """
+        position = parse_position(after)
+        if position == START:
+            return await self._read_from_start(project, limit)
+        # The event at the position is read too: it proves, in the same step, that nothing is missing.
+        entries: Any = await self._redis.xrange(log_key(project), min=after, count=limit + 1)
+        is_complete = bool(entries) and parse_position(entries[0][0]) == position
+        return LogPage(_messages(entries[1:] if is_complete else entries[:limit]), is_complete)
+
+    async def _read_from_start(self, project: str, limit: int) -> LogPage:
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.xrange(log_key(project), count=limit)
+            pipeline.xinfo_stream(log_key(project))
+            entries, info = await pipeline.execute(raise_on_error=False)
+        if isinstance(entries, Exception):
+            raise entries
+        if isinstance(info, ResponseError):  # There is no log, so nothing was trimmed off it.
+            return LogPage([], is_complete=True)
+        # Servers before Redis 7 do not count; their logs are never taken for complete.
+        return LogPage(_messages(entries), is_complete=info.get("entries-added") == info["length"])
+
+    async def ping(self) -> float:
+        """Return how long Redis takes to answer, in seconds."""
+        started = time.perf_counter()
+        await self._redis.ping()
+        return time.perf_counter() - started
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self._redis.aclose()
+
+
+def _messages(entries: list[tuple[bytes, dict[bytes, bytes]]]) -> list[tuple[str, bytes]]:
+    return [(event_id.decode(), live_message(event_id, fields[b"e"])) for event_id, fields in entries]
