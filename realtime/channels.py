@@ -15,7 +15,6 @@ from typing import NamedTuple
 from realtime.events.catalogue import ACTIONS, channel_templates
 
 _STAR = "*"
-_ID = ""  # in place of an ID in a template; none of its other segments is empty
 _ACCOUNT = "account"
 _ACCOUNT_ACTIONS = frozenset(f"{_ACCOUNT}.{action}" for action in ACTIONS)
 
@@ -85,7 +84,7 @@ def is_wildcard(channel: str) -> bool:
     segments = channel.split(".")
     return _STAR in segments and any(
         all(
-            segment == word or (word == _ID and segment != "")
+            segment == word if word is not None else segment != ""
             for word, segment in zip(template, segments, strict=True)
         )
         for template in _TEMPLATES.get(len(segments), ())
@@ -116,12 +115,12 @@ def star(channel_segments: Sequence[str], shape: Shape) -> str | None:
     return ".".join(segments)
 
 
-def _templates() -> Mapping[int, list[list[str]]]:
-    """Return the templates that can have wildcards, as segments with :data:`_ID` for IDs, by their number."""
-    templates: dict[int, list[list[str]]] = {}
+def _templates() -> Mapping[int, list[list[str | None]]]:
+    """Return the templates that can have wildcards, as segments with None for IDs, by their number."""
+    templates: dict[int, list[list[str | None]]] = {}
     for template in channel_templates():
-        segments = [_ID if segment.startswith("[") else segment for segment in template.split(".")]
-        if _ID in segments and segments[0] != _ACCOUNT:
+        segments = [None if segment.startswith("[") else segment for segment in template.split(".")]
+        if None in segments and segments[0] != _ACCOUNT:
             templates.setdefault(len(segments), []).append(segments)
     return templates
 

@@ -173,7 +173,7 @@ def decode_live(message: bytes) -> LiveMessage:
         msgspec.DecodeError: it is not JSON, or (as :class:`msgspec.ValidationError`) not of this shape.
     """
     live = _LIVE.decode(message)
-    if live.data and bytes(live.data)[:1] != b"{":
+    if live.data and bytes(memoryview(live.data)[:1]) != b"{":
         raise msgspec.ValidationError("Expected `object` - at `$.data`")
     return live
 

@@ -111,8 +111,8 @@ def _vocabulary() -> Iterator[str]:
     yield "| --- | --- |"
     yield from (f"| `{word.collections}` | `{word.tables}` |" for word in VOCABULARY)
     yield ""
-    yield "Databases of the types `documentsdb` and `vectorsdb` are apart: their names and channels begin with"
-    yield "their own word, and are not repeated in another."
+    yield "Databases of the types `documentsdb` and `vectorsdb` are apart: their names and channels begin"
+    yield "with their own word, and are not repeated in another."
     yield ""
 
 
