@@ -1,0 +1,136 @@
+"""A web page with the newest SDK, in Chromium: what a person's browser does."""
+
+import asyncio
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.async_api import Page, async_playwright
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Server
+
+FOLDER = Path(__file__).parent
+SDK = FOLDER / "sdk/node_modules/appwrite-27/dist/iife/sdk.js"
+SCREENSHOTS = FOLDER / "screenshots"
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Posts</title>
+<style>
+  body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 40rem; }
+  li { border-bottom: 1px solid #ddd; list-style: none; padding: .4rem 0; }
+  ul { padding: 0; }
+</style>
+<h1>Posts</h1>
+<p id="state">connecting ...</p>
+<ul id="posts"></ul>
+<script src="/sdk.js"></script>
+<script>
+  const { Client, Realtime, Channel, Query } = Appwrite;
+  const { endpoint, project } = Object.fromEntries(new URLSearchParams(location.search));
+  const client = new Client().setEndpoint(endpoint).setProject(project);
+  const realtime = new Realtime(client);
+  const state = document.querySelector("#state");
+  realtime.onOpen(() => { state.textContent = "connected"; });
+  realtime.onClose(() => { state.textContent = "disconnected"; });
+  realtime.onError((error) => { state.textContent = "error: " + error.message; });
+  const show = ({ events, payload }) => {
+    const post = document.createElement("li");
+    post.textContent = `${payload.title} (${events[0].split(".").at(-1)})`;
+    document.querySelector("#posts").append(post);
+  };
+  const published = [Query.equal("status", ["published"])];
+  realtime.subscribe(Channel.tablesdb("main").table("posts").row(), show, published);
+</script>
+</html>
+"""
+
+
+class Files(http.server.BaseHTTPRequestHandler):
+    """Serves the page and the SDK, and nothing else."""
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        body = {"/": PAGE.encode(), "/sdk.js": SDK.read_bytes()}.get(path)
+        self.send_response(200 if body is not None else 404)
+        self.send_header("Content-Type", "text/javascript" if path == "/sdk.js" else "text/html")
+        self.send_header("Content-Length", str(len(body or b"")))
+        self.end_headers()
+        self.wfile.write(body or b"")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the name is the base class's)
+        pass
+
+
+@pytest.fixture
+def page_url() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        threading.Thread(
+            target=functools.partial(server.serve_forever, poll_interval=0.05), daemon=True
+        ).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+@pytest.fixture
+async def page(require: Callable[[bool, str], None]) -> AsyncIterator[Page]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser_path = next(filter(None, map(shutil.which, names)), None)
+    require(browser_path is not None, "Chromium is missing")
+    require(SDK.exists(), "the SDKs are not installed (make test-e2e installs them)")
+    async with async_playwright() as playwright:
+        # Containers run the tests as the superuser, for whom Chromium has no sandbox.
+        browser = await playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        page = await browser.new_page(viewport={"width": 900, "height": 500})
+        yield page
+        await browser.close()
+
+
+async def subscribed(page: Page, visit: Callable[[], Any]) -> None:
+    """Visit the page and wait until the server has confirmed its subscription."""
+    confirmed = asyncio.Event()
+
+    def watch(frame: str | bytes) -> None:
+        if '"to":"subscribe"' in str(frame):
+            confirmed.set()
+
+    page.on("websocket", lambda websocket: websocket.on("framereceived", watch))
+    await visit()
+    async with asyncio.timeout(15):
+        await confirmed.wait()
+
+
+async def test_page_shows_what_is_published_while_it_is_open(
+    server: "Server", page: Page, page_url: str
+) -> None:
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    url = f"{page_url}?endpoint={server.endpoint}&project={server.project}"
+    await subscribed(page, lambda: page.goto(url))
+
+    async def publish(row_id: str, action: str, **columns: str) -> None:
+        name = f"databases.main.tables.posts.rows.{row_id}.{action}"
+        await server.publish(name, {"$id": row_id, **columns}, permissions=['read("any")'])
+
+    await publish("1", "create", title="Hello, realtime", status="published")
+    await publish("2", "create", title="Not ready yet", status="draft")
+    await publish("1", "update", title="Hello, realtime <b>world</b>", status="published")
+
+    posts = page.locator("#posts li")
+    await posts.nth(1).wait_for()
+    assert await posts.all_text_contents() == [
+        "Hello, realtime (create)",
+        "Hello, realtime <b>world</b> (update)",
+    ]
+    assert await page.locator("#state").text_content() == "connected"
+    assert problems == []
+    SCREENSHOTS.mkdir(exist_ok=True)
+    await page.screenshot(path=SCREENSHOTS / "sdk-page.png")
