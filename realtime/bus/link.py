@@ -41,7 +41,7 @@ class Link:
         try:
             # The client's own limit is for reaching the server, not for its answers to the greeting.
             async with asyncio.timeout(OPEN_TIMEOUT_S):
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
