@@ -9,8 +9,8 @@ Claims of an identity of its own, all but ``sub`` optional:
 
 =============  =============================================================================
 ``sub``        the user's ID, as in ``user:<ID>``
-``name``       shown in the account object, like ``email``
-``email``
+``name``       shown in the account object
+``email``      likewise
 ``verified``   true gives ``users/verified`` and ``user:<ID>/verified``
 ``teams``      a list; each is ``"team"``, ``"team/role"`` or ``{"id", "roles", "membershipId"}``
 ``labels``     a list of strings

@@ -70,8 +70,7 @@ class TokenVerifier:
             secrets: shared secrets for ``HS256``, oldest to newest, so that they can be rotated.
             jwks_url: where the identity provider publishes its keys; empty for none.
             algorithms: which of :data:`JWKS_ALGORITHMS` those keys may have.
-            audience: what ``aud`` must be or contain; empty skips the check. See :meth:`verify` for the
-                exception.
+            audience: what ``aud`` must be or contain; empty skips the check. See :meth:`verify` for the exception.
             issuer: what ``iss`` must be; empty skips the check. The same exception.
             leeway_s: by how many seconds clocks may differ.
             timeout_s: how long one fetch of the keys may take, in seconds.
@@ -110,10 +109,8 @@ class TokenVerifier:
     async def verify(self, token: str) -> dict[str, Any]:
         """Return the claims of a valid token.
 
-        ``exp`` is required and, like ``nbf``, a number. Audience and issuer, if configured, must be right,
-        with one
-        exception: a token by a shared secret that names a user of the read model (no ``sub``) may lack them,
-            as
+        ``exp`` is required and, like ``nbf``, a number. Audience and issuer, if configured, must be right. One
+        exception: a token by a shared secret that names a user of the read model (no ``sub``) may lack them, as
         those that Appwrite makes do.
 
         Raises:

@@ -134,6 +134,11 @@ class TestSharedSecret:
         for secret in ("old", "older", "new"):
             assert await shared("older", "old", "new").verify(mint(CLAIMS, secret))
 
+    async def test_closing_leaves_nothing_to_do(self) -> None:
+        verifier = shared()
+        await verifier.aclose()
+        assert await verifier.verify(mint(CLAIMS, "secret")) == CLAIMS
+
     async def test_other_secret_is_refused(self) -> None:
         token = mint(CLAIMS, "wrong")
         assert await reason(shared("old", "new"), token) == "Invalid token: Signature failed"

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from realtime.bus.keys import keys_key, live_channel, user_emails_key, user_key, user_phones_key
@@ -260,7 +262,8 @@ class TestKeys:
 
 class TestUnreachable:
     async def test_redis_errors_pass_through(self) -> None:
-        async with redis.asyncio.Redis(host="127.0.0.1", port=1) as client:
+        at_once = Retry(NoBackoff(), 0)
+        async with redis.asyncio.Redis(host="127.0.0.1", port=1, retry=at_once) as client:
             store = IdentityStore(client)
             with pytest.raises(RedisError):
                 await store.get_user("p", "ada")
