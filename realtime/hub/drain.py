@@ -1,8 +1,10 @@
 """Sending clients away without sending them all at once (design: drain spread over a window). Pure."""
 
 from collections.abc import Sequence
-from random import Random
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from random import Random
 
 T = TypeVar("T")
 
@@ -13,7 +15,7 @@ FULL_RATE = 200
 """Up to this many clients a second leave without stretching the drain: few of them cannot hurt anybody."""
 
 
-def batches(items: Sequence[T], window_s: float, random: Random) -> list[list[T]]:
+def batches(items: Sequence[T], window_s: float, random: "Random") -> list[list[T]]:
     """Split ``items``, in random order, into the batches that leave one after the other, :data:`STEP_S` apart.
 
     The last batch leaves ``window_s`` after the first at the latest.

@@ -238,7 +238,7 @@ class Fanout:
         if not matches:
             self._stats.events_without_receiver += 1
             return
-        frame = EventFrame(event_prefix(live.data, live.id))
+        frame = EventFrame(event_prefix(bytes(live.data), live.id))
         for subscriber, subscriptions in matches:
             # Only connections are ever added to a room's index.
             subscriber.wire.send(frame.for_matches(subscriptions))  # type: ignore[attr-defined]
@@ -280,7 +280,7 @@ class _LazyPayload:
         if self._decoded is None:
             try:
                 # As the queries' own values are: numbers too large for an integer become floats in both.
-                decoded = orjson.loads(self._raw)
+                decoded = orjson.loads(memoryview(self._raw))
             except orjson.JSONDecodeError:
                 decoded = None
             # PHP encodes an empty object as [] (wire specification 9.2).

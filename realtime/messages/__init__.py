@@ -6,7 +6,6 @@ package is pure: whether a credential is valid or a tail is allowed is decided b
 specification 3, 4, 13.4 and 16.
 """
 
-from realtime.messages.account import account_object
 from realtime.messages.client import (
     DEFAULT_LIMITS,
     Authentication,
@@ -46,7 +45,6 @@ __all__ = [
     "SubscribeItem",
     "Subscribed",
     "Unsubscribe",
-    "account_object",
     "encode_authenticated",
     "encode_connected",
     "encode_error",

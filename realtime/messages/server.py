@@ -104,8 +104,11 @@ def event_prefix(data: bytes, event_id: str) -> bytes:
     Args:
         data: The ``data`` of the envelope as the publisher wrote it: a JSON object with at least one member
             and no white space around it. It is not looked into.
-        event_id: The event's position in its project's log, such as ``1718000000000-0``.
+        event_id: The event's position in its project's log, such as ``1718000000000-0``. Empty for an event that
+            is in no log: the frame then has no ``id``.
     """
+    if not event_id:
+        return b'{"type":"event","data":%b,"subscriptions":[' % data[:-1]
     return b'{"type":"event","data":%b,"id":"%b","subscriptions":[' % (data[:-1], event_id.encode())
 
 

@@ -7,12 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.identity.model import Session, User
 from realtime.messages import (
     EVENT_SUFFIX,
     PONG,
     Subscribed,
-    account_object,
     encode_authenticated,
     encode_connected,
     encode_error,
@@ -138,6 +136,10 @@ class TestEvent:
             "data": {**json.loads(self.DATA), "id": "17-3", "subscriptions": ["s1"]},
         }
 
+    def test_event_outside_a_log_has_no_id(self) -> None:
+        frame = json.loads(event_prefix(self.DATA, "") + b'"s1"' + EVENT_SUFFIX)
+        assert frame["data"] == {**json.loads(self.DATA), "subscriptions": ["s1"]}
+
     @given(st.dictionaries(st.text(), JSON, min_size=1), st.lists(st.text()))
     def test_any_payload_round_trips(self, payload: dict[str, Any], subscriptions: list[str]) -> None:
         data = json.dumps({"events": [], "payload": payload}).encode()
@@ -166,59 +168,3 @@ class TestRoundTrips:
             (item["subscriptionId"], item["channels"], item["queries"], item.get("recovered"))
             for item in frame["data"]["subscriptions"]
         ] == items
-
-
-class TestAccountObject:
-    def test_keys_are_those_of_the_specification_in_order(self) -> None:
-        assert list(account_object(User("u1"))) == [
-            "$id", "$createdAt", "$updatedAt", "name", "registration", "status", "labels", "passwordUpdate",
-            "email", "phone", "emailVerification", "emailCanonical", "emailIsFree", "emailIsDisposable",
-            "emailIsCorporate", "emailIsCanonical", "phoneVerification", "mfa", "prefs", "targets",
-            "accessedAt", "impersonator", "impersonatorUserId",
-        ]  # fmt: skip
-
-    def test_values_come_from_the_record(self) -> None:
-        user = User(
-            "u1",
-            name="Ada",
-            email="ada@example.com",
-            phone="+15550100",
-            email_verified=True,
-            phone_verified=True,
-            active=False,
-            labels=("vip",),
-            impersonator=True,
-        )
-        account = account_object(user)
-        assert {key: value for key, value in account.items() if value not in (None, [], {})} == {
-            "$id": "u1",
-            "name": "Ada",
-            "status": False,
-            "labels": ["vip"],
-            "email": "ada@example.com",
-            "phone": "+15550100",
-            "emailVerification": True,
-            "phoneVerification": True,
-            "mfa": False,
-            "impersonator": True,
-        }
-
-    def test_unset_members_are_null_and_prefs_an_object(self) -> None:
-        account = account_object(User("u1"))
-        assert account["prefs"] == {}
-        assert account["targets"] == []
-        assert [key for key, value in account.items() if value is None] == [
-            "$createdAt", "$updatedAt", "registration", "passwordUpdate", "emailCanonical", "emailIsFree",
-            "emailIsDisposable", "emailIsCorporate", "emailIsCanonical", "accessedAt", "impersonatorUserId",
-        ]  # fmt: skip
-
-    def test_further_members_replace_and_extend(self) -> None:
-        account = account_object(User("u1", account={"prefs": {"dark": True}, "plan": "pro", "mfa": True}))
-        assert account["prefs"] == {"dark": True}
-        assert account["mfa"] is True
-        assert list(account)[-1] == "plan"
-        assert list(account)[18] == "prefs"
-
-    def test_secrets_stay_out(self) -> None:
-        user = User("u1", sessions=(Session("s", "deadbeef", "email", 0.0),))
-        assert "deadbeef" not in json.dumps(account_object(user))
