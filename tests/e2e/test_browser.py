@@ -23,6 +23,7 @@ PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>Posts</title>
+<link rel="icon" href="data:,">
 <style>
   body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 40rem; }
   li { border-bottom: 1px solid #ddd; list-style: none; padding: .4rem 0; }
