@@ -1,0 +1,43 @@
+"""The commands of ``realtime``, by name. Settings are environment variables; options are for one call."""
+
+import typer
+
+from realtime import __version__
+from workers.cli.doctor import doctor
+from workers.cli.keys import keys
+from workers.cli.output import Commands, show
+from workers.cli.projects import projects
+from workers.cli.publish import publish
+from workers.cli.serve import api, dev, hub
+from workers.cli.tail import tail
+from workers.cli.token import token
+from workers.cli.vars import vars_
+
+app = typer.Typer(
+    cls=Commands,
+    help="A realtime hub: events from any backend, pushed to the clients that may read them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(dev)
+app.command()(hub)
+app.command()(api)
+app.command()(publish)
+app.command()(tail)
+app.command()(token)
+app.add_typer(projects, name="projects")
+app.add_typer(keys, name="keys")
+app.command("vars")(vars_)
+app.command()(doctor)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    """Serve the options that belong to no command."""
+    if version:
+        show(__version__)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="realtime")

@@ -1,0 +1,102 @@
+"""Where commands find things: the settings, the running development instance, its Redis, key and secret.
+
+A command line on the machine of a ``realtime dev`` needs no options: the port comes from the settings, the
+key and the secret from the data folder.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from realtime.bus import connect, redis_url
+from realtime.identity.store import IdentityStore
+from realtime.settings import Settings
+from workers.cli.output import CommandError
+from workers.dev import kept
+
+START_HINT = "Start `realtime dev`, or set REALTIME_REDIS_URL."
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Return the settings of the environment; ``overrides`` that are not None win.
+
+    Raises:
+        pydantic.ValidationError: a value is not of its type.
+    """
+    return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+
+
+def resolve(settings: Settings) -> Settings:
+    """Return ``settings`` with the Redis and the secret of the data folder's instance where unset."""
+    return settings.model_copy(
+        update={
+            "redis_url": redis_url(settings),
+            "secret": settings.secret or kept.read(settings.data_dir / kept.SECRET_FILE),
+        }
+    )
+
+
+def signing_secret(settings: Settings) -> str:
+    """Return the secret that signs new tokens: the newest of ``REALTIME_SECRET``, else the kept one.
+
+    Raises:
+        CommandError: there is neither.
+    """
+    secrets = resolve(settings).secrets
+    if not secrets:
+        raise CommandError(
+            f"No secret to sign with: set REALTIME_SECRET, or start `realtime dev`, which keeps one in "
+            f"{settings.data_dir / kept.SECRET_FILE}."
+        )
+    return secrets[-1]
+
+
+def development_key(settings: Settings) -> str:
+    """Return the API key of the development instance.
+
+    Raises:
+        CommandError: none is set and none is kept.
+    """
+    key = settings.dev_key or kept.read(settings.data_dir / kept.KEY_FILE)
+    if not key:
+        raise CommandError(
+            f"No API key: give --key, or start `realtime dev`, which keeps one in "
+            f"{settings.data_dir / kept.KEY_FILE}."
+        )
+    return key
+
+
+def local_endpoint(settings: Settings) -> str:
+    """Return the API endpoint of a server with these settings, as clients on this machine reach it."""
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/v1"
+
+
+def without_password(url: str) -> str:
+    """Return ``url`` with the password in it, if there is one, replaced by stars."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user = parts.username or ""
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{parts.netloc.rpartition('@')[2]}"))
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[IdentityStore]:
+    """Open the read model in the settings' Redis, or in that of the running development instance.
+
+    Raises:
+        CommandError: Redis cannot be reached.
+    """
+    url = resolve(settings).redis_url
+    redis = connect(url)
+    try:
+        await redis.ping()
+        yield IdentityStore(redis)
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        raise CommandError(f"Redis does not answer at {without_password(url)}. {START_HINT}") from error
+    finally:
+        await redis.aclose()

@@ -1,0 +1,222 @@
+"""``realtime doctor``: is this machine fit to run a hub, and if not, what to do about it."""
+
+import asyncio
+import enum
+import os
+import resource
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import typer
+from redis.exceptions import RedisError
+from rich.text import Text
+
+from realtime.bus import connect
+from realtime.hub.server import bind
+from realtime.settings import Settings
+from workers.cli.context import load_settings, local_endpoint, resolve, without_password
+from workers.cli.output import show
+from workers.dev import kept
+
+MIN_REDIS = (7, 0)
+"""The oldest server with sharded channels; every Valkey has them."""
+SKEW_WARN_S, SKEW_FAIL_S = 1.0, 30.0
+"""Above the first, timestamps disagree visibly; above the other, sessions end at wrong times."""
+OPEN_FILES_FAIL, OPEN_FILES_WARN = 256, 10_000
+"""Each connection takes a file descriptor."""
+SECRET_MIN_BYTES = 32
+"""HS256 wants a key as long as its hash (RFC 7518 section 3.2)."""
+HTTP_TIMEOUT_S = 2.0
+
+
+class Level(enum.Enum):
+    """How a check ended; the value is the style it is printed in."""
+
+    OK = "green"
+    WARN = "yellow"
+    FAIL = "bold red"
+
+
+class Finding(NamedTuple):
+    """What one check found."""
+
+    level: Level
+    check: str
+    text: str
+    advice: str = ""
+    """What to do about it; empty when all is well."""
+
+
+def doctor() -> None:
+    """Check Redis, clock, limits, port, secret and data folder; exit code 1 if anything fails."""
+    settings = load_settings()
+    findings = [
+        *asyncio.run(check_redis(settings)),
+        check_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+        check_port(settings),
+        check_secret(settings),
+        check_data_dir(settings.data_dir),
+    ]
+    for finding in findings:
+        show(
+            Text(finding.level.name.lower().ljust(4), finding.level.value),
+            f"  {finding.check:<12}{finding.text}",
+        )
+        if finding.advice:
+            show(" " * 18, Text(f"→ {finding.advice}", "dim"))
+    if any(finding.level is Level.FAIL for finding in findings):
+        raise typer.Exit(1)
+
+
+async def check_redis(settings: Settings) -> list[Finding]:
+    """Return what is to be said of Redis: version, eviction, clock; one finding when it is not there."""
+    url = resolve(settings).redis_url
+    redis = connect(url)
+    try:
+        info: Mapping[str, Any] = await redis.info()
+        before = time.time()
+        seconds, microseconds = await redis.time()
+        after = time.time()
+    except (RedisError, OSError) as error:
+        return [_redis_away(settings, url, error)]
+    finally:
+        await redis.aclose()
+    skew_s = seconds + microseconds / 1e6 - (before + after) / 2
+    return [
+        check_version(info, without_password(url)),
+        check_eviction(str(info.get("maxmemory_policy", "noeviction"))),
+        check_clock(skew_s),
+    ]
+
+
+def _redis_away(settings: Settings, url: str, error: Exception) -> Finding:
+    if not settings.redis_url:
+        return Finding(
+            Level.WARN,
+            "redis",
+            "REALTIME_REDIS_URL is not set, and no development instance runs on this data folder",
+            "`realtime dev` starts a server of its own; `realtime hub` needs REALTIME_REDIS_URL",
+        )
+    return Finding(
+        Level.FAIL,
+        "redis",
+        f"{without_password(url)}: {error}",
+        "start Redis or Valkey there, or mend REALTIME_REDIS_URL",
+    )
+
+
+def check_version(info: Mapping[str, Any], url: str) -> Finding:
+    """Judge the server's version, from what its ``INFO`` says."""
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    version = str(info.get("valkey_version") or info.get("redis_version", "0"))
+    text = f"{name} {version} at {url}"
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < MIN_REDIS:
+        return Finding(Level.FAIL, "redis", text, "use Redis 7 or newer, or Valkey")
+    return Finding(Level.OK, "redis", text)
+
+
+def check_eviction(policy: str) -> Finding:
+    """Judge what Redis does when its memory is full: it must not throw away logs and identities."""
+    if policy.startswith("allkeys"):
+        return Finding(
+            Level.WARN,
+            "eviction",
+            f"maxmemory-policy {policy}: logs and identities vanish when memory is full",
+            "CONFIG SET maxmemory-policy noeviction",
+        )
+    return Finding(Level.OK, "eviction", f"maxmemory-policy {policy}")
+
+
+def check_clock(skew_s: float) -> Finding:
+    """Judge how far Redis' clock is ahead of ours, in seconds."""
+    text = f"Redis' clock differs by {abs(skew_s) * 1000:.0f} ms"
+    advice = "synchronise the clocks of both machines (NTP)"
+    if abs(skew_s) > SKEW_FAIL_S:
+        return Finding(Level.FAIL, "clock", text, advice)
+    if abs(skew_s) > SKEW_WARN_S:
+        return Finding(Level.WARN, "clock", text, advice)
+    return Finding(Level.OK, "clock", text)
+
+
+def check_open_files(limit: int) -> Finding:
+    """Judge the limit on open files of this process."""
+    text = "no limit" if limit == resource.RLIM_INFINITY else f"{limit} (ulimit -n)"
+    advice = "raise it: `ulimit -n 65536`, or LimitNOFILE= in the service's unit"
+    if limit != resource.RLIM_INFINITY and limit < OPEN_FILES_FAIL:
+        return Finding(Level.FAIL, "open files", text, advice)
+    if limit != resource.RLIM_INFINITY and limit < OPEN_FILES_WARN:
+        return Finding(Level.WARN, "open files", f"{text}: room for fewer connections than that", advice)
+    return Finding(Level.OK, "open files", text)
+
+
+def check_port(settings: Settings) -> Finding:
+    """Judge whether the port is free, or a hub has it already."""
+    where = f"{settings.host}:{settings.port}"
+    problem = port_problem(settings.host, settings.port)
+    if problem is None:
+        return Finding(Level.OK, "port", f"{where} is free")
+    if _is_hub(local_endpoint(settings)):
+        return Finding(Level.OK, "port", f"{where}: a hub answers there")
+    return Finding(
+        Level.FAIL, "port", f"{where}: {problem}", "stop what has it, or set REALTIME_PORT or REALTIME_HOST"
+    )
+
+
+def port_problem(host: str, port: int) -> str | None:
+    """Return why no server can listen on ``port`` of ``host``; None when one can."""
+    try:
+        bind(host, port).close()
+    except OSError as error:
+        # Its own text may go on about the attempt.
+        return os.strerror(error.errno) if error.errno else str(error)
+    return None
+
+
+def _is_hub(endpoint: str) -> bool:
+    try:
+        return httpx.get(f"{endpoint}/health", timeout=HTTP_TIMEOUT_S).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def check_secret(settings: Settings) -> Finding:
+    """Judge the secret that signs tokens."""
+    path = settings.data_dir / kept.SECRET_FILE
+    if settings.secret:
+        shortest = min((len(secret.encode()) for secret in settings.secrets), default=0)
+        if shortest < SECRET_MIN_BYTES:
+            return Finding(
+                Level.WARN,
+                "secret",
+                f"REALTIME_SECRET has a secret of {shortest} bytes",
+                f"use {SECRET_MIN_BYTES} random bytes or more: `openssl rand -base64 32`",
+            )
+        return Finding(Level.OK, "secret", "REALTIME_SECRET is set")
+    if kept.read(path):
+        return Finding(Level.OK, "secret", f"kept in {path} (development)")
+    if settings.jwks_url:
+        return Finding(Level.OK, "secret", "none; tokens are checked with REALTIME_JWKS_URL")
+    return Finding(
+        Level.WARN,
+        "secret",
+        "REALTIME_SECRET is not set: tokens cannot be checked",
+        "`realtime dev` makes one; otherwise set REALTIME_SECRET or REALTIME_JWKS_URL",
+    )
+
+
+def check_data_dir(path: Path) -> Finding:
+    """Judge whether the data folder, or the one it would be made in, can be written."""
+    folder = path.resolve()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return Finding(Level.OK, "data folder", f"{path.resolve()} is writable")
+    return Finding(
+        Level.FAIL,
+        "data folder",
+        f"{path.resolve()} cannot be written",
+        "mend its owner, or set REALTIME_DATA_DIR",
+    )

@@ -1,0 +1,97 @@
+"""``realtime keys``: the API keys of a project."""
+
+import asyncio
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from realtime.identity.model import ApiKey
+from realtime.identity.store import IdentityStore
+from realtime.settings import Settings
+from workers.cli.context import load_settings, open_store
+from workers.cli.output import CommandError, note, show
+
+keys = typer.Typer(help="Create, list and delete a project's API keys.", no_args_is_help=True)
+
+ProjectOption = Annotated[
+    str | None, typer.Option(help="The project's ID; REALTIME_DEV_PROJECT when left out.")
+]
+
+
+@keys.command()
+def create(
+    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as events.write, rows.read, realtime.read; * for all; may be repeated."),
+    ] = None,
+    ttl: Annotated[
+        int | None, typer.Option(min=1, help="Seconds until it expires; never when left out.")
+    ] = None,
+    project: ProjectOption = None,
+) -> None:
+    """Create a key and print its secret: now and never again, for only its hash is kept."""
+    if not scope:
+        raise CommandError("Give at least one --scope, for example --scope events.write.")
+    settings = load_settings()
+    key = ApiKey(
+        id=secrets.token_hex(10),
+        name=name,
+        scopes=tuple(scope),
+        expires_at=time.time() + ttl if ttl is not None else None,
+    )
+    secret = secrets.token_urlsafe(32)
+    asyncio.run(_create(settings, project or settings.dev_project, key, secret))
+    note(f"Key {key.id} of project {project or settings.dev_project}. Its secret, which is not shown again:")
+    show(secret)
+
+
+@keys.command("list")
+def list_(project: ProjectOption = None) -> None:
+    """List the keys of a project: ID, name, scopes, end."""
+    settings = load_settings()
+    for key in sorted(asyncio.run(_list(settings, project or settings.dev_project)), key=lambda key: key.id):
+        show(Text(key.id, "bold"), f"\t{key.name}\t{','.join(key.scopes)}\t{_end(key)}")
+
+
+@keys.command()
+def delete(key_id: Annotated[str, typer.Argument(metavar="ID")], project: ProjectOption = None) -> None:
+    """Delete a key; its open connections lose what it gave them."""
+    settings = load_settings()
+    asyncio.run(_delete(settings, project or settings.dev_project, key_id))
+    show(Text("deleted ", "green"), f"key {key_id}")
+
+
+def _end(key: ApiKey) -> str:
+    if key.expires_at is None:
+        return "never expires"
+    return f"expires {datetime.fromtimestamp(key.expires_at, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+async def _require_project(store: IdentityStore, project_id: str) -> None:
+    if await store.get_project(project_id) is None:
+        raise CommandError(f"There is no project {project_id}.")
+
+
+async def _create(settings: Settings, project_id: str, key: ApiKey, secret: str) -> None:
+    async with open_store(settings) as store:
+        await _require_project(store, project_id)
+        await store.put_key(project_id, key, secret)
+
+
+async def _list(settings: Settings, project_id: str) -> list[ApiKey]:
+    async with open_store(settings) as store:
+        await _require_project(store, project_id)
+        return list(await store.list_keys(project_id))
+
+
+async def _delete(settings: Settings, project_id: str, key_id: str) -> None:
+    async with open_store(settings) as store:
+        await _require_project(store, project_id)
+        if key_id not in {key.id for key in await store.list_keys(project_id)}:
+            raise CommandError(f"Project {project_id} has no key {key_id}.")
+        await store.delete_key(project_id, key_id)

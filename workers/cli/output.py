@@ -1,0 +1,78 @@
+"""What commands print, and how they fail.
+
+Results go to standard output, one line a thing and never wrapped, so that they can be copied and piped.
+Everything else goes to standard error.
+"""
+
+import errno
+from typing import Any, NoReturn
+
+import httpx
+import pydantic
+import redis.exceptions
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+
+from realtime.errors import RealtimeError
+
+
+class CommandError(RealtimeError):
+    """A command cannot do what it was asked to; the message says what to do about it."""
+
+    type = "command_failed"
+
+
+def show(*parts: str | Text, end: str = "\n") -> None:
+    """Print one line to standard output; ``Text`` parts keep their style where the terminal has styles."""
+    line = Text()
+    for part in parts:
+        line.append(part) if isinstance(part, str) else line.append_text(part)
+    Console().print(line, soft_wrap=True, highlight=False, end=end)
+
+
+def note(message: str) -> None:
+    """Print a remark to standard error."""
+    Console(stderr=True).print(Text(message), soft_wrap=True, highlight=False)
+
+
+def fail(message: str) -> NoReturn:
+    """Print ``message`` to standard error and end the command with exit code 1."""
+    Console(stderr=True).print(
+        Text.assemble(("error: ", "bold red"), message), soft_wrap=True, highlight=False
+    )
+    raise typer.Exit(1)
+
+
+class Commands(TyperGroup):
+    """A group of commands; errors that people can do something about become one line and exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except pydantic.ValidationError as error:
+            fail(describe_settings_error(error))
+        except redis.exceptions.RedisError as error:
+            fail(f"Redis: {error}")
+        except (RealtimeError, httpx.InvalidURL) as error:
+            fail(str(error))
+        except OSError as error:
+            if error.errno not in {
+                errno.EADDRINUSE,
+                errno.EACCES,
+                errno.EADDRNOTAVAIL,
+                errno.ENOTDIR,
+                errno.EROFS,
+            }:
+                raise
+            fail(str(error))
+
+
+def describe_settings_error(error: pydantic.ValidationError) -> str:
+    """Return which settings are wrong, by their environment variables, and why."""
+    return "; ".join(
+        f"REALTIME_{'.'.join(str(part) for part in detail['loc']).upper()}: {detail['msg']}"
+        for detail in error.errors(include_input=False, include_url=False)
+    )

@@ -1,0 +1,133 @@
+"""``realtime publish``: publish one event through the HTTP API."""
+
+import json
+import sys
+import uuid
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.text import Text
+
+from workers.cli.context import development_key, load_settings, local_endpoint
+from workers.cli.output import CommandError, show
+
+TIMEOUT_S = 15.0
+
+
+def publish(
+    *,
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A concrete event name, or a pattern such as 'users.[userId].create' with --param."
+        ),
+    ],
+    payload: Annotated[
+        str, typer.Argument(help="The resource as a JSON object; '-' reads standard input.")
+    ] = "{}",
+    permission: Annotated[
+        list[str] | None, typer.Option(help="Such as 'read(\"team:editors\")'; may be repeated.")
+    ] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="A role that may read it, such as any or user:ada; may be repeated."),
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, for a pattern; may be repeated.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="The user whose doing it is.")] = None,
+    database_type: Annotated[
+        str | None, typer.Option(help="legacy, tablesdb, documentsdb or vectorsdb.")
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option(help="The project's ID; REALTIME_DEV_PROJECT when left out.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="An API key; the development key when left out.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="The API endpoint, such as http://localhost:8080/v1.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the API's answer.")] = False,
+) -> None:
+    """Publish one event, and print its ID, channels and readers."""
+    settings = load_settings()
+    event = {
+        "event": name,
+        "payload": parse_payload(sys.stdin.read() if payload == "-" else payload),
+        "params": parse_params(param) if param else None,
+        "permissions": permission,
+        "roles": role,
+        "userId": user,
+        "databaseType": database_type,
+    }
+    answer = post_event(
+        endpoint or local_endpoint(settings),
+        project or settings.dev_project,
+        key or development_key(settings),
+        {member: value for member, value in event.items() if value is not None},
+    )
+    if as_json:
+        show(json.dumps(answer))
+        return
+    for published in answer["events"]:
+        show(Text("published ", "green"), f"{published['events'][0]}  id {published['id']}")
+        show("  channels  ", summarize(published["channels"]) or "none: no client receives it")
+        show(
+            "  readers   ", ", ".join(published["roles"]) or "none but API keys: give --role or --permission"
+        )
+
+
+def summarize(names: list[str], at_most: int = 4) -> str:
+    """Return ``names`` as a text, the first few if there are many."""
+    more = f" and {len(names) - at_most} more (--json)" if len(names) > at_most else ""
+    return ", ".join(names[:at_most]) + more
+
+
+def parse_payload(text: str) -> dict[str, Any]:
+    """Return the JSON object in ``text``; CommandError when it is none."""
+    try:
+        payload = json.loads(text)
+    except ValueError as error:
+        raise CommandError(f"The payload is not JSON: {error}.") from error
+    if not isinstance(payload, dict):
+        raise CommandError("The payload must be a JSON object.")
+    return payload
+
+
+def parse_params(texts: list[str]) -> dict[str, str]:
+    """Return the mapping that texts of the form ``NAME=VALUE`` add up to; CommandError for another form."""
+    params = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise CommandError(f"--param {text!r} is not of the form NAME=VALUE.")
+        params[name] = value
+    return params
+
+
+def post_event(endpoint: str, project: str, key: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Publish ``event`` through ``POST /v1/events`` and return the answer.
+
+    Raises:
+        CommandError: nobody answers at ``endpoint``, or the API refused the event; with its reason.
+    """
+    url = endpoint.rstrip("/") + "/events"
+    headers = {"X-Appwrite-Project": project, "X-Appwrite-Key": key, "Idempotency-Key": uuid.uuid4().hex}
+    try:
+        response = httpx.post(url, json=event, headers=headers, timeout=TIMEOUT_S)
+    except httpx.TransportError as error:
+        raise CommandError(
+            f"No server answers at {url}: {error}. Start `realtime dev`, or give --endpoint."
+        ) from error
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    if response.status_code != HTTPStatus.ACCEPTED or "events" not in body:
+        reason = (
+            body.get("message", response.reason_phrase) if isinstance(body, dict) else response.reason_phrase
+        )
+        raise CommandError(f"Not published: {reason} (HTTP {response.status_code})")
+    answer: dict[str, Any] = body
+    return answer

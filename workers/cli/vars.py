@@ -1,0 +1,72 @@
+"""``realtime vars``: every setting with its value and where the value comes from."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import Annotated, NamedTuple
+
+import typer
+from rich.text import Text
+
+from realtime.settings import Settings
+from workers.cli.context import load_settings, without_password
+from workers.cli.output import show
+
+SECRETS = frozenset({"dev_key", "secret"})
+"""Settings whose values are never printed."""
+
+
+class Variable(NamedTuple):
+    """One line of the list."""
+
+    name: str
+    """The environment variable."""
+    value: str
+    """As it would be written in the environment; secrets as stars."""
+    source: str
+    """``env``, ``default``, or ``limits`` for what ``REALTIME_LIMITS=off`` has lifted."""
+
+
+def vars_(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """List every setting: environment variable, value, source. Secrets are masked."""
+    variables = list(list_variables(load_settings(), os.environ))
+    if as_json:
+        show(json.dumps({name: {"value": value, "source": source} for name, value, source in variables}))
+        return
+    width = max(len(variable.name) for variable in variables)
+    for name, value, source in variables:
+        style = "bold green" if source == "env" else "dim"
+        show(Text(name.ljust(width), "bold"), "  ", Text(source.ljust(7), style), f"  {value}")
+
+
+def list_variables(settings: Settings, environment: Iterable[str]) -> Iterator[Variable]:
+    """Yield every setting, in the order in which they are declared.
+
+    ``environment`` are the names of the variables that are set, in any case, as the settings accept them.
+    """
+    given = {name.upper() for name in environment}
+    # Set by the settings themselves, since no option of this command sets any.
+    lifted = settings.model_fields_set if settings.limits == "off" else frozenset()
+    for info in Settings.describe():
+        source = "env" if info.variable in given else "default"
+        if source == "default" and info.name in lifted:
+            source = "limits"
+        yield Variable(info.variable, mask(info.name, format_value(getattr(settings, info.name))), source)
+
+
+def format_value(value: object) -> str:
+    """Return a setting's value as one writes it in the environment."""
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def mask(name: str, value: str) -> str:
+    """Return ``value`` without what is secret in it; an empty value stays empty, to show that it is unset."""
+    if name in SECRETS:
+        return "***" if value else ""
+    return without_password(value) if name.endswith("_url") else value
