@@ -1,16 +1,21 @@
-"""A real hub on a real port with a real Valkey behind it, and clients that speak plain WebSocket."""
+"""A real hub on a real port with a real Valkey behind it, and clients that speak plain WebSocket.
+
+Starting and stopping a hub takes a quarter of a second. So a file with many tests takes ``shared`` instead of
+``hub``: the module's one hub, with a project of each test's own.
+"""
 
 import asyncio
 import contextlib
+import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
-from realtime.publisher import Published, Publisher
+import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 
 from realtime.hub.hub import Hub
@@ -18,10 +23,22 @@ from realtime.hub.server import Server, bind, hub_app, uvicorn_config
 from realtime.identity.jwt import mint
 from realtime.identity.model import ApiKey, Platform, Project, Session, User
 from realtime.identity.secrets import encode_session, hash_secret
+from realtime.publisher import Published, Publisher
 from realtime.settings import Settings
+from workers.embedded import EmbeddedValkey
 
 SECRET = "a secret of the tests, long enough for HS256"
 DEADLINE_S = 10.0
+
+_project_numbers = itertools.count(1)
+
+
+class Refusal(NamedTuple):
+    """How a connection was refused: by which error, and by which close code."""
+
+    code: int
+    message: str
+    close_code: int | None
 
 
 class Client:
@@ -64,6 +81,13 @@ class Client:
         """Check that nothing is on its way: the very next frame is the answer to a ping."""
         assert await self.ask("ping") == {"type": "pong"}
 
+    async def refused(self) -> Refusal:
+        """Return the error that comes next, and the close code that must follow it."""
+        frame = await self.receive()
+        assert frame["type"] == "error", frame
+        assert list(frame["data"]) == ["code", "message"]
+        return Refusal(frame["data"]["code"], frame["data"]["message"], await self.closed())
+
     async def closed(self) -> int | None:
         """Wait for the end of the connection and return its close code."""
         async with asyncio.timeout(DEADLINE_S):
@@ -72,33 +96,38 @@ class Client:
 
 
 class RunningHub:
-    """One hub that serves, with shortcuts for what tests do to it."""
+    """One hub that serves, with shortcuts for what tests do to it: in ``project``, unless they name another."""
 
-    def __init__(self, hub: Hub, server: Server, port: int) -> None:
+    def __init__(self, hub: Hub, server: Server, port: int, project: str = "demo") -> None:
         self.hub = hub
         self.server = server
         self.port = port
+        self.project = project
         self.http = f"http://127.0.0.1:{port}"
 
     @contextlib.asynccontextmanager
     async def connect(
         self,
-        project: str | None = "demo",
+        project: str | None = "",
         *,
+        path: str = "/v1/realtime",
         query: str = "",
         headers: Mapping[str, str] | None = None,
         **parameters: str,
     ) -> AsyncIterator[Client]:
-        """Connect; ``parameters`` and the raw ``query`` go into the URL. Nothing is received yet."""
-        fields = ({"project": project} if project is not None else {}) | parameters
-        url = f"ws://127.0.0.1:{self.port}/v1/realtime?{urlencode(fields, quote_via=quote)}&{query}"
+        """Connect; ``parameters`` and the raw ``query`` go into the URL. Nothing is received yet.
+
+        The URL names the hub's project for ``""``, and none for None.
+        """
+        fields = ({"project": project or self.project} if project is not None else {}) | parameters
+        url = f"ws://127.0.0.1:{self.port}{path}?{urlencode(fields, quote_via=quote)}&{query}"
         async with connect(
             url, additional_headers=headers, compression=None, open_timeout=DEADLINE_S
         ) as socket:
             yield Client(socket)
 
     @contextlib.asynccontextmanager
-    async def greeted(self, project: str = "demo", **options: Any) -> AsyncIterator[Client]:
+    async def greeted(self, project: str | None = "", **options: Any) -> AsyncIterator[Client]:
         """Connect, and take the ``connected`` frame."""
         async with self.connect(project, **options) as client:
             frame = await client.receive()
@@ -109,7 +138,11 @@ class RunningHub:
         """Return a JWT that carries its own identity."""
         return mint({"sub": sub, "exp": int(time.time()) + 600, **claims}, SECRET)
 
-    async def add_user(self, user_id: str, *, project: str = "demo", **fields: Any) -> str:
+    async def put_project(self, **fields: Any) -> None:
+        """Write the record of the hub's project."""
+        await self.hub.store.put_project(Project(id=self.project, **fields))
+
+    async def add_user(self, user_id: str, *, project: str = "", **fields: Any) -> str:
         """Write a user with one session into the read model and return the session's value."""
         session = Session(
             id=f"{user_id}-session",
@@ -118,46 +151,48 @@ class RunningHub:
             expires_at=time.time() + 3600,
         )
         fields.setdefault("sessions", (session,))
-        await self.hub.store.put_user(project, User(id=user_id, **fields))
+        await self.hub.store.put_user(project or self.project, User(id=user_id, **fields))
         return encode_session(user_id, f"secret-of-{user_id}")
 
-    async def add_key(self, secret: str, *scopes: str, project: str = "demo") -> None:
+    async def add_key(self, secret: str, *scopes: str, project: str = "", **fields: Any) -> None:
         """Write an API key into the read model."""
-        await self.hub.store.put_key(project, ApiKey(id=f"id-{secret}", scopes=scopes), secret)
+        key = ApiKey(id=f"id-{secret}", scopes=scopes, **fields)
+        await self.hub.store.put_key(project or self.project, key, secret)
 
-    async def publish(self, name: str, payload: Mapping[str, Any], **options: Any) -> Published:
-        """Publish an event of the project ``demo``."""
-        async with Publisher(options.pop("project", "demo"), bus=self.hub.bus) as publisher:
+    async def publish(
+        self, name: str, payload: Mapping[str, Any] | bytes, *, project: str = "", **options: Any
+    ) -> Published:
+        """Publish an event."""
+        async with Publisher(project or self.project, bus=self.hub.bus) as publisher:
             return await publisher.publish(name, payload, **options)
 
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[RunningHub]]
 
 
+@contextlib.asynccontextmanager
+async def _run(redis_url: str, **settings: Any) -> AsyncIterator[RunningHub]:
+    """Run a hub with the project ``demo``."""
+    chosen = Settings(**{"redis_url": redis_url, "secret": SECRET, "drain_window_s": 0, **settings})
+    listening = bind(chosen.host, 0)
+    async with Hub.running(chosen) as hub:
+        server = Server(uvicorn_config(chosen, hub_app(hub), hub))
+        serving = asyncio.get_running_loop().create_task(server.serve(sockets=[listening]))
+        running = RunningHub(hub, server, listening.getsockname()[1])
+        await running.put_project(name="Demo", platforms=(Platform(type="web", hostname="app.example.com"),))
+        async with httpx.AsyncClient() as http, asyncio.timeout(DEADLINE_S):
+            await http.get(f"{running.http}/v1/health")
+        try:
+            yield running
+        finally:
+            server.should_exit = True
+            await serving
+
+
 @pytest.fixture
 def start_hub(redis_url: str) -> Start:
     """Return a function that runs a hub for the length of an ``async with``; its arguments are settings."""
-
-    @contextlib.asynccontextmanager
-    async def start(**settings: Any) -> AsyncIterator[RunningHub]:
-        chosen = Settings(**{"redis_url": redis_url, "secret": SECRET, "drain_window_s": 0, **settings})
-        listening = bind(chosen.host, 0)
-        async with Hub.running(chosen) as hub:
-            await hub.store.put_project(
-                Project(id="demo", name="Demo", platforms=(Platform(type="web", hostname="app.example.com"),))
-            )
-            server = Server(uvicorn_config(chosen, hub_app(hub), hub))
-            serving = asyncio.get_running_loop().create_task(server.serve(sockets=[listening]))
-            running = RunningHub(hub, server, listening.getsockname()[1])
-            async with httpx.AsyncClient() as http, asyncio.timeout(DEADLINE_S):
-                await http.get(f"{running.http}/v1/health")
-            try:
-                yield running
-            finally:
-                server.should_exit = True
-                await serving
-
-    return start
+    return lambda **settings: _run(redis_url, **settings)
 
 
 @pytest.fixture
@@ -165,3 +200,32 @@ async def hub(start_hub: Start) -> AsyncIterator[RunningHub]:
     """A hub with the settings that tests have by default, and the project ``demo``."""
     async with start_hub() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def module_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """A server of the module's own, which no other test empties."""
+    with EmbeddedValkey(tmp_path_factory.mktemp("valkey"), persist=False) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_hub(
+    request: pytest.FixtureRequest, module_valkey: EmbeddedValkey
+) -> AsyncIterator[RunningHub]:
+    """A hub for all tests of a module, with the settings in its ``HUB_SETTINGS``."""
+    settings = {"connections_per_minute": 0, **getattr(request.module, "HUB_SETTINGS", {})}
+    async with _run(module_valkey.url, **settings) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shared(module_hub: RunningHub) -> RunningHub:
+    """The hub of the module, with a new project for each test.
+
+    The module's tests must run in its event loop: ``pytestmark = pytest.mark.asyncio(loop_scope="module")``.
+    """
+    project = f"project{next(_project_numbers)}"
+    hub = RunningHub(module_hub.hub, module_hub.server, module_hub.port, project)
+    await hub.put_project(platforms=(Platform(type="web", hostname="app.example.com"),))
+    return hub
