@@ -177,7 +177,7 @@ def port_problem(host: str, port: int) -> str | None:
 
 def _is_hub(endpoint: str) -> bool:
     try:
-        return httpx.get(f"{endpoint}/health", timeout=HTTP_TIMEOUT_S).is_success
+        return httpx.get(f"{endpoint}/health", timeout=HTTP_TIMEOUT_S, trust_env=False).is_success
     except httpx.HTTPError:
         return False
 

@@ -13,7 +13,7 @@ from realtime.identity.model import ApiKey
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
 from workers.cli.context import load_settings, open_store
-from workers.cli.output import CommandError, note, show
+from workers.cli.output import CommandError, note, show, show_table
 
 keys = typer.Typer(help="Create, list and delete a project's API keys.", no_args_is_help=True)
 
@@ -54,8 +54,8 @@ def create(
 def list_(project: ProjectOption = None) -> None:
     """List the keys of a project: ID, name, scopes, end."""
     settings = load_settings()
-    for key in sorted(asyncio.run(_list(settings, project or settings.dev_project)), key=lambda key: key.id):
-        show(Text(key.id, "bold"), f"\t{key.name}\t{','.join(key.scopes)}\t{_end(key)}")
+    listed = sorted(asyncio.run(_list(settings, project or settings.dev_project)), key=lambda key: key.id)
+    show_table([(key.id, key.name, ",".join(key.scopes), _end(key)) for key in listed])
 
 
 @keys.command()

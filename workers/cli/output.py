@@ -5,6 +5,7 @@ Everything else goes to standard error.
 """
 
 import errno
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import httpx
@@ -30,6 +31,14 @@ def show(*parts: str | Text, end: str = "\n") -> None:
     for part in parts:
         line.append(part) if isinstance(part, str) else line.append_text(part)
     Console().print(line, soft_wrap=True, highlight=False, end=end)
+
+
+def show_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print ``rows`` with their columns aligned and two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = [cell.ljust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        show(Text(first.ljust(widths[0]), "bold"), "".join(f"  {cell}" for cell in cells).rstrip())
 
 
 def note(message: str) -> None:

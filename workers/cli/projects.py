@@ -9,7 +9,7 @@ from rich.text import Text
 from realtime.identity.model import Platform, Project
 from realtime.settings import Settings
 from workers.cli.context import load_settings, open_store
-from workers.cli.output import CommandError, show
+from workers.cli.output import CommandError, show, show_table
 
 projects = typer.Typer(help="Create, list and delete projects.", no_args_is_help=True)
 
@@ -32,9 +32,8 @@ def create(
 @projects.command("list")
 def list_() -> None:
     """List all projects: ID, name, hosts."""
-    for project in sorted(asyncio.run(_list(load_settings())), key=lambda project: project.id):
-        hosts = ", ".join(platform.hostname or platform.key for platform in project.platforms)
-        show(Text(project.id, "bold"), f"\t{project.name}\t{hosts}")
+    listed = sorted(asyncio.run(_list(load_settings())), key=lambda project: project.id)
+    show_table([(project.id, project.name, _hosts(project)) for project in listed])
 
 
 @projects.command()
@@ -42,6 +41,10 @@ def delete(project_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Delete a project; its open connections are closed."""
     asyncio.run(_delete(load_settings(), project_id))
     show(Text("deleted ", "green"), f"project {project_id}")
+
+
+def _hosts(project: Project) -> str:
+    return ", ".join(platform.hostname or platform.key for platform in project.platforms)
 
 
 async def _create(settings: Settings, project: Project) -> None:

@@ -5,6 +5,7 @@ import sys
 import uuid
 from http import HTTPStatus
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import httpx
 import typer
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from workers.cli.context import development_key, load_settings, local_endpoint
 from workers.cli.output import CommandError, show
+from workers.dev.routes import is_loopback
 
 TIMEOUT_S = 15.0
 
@@ -115,7 +117,9 @@ def post_event(endpoint: str, project: str, key: str, event: dict[str, Any]) -> 
     url = endpoint.rstrip("/") + "/events"
     headers = {"X-Appwrite-Project": project, "X-Appwrite-Key": key, "Idempotency-Key": uuid.uuid4().hex}
     try:
-        response = httpx.post(url, json=event, headers=headers, timeout=TIMEOUT_S)
+        # A proxy of the environment is for other machines; few people exempt this one from it.
+        is_remote = not is_loopback(urlsplit(url).hostname or "")
+        response = httpx.post(url, json=event, headers=headers, timeout=TIMEOUT_S, trust_env=is_remote)
     except httpx.TransportError as error:
         raise CommandError(
             f"No server answers at {url}: {error}. Start `realtime dev`, or give --endpoint."

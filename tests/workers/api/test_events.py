@@ -276,6 +276,14 @@ class TestIdempotency:
         assert {response.json()["events"][0]["id"] for response in responses} == {(await log_of(redis))[0][0]}
         assert len(await log_of(redis)) == 1
 
+    async def test_key_of_another_batch_is_refused(self, client: httpx.AsyncClient, redis: Redis) -> None:
+        headers = {"Idempotency-Key": "order-1"}
+        await client.post("/events", json=EVENT, headers=headers)
+        response = await client.post("/events", json=[EVENT, EVENT], headers=headers)
+        assert response.status_code == 400
+        assert "idempotency key" in response.json()["message"]
+        assert len(await log_of(redis)) == 1
+
     async def test_other_keys_and_none_publish(self, client: httpx.AsyncClient, redis: Redis) -> None:
         for headers in ({"Idempotency-Key": "a"}, {"Idempotency-Key": "b"}, {}, {}):
             await client.post("/events", json=EVENT, headers=headers)
