@@ -1,5 +1,6 @@
 """Real servers for real clients: `realtime dev` as a process of its own, on a Valkey of its own."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -7,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Server:
         return published
 
     @contextlib.asynccontextmanager
-    async def store(self) -> Any:
+    async def store(self) -> AsyncIterator[IdentityStore]:
         """Open the read model that the server reads."""
         client = redis.asyncio.Redis.from_url(self.redis_url)
         try:
@@ -91,6 +92,57 @@ class Server:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
                 pytest.fail(f"realtime dev did not end within {STOP_TIMEOUT_S:g} s:\n{self.log()}")
+
+
+class Proxy:
+    """A TCP proxy in front of the server that can cut every connection through it."""
+
+    def __init__(self, target_port: int) -> None:
+        self._target_port = target_port
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        pair = {writer, there_writer}
+        self._writers |= pair
+        try:
+            await asyncio.gather(self._pipe(reader, there_writer), self._pipe(there_reader, writer))
+        finally:
+            self._writers -= pair
+            for end in pair:
+                end.close()
+
+    @staticmethod
+    async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def proxied(server: Server) -> AsyncIterator[Proxy]:
+    proxy = Proxy(server.port)
+    async with await asyncio.start_server(proxy.carry, "127.0.0.1", 0) as listener:
+        proxy.port = listener.sockets[0].getsockname()[1]
+        yield proxy
+        proxy.cut()
+
+
+ProxyTo = Callable[[Server], contextlib.AbstractAsyncContextManager[Proxy]]
+
+
+@pytest.fixture(scope="session")
+def proxy_to() -> ProxyTo:
+    """Open a proxy in front of a server, in whatever event loop."""
+    return proxied
 
 
 @pytest.fixture(scope="session")

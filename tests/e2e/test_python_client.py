@@ -1,16 +1,18 @@
 """The Python client against a real server."""
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 import jwt
 import pytest
 
-from realtime.client import Event, RealtimeClient, RefusedError, Subscription
+from realtime.client import Event, Gap, GapReason, RealtimeClient, RefusedError, Subscription
+from realtime.client.schedule import Backoff
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Server
+    from tests.e2e.conftest import ProxyTo, Server
 
 TABLE = "databases.main.tables.python.rows"
 
@@ -90,3 +92,31 @@ class TestSubscribe:
         with pytest.raises(RefusedError, match="Failed to verify JWT") as caught:
             await RealtimeClient(server.endpoint, server.project, jwt="x.y.z").__aenter__()
         assert (caught.value.code, caught.value.retryable) == (401, False)
+
+
+class TestReconnect:
+    async def test_cut_connection_comes_back_and_tells_where_events_may_be_missing(
+        self, server: "Server", proxy_to: "ProxyTo"
+    ) -> None:
+        story: list[object] = []
+        async with (
+            proxy_to(server) as proxy,
+            RealtimeClient(
+                f"http://127.0.0.1:{proxy.port}/v1", server.project, backoff=Backoff(base_s=0)
+            ) as client,
+            client.subscribe(TABLE, on_gap=story.append) as events,
+        ):
+            await publish(server, "0", 'read("any")')
+            published = ["0"]
+            story.append((await next_event(events)).payload["$id"])
+            proxy.cut()
+            while story[-1] == "0" or isinstance(story[-1], Gap):
+                published.append(str(len(published)))
+                await publish(server, published[-1], 'read("any")')
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.2):
+                        story.append((await anext(events)).payload["$id"])
+        received = [item for item in story if not isinstance(item, Gap)]
+        expected = published[: published.index(str(received[-1])) + 1]
+        assert received == expected or Gap(GapReason.RECONNECTED) in story
+        assert received == [row_id for row_id in expected if row_id in received], "in order, each once"

@@ -24,7 +24,7 @@ from realtime.identity.model import Platform, Session, User
 from realtime.identity.secrets import encode_session, hash_secret
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Server
+    from tests.e2e.conftest import Proxy, ProxyTo, Server
 
 SDK_FOLDER = Path(__file__).parent / "sdk"
 DEADLINE_S = 15.0
@@ -98,48 +98,6 @@ CASES = [
     Case("react-native-appwrite", 0, "client"),
     Case("react-native-appwrite", 0, "service"),
 ]
-
-
-class Proxy:
-    """A TCP proxy in front of the server that can cut every connection through it."""
-
-    def __init__(self, target_port: int) -> None:
-        self._target_port = target_port
-        self._writers: set[asyncio.StreamWriter] = set()
-        self.port = 0
-
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-        pair = {writer, there_writer}
-        self._writers |= pair
-        try:
-            await asyncio.gather(self._pipe(reader, there_writer), self._pipe(there_reader, writer))
-        finally:
-            self._writers -= pair
-            for end in pair:
-                end.close()
-
-    @staticmethod
-    async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-            if writer.can_write_eof():
-                writer.write_eof()
-
-    def cut(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-
-
-@contextlib.asynccontextmanager
-async def proxied(server: "Server") -> AsyncIterator[Proxy]:
-    proxy = Proxy(server.port)
-    async with await asyncio.start_server(proxy.carry, "127.0.0.1", 0) as listener:
-        proxy.port = listener.sockets[0].getsockname()[1]
-        yield proxy
-        proxy.cut()
 
 
 class Driver:
@@ -242,7 +200,7 @@ async def driven(package: str) -> AsyncIterator[Driver]:
 class Story:
     """What one case goes through."""
 
-    def __init__(self, case: Case, server: "Server", driver: Driver, proxy: Proxy) -> None:
+    def __init__(self, case: Case, server: "Server", driver: Driver, proxy: "Proxy") -> None:
         self.case = case
         self.server = server
         self.driver = driver
@@ -413,14 +371,17 @@ class Story:
         await self.received("mine", "by-jwt")
 
 
-async def tell(case: Case, server: "Server") -> None:
-    async with proxied(server) as proxy, driven(case.package) as driver:
+async def tell(case: Case, server: "Server", proxy_to: "ProxyTo") -> None:
+    async with proxy_to(server) as proxy, driven(case.package) as driver:
         await Story(case, server, driver, proxy).run()
 
 
 @pytest.fixture(scope="module")
 def outcomes(
-    request: pytest.FixtureRequest, server: "Server", require: Callable[[bool, str], None]
+    request: pytest.FixtureRequest,
+    server: "Server",
+    proxy_to: "ProxyTo",
+    require: Callable[[bool, str], None],
 ) -> dict[str, BaseException | None]:
     """Run the stories of all selected cases; how each of them ended."""
     require(shutil.which("node") is not None, "Node.js is missing")
@@ -433,6 +394,7 @@ def outcomes(
     async def run() -> list[BaseException | None]:
         async with server.store() as store:
             project = await store.get_project(server.project)
+            assert project is not None
             app = Platform(
                 type="react-native-ios", key="com.example.app", name="The app of the React Native SDK"
             )
@@ -442,7 +404,7 @@ def outcomes(
 
         async def one(case: Case) -> None:
             async with gate:
-                await tell(case, server)
+                await tell(case, server, proxy_to)
 
         return await asyncio.gather(*map(one, selected.values()), return_exceptions=True)
 
