@@ -15,15 +15,15 @@ import orjson
 import structlog
 from redis.exceptions import RedisError
 
-from realtime.errors import CloseCode, RealtimeError
+from realtime.errors import CloseCode
 from realtime.events.event import IdentityChange, LiveMessage, decode_live
 from realtime.hub.connection import Connection
 from realtime.hub.frames import EventFrame, text_frame
 from realtime.hub.index import Subscription
 from realtime.hub.metrics import Stats
 from realtime.hub.registry import Registry
-from realtime.hub.revocation import without_revoked
-from realtime.hub.room import Room
+from realtime.hub.revocation import may_revoke, without_revoked
+from realtime.hub.room import FORMER_LIFETIME_S, Room
 from realtime.identity.model import GUEST, Identity, Project
 from realtime.identity.scopes import roles_of_channels
 from realtime.messages import encode_system, event_prefix
@@ -99,7 +99,8 @@ class Fanout:
         self._stats.count("realtime_gaps")
         log.warning("events may be missing: the log does not reach back", project=project_id)
         notice = text_frame(encode_system("gap", "Events may be missing. Reload what you show."))
-        for connection in room.connections:
+        # A copy: sending may give up a connection that does not read.
+        for connection in list(room.connections):
             connection.wire.send(notice)
 
     async def _catch_up(self, room: Room, pending: Coroutine[Any, Any, None]) -> None:
@@ -107,13 +108,23 @@ class Fanout:
         backlog = room.backlog
         assert backlog is not None  # noqa: S101 - set by receive()
         try:
-            await pending
+            await self._finish(pending)
             while backlog:
-                following = self._process(room, backlog.popleft())
-                if following is not None:
-                    await following
+                await self._finish(self._process_next(room, backlog.popleft()))
         finally:
             room.backlog = None
+
+    async def _process_next(self, room: Room, message: bytes) -> None:
+        pending = self._process(room, message)
+        if pending is not None:
+            await pending
+
+    async def _finish(self, pending: Coroutine[Any, Any, None]) -> None:
+        """Wait for ``pending``; a message that cannot be dealt with must not hold up those behind it."""
+        try:
+            await pending
+        except Exception:
+            log.exception("a live message was not processed")
 
     def _process(self, room: Room, message: bytes) -> Coroutine[Any, Any, None] | None:
         """Deliver ``message``; or return what has to be awaited for that, when identities must be read first."""
@@ -158,7 +169,7 @@ class Fanout:
         """Take what an event says is lost from identities that a token carries, since there is no record to read."""
         payload = _LazyPayload(parts.payload)
         for connection in concerned:
-            if not connection.identity.stored:
+            if parts.events and not connection.identity.stored:
                 identity = without_revoked(connection.identity, parts.events[0], payload())
                 if identity is not connection.identity:
                     self._become(connection, identity)
@@ -174,6 +185,7 @@ class Fanout:
         elif change.user:
             concerned = room.users.get(change.user, ())
             await self._refresh_all(room, [c for c in concerned if c.identity.stored])
+            room.settle_announced(change.user, self._loop_time())
 
     async def _project_changed(self, room: Room) -> None:
         try:
@@ -181,6 +193,7 @@ class Fanout:
         except RedisError as error:
             log.exception("a project's record could not be read", project=room.project.id, error=str(error))
             return
+        room.is_deleted = project is None
         if project is not None:
             room.project = project
             return
@@ -207,22 +220,24 @@ class Fanout:
         self._stats.count("realtime_identity_refreshes")
         try:
             return await self._refresh(room.project, identity)
-        except (RealtimeError, RedisError) as error:
-            log.exception("an identity could not be read again", user=identity.user_id, error=str(error))
-            return None
+        except RedisError as error:
+            log.warning("an identity could not be read again", user=identity.user_id, error=repr(error))
+        except Exception:
+            log.exception("reading an identity again failed", user=identity.user_id)
+        return None
 
     def sign_out(self, connection: Connection) -> None:
-        """Make a connection a guest, because what it had proved no longer holds."""
-        self._become(connection, GUEST)
+        """Make a connection a guest, because what it had proved has come to its end. No event announces that."""
+        self._become(connection, GUEST, announced=False)
 
-    def _become(self, connection: Connection, identity: Identity | None) -> None:
+    def _become(self, connection: Connection, identity: Identity | None, *, announced: bool = True) -> None:
         if identity is None:
             # Nobody knows what it may still read, so it may read nothing; it can come back and prove who it is.
             text = "Your identity could not be checked. Try again."
             self._registry.end(connection, CloseCode.TRY_AGAIN_LATER, text, reason="identity_unreadable")
             return
         signed_out = identity.roles == GUEST.roles != connection.identity.roles
-        self._registry.set_identity(connection, identity)
+        self._registry.set_identity(connection, identity, announced=announced)
         if signed_out:
             notice = encode_system("signed_out", "Your session ended. This connection now acts as a guest.")
             connection.wire.send(text_frame(notice))
@@ -233,7 +248,7 @@ class Fanout:
         payload = _LazyPayload(parts.payload)
         roles = roles_of_channels(parts.channels).union(live.roles)
         matches = room.index.match(parts.channels, roles, payload)
-        if live.user_id and room.former and _is_about_identity(parts):
+        if live.user_id and parts.events and may_revoke(parts.events[0]):
             matches = [*matches, *self._former_matches(room, live.user_id, parts, roles, payload, matches)]
         if not matches:
             self._stats.events_without_receiver += 1
@@ -254,9 +269,14 @@ class Fanout:
         matches: list[Any],
     ) -> list[tuple[Connection, list[Subscription]]]:
         """Match an event that announces a loss against the roles that its subject has just lost."""
+        now = self._loop_time()
+        lost = room.take_former(subject, now)
+        if not lost:
+            # The loss is still to come, or concerns nobody here.
+            room.remember_announced(subject, now + FORMER_LIFETIME_S)
         received = {subscriber for subscriber, _ in matches}
         found = []
-        for former in room.take_former(subject, self._loop_time()):
+        for former in lost:
             connection = former.connection
             if connection in received or connection.room is not room or roles.isdisjoint(former.roles):
                 continue

@@ -15,7 +15,6 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from realtime.bus import LiveListener, RedisBus, connect, redis_url
 from realtime.errors import CloseCode
@@ -29,6 +28,7 @@ from realtime.hub.metrics import Metrics, Stats
 from realtime.hub.opening import Opening
 from realtime.hub.registry import CONSOLE, Registry
 from realtime.identity.jwt import TokenVerifier
+from realtime.identity.model import Project
 from realtime.identity.resolver import Resolver
 from realtime.identity.store import IdentityStore
 from realtime.messages import encode_system, event_prefix
@@ -79,7 +79,7 @@ class Hub:
         )
         self.registry = Registry(
             self.listener,
-            self.store.get_project,
+            self._load_project,
             self.stats,
             turn_s=max(1, round(settings.heartbeat_interval_s or _TURN_WITHOUT_HEARTBEAT_S)),
             loop_time=loop_time,
@@ -92,7 +92,7 @@ class Hub:
         self._fanout = Fanout(
             self.registry,
             refresh=self.resolver.refresh,
-            reload_project=self.store.get_project,
+            reload_project=self._load_project,
             spawn=self._spawn,
             stats=self.stats,
             loop_time=loop_time,
@@ -133,6 +133,9 @@ class Hub:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a task failed", exc_info=task.exception())
+
+    async def _load_project(self, project_id: str) -> Project | None:
+        return CONSOLE if project_id == CONSOLE.id else await self.store.get_project(project_id)
 
     # Called by the listener.
 
@@ -194,16 +197,19 @@ class Hub:
     async def _tick_for_ever(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
-            self._ticks += 1
-            self._beat()
-            self._expire()
-            if self._ticks % TEST_INTERVAL_S == 0:
-                self._publish_test_event()
-            self.update_metrics()
             try:
-                await self.registry.reap()
-            except RedisError as error:
-                log.warning("a project could not be left", error=repr(error))
+                await self._tick()
+            except Exception:
+                log.exception("a tick failed")
+
+    async def _tick(self) -> None:
+        self._ticks += 1
+        self._beat()
+        self._expire()
+        if self._ticks % TEST_INTERVAL_S == 0:
+            self._publish_test_event()
+        self.update_metrics()
+        await self.registry.reap()
 
     def _beat(self) -> None:
         """Ping the connections whose turn it is, and end those that left the ping before unanswered."""

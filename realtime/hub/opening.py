@@ -101,8 +101,10 @@ class Opening:
                 return identity
 
     def _check(self, connection: Connection, room: Room, handshake: Handshake, identity: Identity) -> None:
-        """Apply steps 3 to 6."""
+        """Apply steps 3 to 6; and step 1 again, since the project may have been deleted meanwhile."""
         project, settings = room.project, self._settings
+        if room.is_deleted:
+            raise ClientError(ErrorKind.PROJECT_UNKNOWN)
         if not project.websocket_enabled and not identity.key_id:
             raise ClientError(ErrorKind.API_DISABLED)
         if project.region and project.region != settings.region:

@@ -90,15 +90,16 @@ class Registry:
         Raises ``redis.RedisError`` when Redis is out of reach and the room does not exist yet.
         """
         room = self.rooms.get(project_id)
-        if room is None:
+        if room is None or not room.is_watched:
             async with self._lock(project_id):
                 room = self.rooms.get(project_id) or await self._make(project_id)
-        if room is not None:
-            room.pins += 1
+        if room is None or room.is_deleted:
+            return None
+        room.pins += 1
         return room
 
     async def _make(self, project_id: str) -> Room | None:
-        project = CONSOLE if project_id == CONSOLE.id else await self._load_project(project_id)
+        project = await self._load_project(project_id)
         if project is None:
             return None
         room = Room(project)
@@ -111,6 +112,7 @@ class Registry:
             raise
         if room.position == "0-0":
             room.position = position
+        room.is_watched = True
         room.idle_since = self._loop_time()
         return room
 
@@ -152,11 +154,11 @@ class Registry:
         self.watch_expiry(connection)
         self._stats.count("realtime_connections_opened")
 
-    def set_identity(self, connection: Connection, identity: Identity) -> None:
+    def set_identity(self, connection: Connection, identity: Identity, *, announced: bool = False) -> None:
         """Make a connection act as ``identity`` from now on. Its subscriptions stay.
 
-        Its account channels follow to another user (wire specification 5.3). Roles that are lost are kept for the
-        event that announces their loss (16.12).
+        Its account channels follow to another user (wire specification 5.3). With ``announced``, roles that are
+        lost are kept for a moment, for the event that announces the loss (16.12).
         """
         room, old = connection.room, connection.identity
         if room is None:
@@ -168,10 +170,9 @@ class Registry:
             room.index.rebind(connection, lambda channel: rebind(channel, old.user_id, identity.user_id))
         if old.roles != identity.roles:
             room.index.set_roles(connection, identity.roles)
-            if old.user_id and not old.roles <= identity.roles:
+            if announced and old.user_id and not old.roles <= identity.roles:
                 until = self._loop_time() + FORMER_LIFETIME_S
                 room.remember_former(old.user_id, Former(connection, old.roles, until))
-
         self.watch_expiry(connection)
 
     def watch_expiry(self, connection: Connection) -> None:

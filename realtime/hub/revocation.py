@@ -11,6 +11,26 @@ import msgspec
 
 from realtime.identity.model import GUEST, Identity
 
+_LOSING_UPDATES = frozenset(
+    {"email", "impersonator", "labels", "password", "phone", "status", "verification"}
+)
+"""What of a user may be updated so that roles are lost."""
+
+
+def may_revoke(event: str) -> bool:
+    """Tell whether ``event``, a concrete name, may announce that its subject lost something."""
+    match event.split("."):
+        case ["users", _, "delete" | "update"] | ["users", _, "sessions", "delete"]:
+            return True
+        case ["users", _, "update", attribute]:
+            return attribute in _LOSING_UPDATES
+        case ["users", _, "sessions", _, "delete"]:
+            return True
+        case ["teams", _, "memberships", _, "delete" | "update", *_]:
+            return True
+        case _:
+            return False
+
 
 def without_revoked(identity: Identity, event: str, payload: Mapping[str, Any]) -> Identity:
     """Return ``identity`` less what ``event`` revokes; the same object if that is nothing.

@@ -25,12 +25,15 @@ class Room:
     """What one hub knows of one project while it has connections for it. Used from the event loop only."""
 
     __slots__ = (
+        "announced",
         "backlog",
         "changes",
         "connections",
         "former",
         "idle_since",
         "index",
+        "is_deleted",
+        "is_watched",
         "pins",
         "position",
         "project",
@@ -40,6 +43,10 @@ class Room:
     def __init__(self, project: Project) -> None:
         # The project's record, kept current by the change messages on its live channel.
         self.project = project
+        # Whether the record is gone: nobody may come in any more.
+        self.is_deleted = False
+        # Whether every event from now on is heard; until then nobody may rely on this room.
+        self.is_watched = False
         # Who subscribed to what, and may read what.
         self.index = SubscriptionIndex()
         # Every greeted connection, in the order of arrival.
@@ -48,6 +55,8 @@ class Room:
         self.users: dict[str, dict[Connection, None]] = {}
         # User ID -> roles just lost, until the event that announces the loss has been delivered.
         self.former: dict[str, list[Former]] = {}
+        # User ID -> event loop time until which a loss counts as announced: the event came before the loss.
+        self.announced: dict[str, float] = {}
         # The ID of the last event seen on the live channel, or the log's end when the hub began to listen.
         self.position = "0-0"
         # Live messages that wait for an identity to be read again; None while nothing is under way.
@@ -85,7 +94,19 @@ class Room:
         """Return and forget the roles that connections of ``user_id`` lost lately; ``now`` is event loop time."""
         return [former for former in self.former.pop(user_id, ()) if former.until >= now]
 
+    def remember_announced(self, user_id: str, until: float) -> None:
+        """Remember that a loss of ``user_id`` was announced before it happened."""
+        if user_id in self.users:
+            self.announced[user_id] = until
+
+    def settle_announced(self, user_id: str, now: float) -> None:
+        """Forget what ``user_id`` just lost if its announcement came before: no other one follows."""
+        if user_id in self.former and self.announced.pop(user_id, now) > now:
+            del self.former[user_id]
+
     def forget_former(self, now: float) -> None:
-        """Forget lost roles whose time is up; ``now`` is event loop time."""
+        """Forget lost roles and announcements whose time is up; ``now`` is event loop time."""
         for user_id in [user for user, lost in self.former.items() if lost[-1].until < now]:
             del self.former[user_id]
+        for user_id in [user for user, until in self.announced.items() if until < now]:
+            del self.announced[user_id]
