@@ -1,5 +1,7 @@
-"""What every test may use: a real Valkey server, and free ports."""
+"""What every test may use: a real Valkey server, a way to break the connection to it, and free ports."""
 
+import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -33,6 +35,107 @@ async def redis_client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
     client = redis.asyncio.Redis.from_url(redis_url)
     yield client
     await client.aclose()
+
+
+class Proxy:
+    """A TCP proxy before the server's socket, through which tests inject faults."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._handlers: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._refusing = False
+        self._losing = False
+        # How many connections were made through it.
+        self.accepted = 0
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._port}"
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def aclose(self) -> None:
+        assert self._server is not None
+        self._refusing = True
+        self._flowing.set()
+        self._server.close()
+        self.cut()
+        await asyncio.gather(*self._handlers, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def cut(self) -> None:
+        """Break every open connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def refuse(self) -> None:
+        """Break every open connection, and every new one."""
+        self._refusing = True
+        self.cut()
+
+    def accept(self) -> None:
+        """Let connections through again."""
+        self._refusing = False
+
+    def stall(self) -> None:
+        """Keep connections open, but let nothing through: a half-open link."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """Let everything through that was held up."""
+        self._flowing.set()
+
+    def lose_next_reply(self) -> None:
+        """Let the next command reach the server, but break the connection before its answer comes back."""
+        self._losing = True
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        if self._refusing:
+            writer.transport.abort()
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._handlers.add(task)
+        task.add_done_callback(self._handlers.discard)
+        server_reader, server_writer = await asyncio.open_unix_connection(str(self._target))
+        pair = {writer, server_writer}
+        self._writers |= pair
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pump(reader, server_writer, is_reply=False))
+                group.create_task(self._pump(server_reader, writer, is_reply=True))
+        finally:
+            self._writers -= pair
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_reply: bool
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self._flowing.wait()
+                if is_reply and self._losing:
+                    self._losing = False
+                    self.cut()
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+
+
+@pytest.fixture
+async def proxy(valkey: EmbeddedValkey, redis_url: str) -> AsyncIterator[Proxy]:
+    """A breakable way to the server of `redis_url`."""
+    breakable = Proxy(Path(valkey.url.removeprefix("unix://")))
+    await breakable.start()
+    yield breakable
+    await breakable.aclose()
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ class LiveListener:
         self._group: asyncio.TaskGroup | None = None
         self._catching_up = asyncio.Semaphore(_CATCH_UP_AT_ONCE)
         self._runner: asyncio.Task[None] | None = None
+        self._is_stopping = False
         # Set when the first attempt to connect has ended, well or not.
         self._has_tried = asyncio.Event()
         # Failed attempts since the last good one.
@@ -123,6 +124,7 @@ class LiveListener:
 
     async def stop(self) -> None:
         """Disconnect. Nothing is delivered afterwards."""
+        self._is_stopping = True
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait([self._runner])
@@ -207,8 +209,12 @@ class LiveListener:
             try:
                 await self._serve()
             except* Exception as failure:  # noqa: BLE001 - whatever broke it, try another
-                log.warning("the connection to Redis is gone", error=repr(failure.exceptions[0]))
+                error = failure.exceptions[0]
+                log.warning("the connection to Redis is gone", error=str(error) or type(error).__name__)
             self._has_tried.set()
+            # A task group that fails while its owner is cancelled forgets about the cancelling (Python 3.11).
+            if self._is_stopping:
+                return
             await asyncio.sleep(backoff_s(self._failures, random.random()))  # noqa: S311 - not a secret
             self._failures += 1
 

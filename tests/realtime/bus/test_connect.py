@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+from redis.exceptions import RedisError
+
+from realtime.bus import connect, embedded_url, redis_url
+from realtime.settings import Settings
+
+
+class TestConnect:
+    async def test_client_answers_with_bytes(self, redis_url: str) -> None:
+        client = connect(redis_url)
+        await client.set("greeting", "hello")
+
+        assert await client.get("greeting") == b"hello"
+        await client.aclose()
+
+    async def test_client_has_a_name_that_operators_see(self, redis_url: str) -> None:
+        client = connect(redis_url)
+
+        assert await client.client_getname() in (b"realtime", "realtime")
+        await client.aclose()
+
+    async def test_options_win(self, redis_url: str) -> None:
+        client = connect(redis_url, decode_responses=True)
+        await client.set("greeting", "hello")
+
+        assert await client.get("greeting") == "hello"
+        await client.aclose()
+
+    async def test_unknown_kind_of_url_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="scheme"):
+            connect("http://localhost")
+
+    async def test_server_that_is_not_there_is_an_error_at_the_first_command(self, tmp_path: Path) -> None:
+        client = connect(embedded_url(tmp_path))
+
+        with pytest.raises(RedisError):
+            await client.ping()
+        await client.aclose()
+
+
+class TestRedisUrl:
+    def test_settings_name_the_server(self) -> None:
+        assert redis_url(Settings(redis_url="redis://example")) == "redis://example"
+
+    def test_without_one_it_is_the_embedded_server(self, tmp_path: Path) -> None:
+        url = redis_url(Settings(redis_url="", data_dir=tmp_path))
+
+        assert url == f"unix://{tmp_path}/valkey.sock" == embedded_url(tmp_path)
