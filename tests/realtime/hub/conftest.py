@@ -27,7 +27,7 @@ from realtime.publisher import Published, Publisher
 from realtime.settings import Settings
 from workers.embedded import EmbeddedValkey
 
-SECRET = "a secret of the tests, long enough for HS256"
+SECRET = "a secret of the tests that is long enough for HS256"
 DEADLINE_S = 10.0
 
 _project_numbers = itertools.count(1)
@@ -80,6 +80,14 @@ class Client:
     async def assert_silent(self) -> None:
         """Check that nothing is on its way: the very next frame is the answer to a ping."""
         assert await self.ask("ping") == {"type": "pong"}
+
+    async def receive_waiting(self) -> list[dict[str, Any]]:
+        """Return the frames that are on their way: all that come before the answer to a ping."""
+        await self.send({"type": "ping"})
+        frames = []
+        while (frame := await self.receive()) != {"type": "pong"}:
+            frames.append(frame)
+        return frames
 
     async def refused(self) -> Refusal:
         """Return the error that comes next, and the close code that must follow it."""
@@ -134,9 +142,31 @@ class RunningHub:
             assert frame["type"] == "connected", frame
             yield client
 
+    async def greeting(self, project: str | None = "", **options: Any) -> dict[str, Any]:
+        """Connect for a moment, and return the ``data`` of the ``connected`` frame."""
+        async with self.connect(project, **options) as client:
+            frame = await client.receive()
+        assert frame["type"] == "connected", frame
+        data: dict[str, Any] = frame["data"]
+        return data
+
+    async def user_of(self, project: str | None = "", **options: Any) -> str | None:
+        """Connect for a moment, and return the ID of the user acted as; None for a guest."""
+        user = (await self.greeting(project, **options))["user"]
+        return user and str(user["$id"])
+
+    async def refusal(self, project: str | None = "", **options: Any) -> Refusal:
+        """Connect, and return how that is refused."""
+        async with self.connect(project, **options) as client:
+            return await client.refused()
+
     def token(self, sub: str, **claims: Any) -> str:
         """Return a JWT that carries its own identity."""
-        return mint({"sub": sub, "exp": int(time.time()) + 600, **claims}, SECRET)
+        return self.sign({"sub": sub, **claims})
+
+    def sign(self, claims: Mapping[str, Any]) -> str:
+        """Return a JWT with these claims, which lasts ten minutes unless they say otherwise."""
+        return mint({"exp": int(time.time()) + 600, **claims}, SECRET)
 
     async def put_project(self, **fields: Any) -> None:
         """Write the record of the hub's project."""
@@ -165,6 +195,24 @@ class RunningHub:
         """Publish an event."""
         async with Publisher(project or self.project, bus=self.hub.bus) as publisher:
             return await publisher.publish(name, payload, **options)
+
+    async def deliver(
+        self, name: str, payload: Mapping[str, Any] | bytes, *, project: str = "", **options: Any
+    ) -> Published:
+        """Publish an event to a project with connections, and wait until the hub has dealt with it.
+
+        Whoever receives it has it on the way then.
+        """
+        published = await self.publish(name, payload, project=project, **options)
+        room = self.hub.registry.rooms[project or self.project]
+        await self.until(lambda: room.position == published.id and room.backlog is None)
+        return published
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on the hub's own state holds, which nothing on the wire tells of."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not condition():  # noqa: ASYNC110 - the hub has no event for each thing a test may wait for
+                await asyncio.sleep(0.001)
 
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[RunningHub]]
