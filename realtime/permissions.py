@@ -137,7 +137,8 @@ def roles_of_user(
     Args:
         user_id: the person; empty for a guest, who has one role whatever else is given.
         verified: whether the e-mail address or the phone number is verified.
-        memberships: membership ID, team ID and roles within the team, of each confirmed membership.
+        memberships: membership ID, team ID and roles within the team, of each confirmed membership; one whose
+            ID is not known (empty) gives no ``member:`` role.
         labels: the person's labels.
     """
     if not user_id:
@@ -145,7 +146,9 @@ def roles_of_user(
     verification = "verified" if verified else "unverified"
     roles = {USERS, f"{USERS}/{verification}", f"user:{user_id}", f"user:{user_id}/{verification}"}
     for membership_id, team_id, team_roles in memberships:
-        roles |= {f"team:{team_id}", f"member:{membership_id}"}
+        roles.add(f"team:{team_id}")
+        if membership_id:
+            roles.add(f"member:{membership_id}")
         roles.update(f"team:{team_id}/{role}" for role in team_roles)
     roles.update(f"label:{label}" for label in labels)
     return frozenset(roles)

@@ -96,7 +96,7 @@ class User(msgspec.Struct, frozen=True, omit_defaults=True):
             verified=self.email_verified or self.phone_verified,
             memberships=[(m.id, m.team_id, m.roles) for m in self.memberships if m.confirmed],
             labels=self.labels,
-        ) - {"member:"}
+        )
 
 
 class ApiKey(msgspec.Struct, frozen=True, omit_defaults=True):

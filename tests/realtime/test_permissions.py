@@ -196,6 +196,9 @@ class TestRolesOfUser:
     def test_unverified_user(self) -> None:
         assert roles_of_user("U") == {"user:U", "users", "user:U/unverified", "users/unverified"}
 
+    def test_membership_without_an_id_gives_no_member_role(self) -> None:
+        assert roles_of_user("U", memberships=[("", "T", [])]) - roles_of_user("U") == {"team:T"}
+
     def test_verified_member_with_labels(self) -> None:
         held = roles_of_user(
             "U", verified=True, memberships=[("M", "T", ["owner", "dev"]), ("N", "S", [])], labels=["vip"]
