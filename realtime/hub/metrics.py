@@ -1,13 +1,16 @@
 """Every metric of the hub, in one table, and the counters behind them.
 
 The hot path counts in plain integers (:class:`Stats`); once a second, and at every scrape, :class:`Metrics` moves
-what was counted into Prometheus, which also adds several worker processes up.
+what was counted into Prometheus, which also adds several worker processes up. ``python -m realtime.hub.metrics``
+prints the page ``docs/reference/metrics.md`` from the tables.
 """
 
 import os
+import sys
 from collections import Counter
+from typing import Literal
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics, generate_latest
 from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -32,12 +35,18 @@ COUNTERS: dict[str, tuple[str, str | None]] = {
     ),
 }
 
-# name -> help; a gauge each.
-GAUGES: dict[str, str] = {
-    "realtime_connections": "Open, greeted connections.",
-    "realtime_subscriptions": "Subscriptions of open connections.",
-    "realtime_projects": "Projects with open connections.",
-    "realtime_redis_up": "Whether the last probe through Redis came back (1) or not (0).",
+# name -> (help, how the values of several processes become one); a gauge each.
+GAUGES: dict[str, tuple[str, Literal["livesum", "livemin"]]] = {
+    "realtime_connections": ("Open, greeted connections.", "livesum"),
+    "realtime_subscriptions": ("Subscriptions of open connections.", "livesum"),
+    "realtime_projects": (
+        "Projects with open connections; one with connections to several processes counts in each.",
+        "livesum",
+    ),
+    "realtime_redis_up": (
+        "Whether Redis has shown a sign of life within the probe timeout (1), to every process, or not (0).",
+        "livemin",
+    ),
 }
 
 
@@ -63,14 +72,16 @@ class Metrics:
 
     def __init__(self, stats: Stats) -> None:
         self._stats = stats
+        # When each counter began is of no use here, and would double the page.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._counters = {
             name: PrometheusCounter(name, text, [label] if label else [], registry=self._registry)
             for name, (text, label) in COUNTERS.items()
         }
         self._gauges = {
-            name: Gauge(name, text, registry=self._registry, multiprocess_mode="livesum")
-            for name, text in GAUGES.items()
+            name: Gauge(name, text, registry=self._registry, multiprocess_mode=mode)
+            for name, (text, mode) in GAUGES.items()
         }
 
     def set_gauges(self, *, connections: int, subscriptions: int, projects: int, redis_up: bool) -> None:
@@ -98,3 +109,25 @@ class Metrics:
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)
+
+
+def reference_page() -> str:
+    """Return ``docs/reference/metrics.md``."""
+    lines = [
+        "# Metrics",
+        "",
+        "At `GET /metrics` of a hub, in the Prometheus text format; of all its processes together.",
+        "This page is generated from the code by `python -m realtime.hub.metrics`.",
+        "",
+        "| Metric | Type | Label | Meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, (text, label) in COUNTERS.items():
+        lines.append(f"| `{name}_total` | counter | {f'`{label}`' if label else ''} | {text} |")
+    for name, (text, _) in GAUGES.items():
+        lines.append(f"| `{name}` | gauge |  | {text} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_page())

@@ -22,6 +22,7 @@ from realtime.hub.http_protocol import HttpProtocol
 from realtime.hub.hub import Hub
 from realtime.hub.protocol import WebSocketProtocol
 from realtime.hub.supervisor import supervise
+from realtime.logs import configure_logging
 from realtime.settings import Settings
 
 log = structlog.get_logger("realtime.hub")
@@ -45,7 +46,7 @@ def serve(
     app: AppFactory | None = None,
     ready: Callable[[], None] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Blocks.
+    """Serve until SIGTERM or SIGINT. Blocks. It is the main program: it logs as the settings say.
 
     Args:
         settings: Everything else; ``redis_url`` must be set.
@@ -59,6 +60,7 @@ def serve(
     listening = bind(settings.host, settings.port)
     with contextlib.closing(listening):
         if settings.workers > 1:
+            configure_logging(settings)
             supervise(settings.workers, partial(run_worker, settings, app or hub_app, listening), ready)
         else:
             run_worker(settings, app or hub_app, listening, ready)
@@ -77,6 +79,7 @@ def run_worker(
     ready: Callable[[], None] | None = None,
 ) -> None:
     """Serve on ``listening`` in this process, until SIGTERM or SIGINT. Blocks."""
+    configure_logging(settings)
     uvloop.run(_serve(settings, app, listening, ready))
 
 
@@ -109,7 +112,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop serving on SIGTERM and SIGINT; a second one stops without waiting for clients."""
+        """Stop serving on SIGTERM and SIGINT; a SIGINT after that stops without waiting for clients."""
         loop = asyncio.get_running_loop()
         signals = (signal.SIGTERM, signal.SIGINT)
         for number in signals:

@@ -11,6 +11,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 import structlog
+from prometheus_client.multiprocess import mark_process_dead
 
 from realtime.hub.metrics import MULTIPROCESS_VARIABLE
 
@@ -78,6 +79,8 @@ class _Supervisor:
         if ended and not self._stopping:
             for process in ended:
                 log.error("worker ended unexpectedly", pid=process.pid, exit_code=process.exitcode)
+                # What it counted stays; what it held is gone.
+                mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
             self._wakeup_read.poll(_RESTART_DELAY_S)
         if not self._stopping:
             alive = [process for process in self._processes if process.is_alive()]

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from realtime.bus import RedisBus, connect, redis_url
 from realtime.identity.resolver import Resolver
 from realtime.identity.store import IdentityStore
+from realtime.logs import configure_logging
 from realtime.settings import Settings
 from workers.api.access import services_of
 from workers.api.app import create_app
@@ -25,6 +26,7 @@ def create() -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        configure_logging(settings)
         try:
             yield
         finally:

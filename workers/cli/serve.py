@@ -75,7 +75,7 @@ def api(host: HostOption = None, port: PortOption = None, workers: WorkersOption
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        log_level=settings.log_level,
+        log_config=None,
         server_header=False,
         ws="none",
     )
