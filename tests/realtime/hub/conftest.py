@@ -9,8 +9,8 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -19,6 +19,7 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 
 from realtime.hub.hub import Hub
+from realtime.hub.limits import window_of
 from realtime.hub.server import Server, bind, hub_app, uvicorn_config
 from realtime.identity.jwt import mint
 from realtime.identity.model import ApiKey, Platform, Project, Session, User
@@ -29,6 +30,8 @@ from workers.embedded import EmbeddedValkey
 
 SECRET = "a secret of the tests that is long enough for HS256"
 DEADLINE_S = 10.0
+
+T = TypeVar("T")
 
 _project_numbers = itertools.count(1)
 
@@ -207,6 +210,14 @@ class RunningHub:
         room = self.hub.registry.rooms[project or self.project]
         await self.until(lambda: room.position == published.id and room.backlog is None)
         return published
+
+    async def in_one_window(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of an attempt that began and ended in the same window of the rate limits."""
+        while True:
+            window = window_of(time.time())
+            result = await attempt()
+            if window_of(time.time()) == window:
+                return result
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition on the hub's own state holds, which nothing on the wire tells of."""

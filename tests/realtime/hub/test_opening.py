@@ -8,8 +8,7 @@ the files beside this one.
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from tests.realtime.hub.conftest import Refusal, RunningHub, Start
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-T = TypeVar("T")
 
 UNKNOWN_PROJECT = (1008, "Missing or unknown project ID", 1008)
 SWITCHED_OFF = (
@@ -42,15 +39,6 @@ NO_PLATFORM: tuple[Platform, ...] = ()
 
 ADDRESSES = (f"203.0.113.{number}" for number in itertools.count(1))
 """Of clients behind a proxy: a new one for each attempt, so that none has used up its connections."""
-
-
-async def in_one_window(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Return the result of an attempt that began and ended in the same minute."""
-    while True:
-        window = int(time.time()) // 60
-        result = await attempt()
-        if int(time.time()) // 60 == window:
-            return result
 
 
 async def no_connections(hub: "RunningHub") -> None:
@@ -173,7 +161,7 @@ class TestRate:
                 assert await hub.greeting(headers={"X-Forwarded-For": next(ADDRESSES)})
                 return refused
 
-            assert await in_one_window(attempt) == TOO_MANY
+            assert await hub.in_one_window(attempt) == TOO_MANY
 
     async def test_connections_over_the_limit_of_the_process_are_refused(self, start_hub: "Start") -> None:
         async with start_hub(max_connections=1) as hub:
@@ -319,7 +307,7 @@ class TestOrderOfChecks:
                 headers = self.ORIGIN | {"X-Forwarded-For": next(ADDRESSES)}
                 return [await hub.refusal(headers=headers) for _ in range(2)]
 
-            first, second = await in_one_window(attempt)
+            first, second = await hub.in_one_window(attempt)
 
         assert first.message == unregistered("appwrite.unknown", "Web")
         assert second == TOO_MANY
