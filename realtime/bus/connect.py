@@ -1,14 +1,18 @@
 """Where Redis is, and clients for it with the time limits that the rest of the system counts on."""
 
+import asyncio
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from realtime.settings import Settings
 
@@ -24,6 +28,46 @@ _OPTIONS: dict[str, Any] = {
     "max_connections": 32,
     # How long a command waits for one of them.
     "timeout": 5,
+}
+
+
+class _Cancellable(AbstractConnection):
+    """A connection whose commands can be cancelled at any moment.
+
+    redis-py sends under ``asyncio.wait_for``, which in Python 3.11 swallows a cancellation that comes while its
+    task ends: a loop over commands would then go on for ever. It also starts a task for each command.
+    """
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        """Send a command within the socket timeout, which for this moment is kept by other means."""
+        timeout_s, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(timeout_s):
+                await super().send_packed_command(command, check_health)
+        except TimeoutError as error:
+            raise RedisTimeoutError("Timeout writing to socket") from error
+        finally:
+            self.socket_timeout = timeout_s
+
+
+class _TcpConnection(_Cancellable, Connection):
+    pass
+
+
+class _TlsConnection(_Cancellable, SSLConnection):
+    pass
+
+
+class _UnixConnection(_Cancellable, UnixDomainSocketConnection):
+    pass
+
+
+_CANCELLABLE: dict[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: _TcpConnection,
+    SSLConnection: _TlsConnection,
+    UnixDomainSocketConnection: _UnixConnection,
 }
 
 
@@ -43,7 +87,9 @@ def connect(url: str, **options: Any) -> Redis:
     """
     # The client library would otherwise repeat commands on its own, publishing ones too.
     defaults = {**_OPTIONS, "retry": Retry(NoBackoff(), 0)}
-    return Redis.from_pool(BlockingConnectionPool.from_url(url, **{**defaults, **options}))
+    pool = BlockingConnectionPool.from_url(url, **{**defaults, **options})
+    pool.connection_class = _CANCELLABLE[pool.connection_class]
+    return Redis.from_pool(pool)
 
 
 def redis_url(settings: Settings) -> str:

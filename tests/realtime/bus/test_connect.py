@@ -1,4 +1,6 @@
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.exceptions import RedisError
@@ -26,6 +28,50 @@ class TestConnect:
         await client.set("greeting", "hello")
 
         assert await client.get("greeting") == "hello"
+        await client.aclose()
+
+    @pytest.mark.parametrize("moment", range(10))
+    async def test_loop_over_commands_can_be_cancelled_at_any_moment(
+        self, redis_url: str, moment: int
+    ) -> None:
+        client = connect(redis_url)
+
+        async def ping_for_ever() -> None:
+            while True:
+                await client.ping()
+
+        task = asyncio.create_task(ping_for_ever())
+        await asyncio.sleep(0.005 + moment / 10_000)
+        task.cancel()
+
+        done, _ = await asyncio.wait([task], timeout=2)
+        assert done
+        await client.aclose()
+
+    async def test_server_that_does_not_answer_is_an_error_in_time(self, proxy: Any) -> None:
+        client = connect(proxy.url, socket_timeout=0.1)
+        await client.ping()
+        proxy.stall()
+
+        with pytest.raises(RedisError):
+            await client.ping()
+        proxy.flow()
+        await client.aclose()
+
+    async def test_command_whose_answer_was_lost_is_not_repeated(self, proxy: Any) -> None:
+        client = connect(proxy.url)
+        await client.ping()
+        proxy.lose_next_reply()
+
+        with pytest.raises(RedisError):
+            await client.incr("counter")
+        assert await client.get("counter") == b"1"
+        await client.aclose()
+
+    async def test_more_commands_than_connections_wait_for_their_turn(self, redis_url: str) -> None:
+        client = connect(redis_url, max_connections=2)
+
+        assert all(await asyncio.gather(*(client.ping() for _ in range(50))))
         await client.aclose()
 
     async def test_unknown_kind_of_url_is_refused(self) -> None:

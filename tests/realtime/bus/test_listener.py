@@ -537,7 +537,7 @@ class TestProbe:
     async def test_idle_connection_stays(self, listen: Any, proxy: Any, heard: Heard) -> None:
         one = await listen(proxy.url, **PROBES)
         await one.watch("demo")
-        await asyncio.sleep(4 * PROBES["probe_timeout_s"])
+        await asyncio.sleep(2.5 * PROBES["probe_timeout_s"])
 
         assert one.healthy
         assert heard.resumed == []
