@@ -1,4 +1,5 @@
 import asyncio
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from realtime.bus import connect, embedded_url, redis_url
+from realtime.bus.connect import embedded_socket
 from realtime.settings import Settings
 
 
@@ -94,3 +96,25 @@ class TestRedisUrl:
         url = redis_url(Settings(redis_url="", data_dir=tmp_path))
 
         assert url == f"unix://{tmp_path}/valkey.sock" == embedded_url(tmp_path)
+
+
+class TestEmbeddedSocket:
+    def test_long_folder_gets_a_short_path_that_is_always_the_same(self, tmp_path: Path) -> None:
+        path = embedded_socket(tmp_path / ("x" * 120))
+
+        assert len(str(path)) <= 100
+        assert path == embedded_socket(tmp_path / ("x" * 120))
+        assert path != embedded_socket(tmp_path / ("y" * 120))
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        path.parent.rmdir()
+        embedded_socket(tmp_path / ("y" * 120)).parent.rmdir()
+
+    def test_stand_in_folder_that_is_a_link_is_refused(self, tmp_path: Path) -> None:
+        data_dir = tmp_path / ("x" * 120)
+        folder = embedded_socket(data_dir).parent
+        folder.rmdir()
+        folder.symlink_to(tmp_path)
+
+        with pytest.raises(PermissionError, match="somebody else"):
+            embedded_socket(data_dir)
+        folder.unlink()
