@@ -41,7 +41,7 @@ class TestReceive:
         one.subscribe([b"a"])
         one.unsubscribe(b"a")
         one.subscribe([b"a"])
-        assert await one.receive() == (b"subscribe", b"a", 1)
+        assert (await one.receive())[:2] == (b"subscribe", b"a")
 
         await redis_client.publish("a", "hello")
         assert await one.receive() == (b"message", b"a", b"hello")
