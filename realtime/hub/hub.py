@@ -38,9 +38,6 @@ log = structlog.get_logger("realtime.hub")
 
 _TICK_S = 1.0
 
-_TURN_WITHOUT_HEARTBEAT_S = 25
-"""How often a connection comes up, to see whether its identity ends soon, when nothing is to be pinged."""
-
 
 class Hub:
     """One process' share of the realtime service. Use :meth:`running`.
@@ -81,7 +78,7 @@ class Hub:
             self.listener,
             self._load_project,
             self.stats,
-            turn_s=max(1, round(settings.heartbeat_interval_s or _TURN_WITHOUT_HEARTBEAT_S)),
+            turn_s=settings.heartbeat_interval_s,
             loop_time=loop_time,
             clock=time.time,
         )
@@ -215,8 +212,6 @@ class Hub:
         """Ping the connections whose turn it is, and end those that left the ping before unanswered."""
         for connection in self.registry.wheel.advance():
             self.registry.watch_expiry(connection)
-            if not self.settings.heartbeat_interval_s:
-                continue
             if connection.awaits_pong:
                 self.registry.leave(connection, "heartbeat")
                 connection.wire.abort()
