@@ -12,15 +12,15 @@ DEV := $(VENV)/.dev
 SDK_PACKAGES := $(SDK)/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-e2e check fmt bench clean chromium
+.PHONY: help run test test-unit test-integration test-e2e check fmt bench clean chromium
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUNTIME) ## Start everything on this machine: Valkey, hub, API, a page, a project and a key.
 	@exec $(BIN)/realtime dev
 
-test: check test-unit test-e2e ## Run the linters and all tests.
+test: check test-unit test-integration test-e2e ## Run the linters and all tests.
 
 check: $(DEV) ## Run the linters and the type checker.
 	$(BIN)/ruff check .
@@ -28,8 +28,11 @@ check: $(DEV) ## Run the linters and the type checker.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-unit: $(DEV) ## Run the tests that need no browser and no SDK.
-	$(BIN)/pytest --ignore=tests/e2e
+test-unit: $(DEV) ## Run the tests that need no server: seconds, for while you work.
+	$(BIN)/pytest -m 'not integration and not e2e'
+
+test-integration: $(DEV) ## Run the tests with a real Valkey server and real sockets.
+	$(BIN)/pytest -m integration
 
 test-e2e: $(DEV) $(SDK_PACKAGES) chromium ## Drive real servers with real SDKs and a real browser.
 	$(BIN)/pytest tests/e2e -rs

@@ -13,6 +13,19 @@ import redis.asyncio
 from workers.embedded import EmbeddedValkey
 
 
+_SERVERS = {"valkey", "module_valkey"}
+"""Fixtures that start a server; a test that starts one by itself is marked in its file."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is more than a unit test, so that nobody has to remember to."""
+    for item in items:
+        if "e2e" in item.path.parts:
+            item.add_marker("e2e")
+        elif not _SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("integration")
+
+
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
     """The one server of a test run. Take `redis_url`, which is empty, unless the process itself matters."""

@@ -13,6 +13,8 @@ import redis
 from workers import embedded
 from workers.embedded import EmbeddedValkey, EmbeddedValkeyError, embedded_url
 
+pytestmark = pytest.mark.integration
+
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
     deadline = time.monotonic() + timeout_s

@@ -16,6 +16,8 @@ import redis
 
 from workers.embedded import embedded_url
 
+pytestmark = pytest.mark.integration
+
 REALTIME = str(Path(sys.executable).parent / "realtime")
 DEADLINE_S = 30.0
 
