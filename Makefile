@@ -29,7 +29,7 @@ check: $(DEV) ## Run the linters and the type checker.
 	$(BIN)/lint-imports
 
 test-unit: $(DEV) ## Run the tests that need no server: seconds, for while you work.
-	$(BIN)/pytest -m 'not integration and not e2e'
+	$(BIN)/pytest -n auto -m 'not integration and not e2e'
 
 test-integration: $(DEV) ## Run the tests with a real Valkey server and real sockets.
 	$(BIN)/pytest -m integration

@@ -12,7 +12,6 @@ import redis.asyncio
 
 from workers.embedded import EmbeddedValkey
 
-
 _SERVERS = {"valkey", "module_valkey"}
 """Fixtures that start a server; a test that starts one by itself is marked in its file."""
 
