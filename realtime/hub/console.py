@@ -8,7 +8,7 @@ TEST_CHANNEL = "tests"
 TEST_INTERVAL_S = 5
 
 
-def test_event(now: datetime) -> bytes:
+def periodic_event(now: datetime) -> bytes:
     """Return the ``data`` of the periodic test event; ``now`` is aware and in UTC."""
     return msgspec.json.encode(
         {

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from realtime.bus import LiveListener, RedisBus, connect, redis_url
 from realtime.errors import CloseCode
 from realtime.hub.connection import Connection
-from realtime.hub.console import TEST_CHANNEL, TEST_INTERVAL_S, test_event
+from realtime.hub.console import TEST_CHANNEL, TEST_INTERVAL_S, periodic_event
 from realtime.hub.conversation import Conversation
 from realtime.hub.drain import STEP_S, batches
 from realtime.hub.fanout import Fanout
@@ -239,7 +239,7 @@ class Hub:
         room = self.registry.rooms.get(CONSOLE.id)
         if room is None:
             return
-        frame = EventFrame(event_prefix(test_event(datetime.now(UTC)), room.position))
+        frame = EventFrame(event_prefix(periodic_event(datetime.now(UTC)), room.position))
         for subscriber, subscriptions in room.index.match([TEST_CHANNEL], {"guests"}, dict):
             # Only connections are ever added to a room's index.
             subscriber.wire.send(frame.for_matches(subscriptions))  # type: ignore[attr-defined]

@@ -58,12 +58,13 @@ class TestControlFrames:
 
 class TestEventFrame:
     def test_each_connection_gets_its_own_subscriptions(self) -> None:
-        index, one, two = SubscriptionIndex(), Subscriber(frozenset({"any"})), Subscriber(frozenset({"any"}))
-        for subscriber in (one, two):
+        index, one, two, three = SubscriptionIndex(), Subscriber(), Subscriber(), Subscriber()
+        for subscriber in (one, two, three):
             index.add(subscriber)
         for name in ("a", "b"):
             index.subscribe(one, name, ["rows"], None)
         index.subscribe(two, "long-name", ["rows"], None)
+        index.subscribe(three, "long-nam2", ["rows"], None)
         frame = EventFrame(event_prefix(b'{"payload":{"n":1}}', "7-0"))
         received = [
             json.loads(bytes(parse(frame.for_matches(subscriptions)).data))
@@ -73,4 +74,5 @@ class TestEventFrame:
         assert received == [
             {"type": "event", "data": {**expected, "subscriptions": ["a", "b"]}},
             {"type": "event", "data": {**expected, "subscriptions": ["long-name"]}},
+            {"type": "event", "data": {**expected, "subscriptions": ["long-nam2"]}},
         ]

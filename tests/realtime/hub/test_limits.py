@@ -1,6 +1,7 @@
-"""Windows are aligned to whole minutes and start from nothing."""
+"""Windows are aligned to whole minutes and start from nothing; limits come from the settings."""
 
-from realtime.hub.limits import WindowCounter, window_of
+from realtime.hub.limits import WindowCounter, message_limits, window_of
+from realtime.settings import Settings
 
 
 class TestWindowCounter:
@@ -16,3 +17,17 @@ class TestWindowCounter:
     def test_windows_are_aligned_to_minutes(self) -> None:
         assert window_of(119.999) == 1
         assert window_of(120.0) == 2
+
+
+class TestMessageLimits:
+    def test_they_are_those_of_the_settings(self) -> None:
+        settings = Settings(
+            subscriptions_per_connection=1,
+            channels_per_subscription=2,
+            queries_per_subscription=3,
+            query_depth=4,
+        )
+        assert message_limits(settings) == (1, 2, 3, 4)
+
+    def test_without_limits_only_the_depth_of_queries_is_bounded(self) -> None:
+        assert message_limits(Settings(limits="off", query_depth=4)) == (0, 0, 0, 4)
