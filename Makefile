@@ -12,7 +12,7 @@ DEV := $(VENV)/.dev
 SDK_PACKAGES := $(SDK)/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-e2e check fmt bench clean chromium
+.PHONY: help run test test-unit test-cover test-integration test-e2e check fmt bench clean chromium
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ help: ## Show this list.
 run: $(RUNTIME) ## Start everything on this machine: Valkey, hub, API, a page, a project and a key.
 	@exec $(BIN)/realtime dev
 
-test: check test-unit test-integration test-e2e ## Run the linters and all tests.
+test: check test-cover test-integration test-e2e ## Run the linters and all tests.
 
 check: $(DEV) ## Run the linters and the type checker.
 	$(BIN)/ruff check .
@@ -30,6 +30,9 @@ check: $(DEV) ## Run the linters and the type checker.
 
 test-unit: $(DEV) ## Run the tests that need no server: seconds, for while you work.
 	$(BIN)/pytest -n auto -m 'not integration and not e2e'
+
+test-cover: $(DEV) ## Run the same, and hold the pure core to full branch coverage.
+	$(BIN)/pytest -n auto -m 'not integration and not e2e' --cov --cov-report=term:skip-covered
 
 test-integration: $(DEV) ## Run the tests with a real Valkey server and real sockets.
 	$(BIN)/pytest -m integration

@@ -3,13 +3,22 @@
 import msgspec
 import pytest
 
-from realtime.hub.revocation import without_revoked
+from realtime.hub.revocation import may_revoke, without_revoked
 from realtime.identity.model import GUEST, Identity
 
 ADA = Identity(
     user_id="ada",
     roles=frozenset(
-        {"user:ada", "users", "team:red", "team:red/owner", "team:reds", "member:m1", "label:vip", "label:beta"}
+        {
+            "user:ada",
+            "users",
+            "team:red",
+            "team:red/owner",
+            "team:reds",
+            "member:m1",
+            "label:vip",
+            "label:beta",
+        }
     ),
 )
 
@@ -55,3 +64,39 @@ class TestWithoutRevoked:
     def test_the_rest_of_the_identity_stays(self) -> None:
         expiring = msgspec.structs.replace(ADA, expires_at=5.0)
         assert without_revoked(expiring, "teams.red.memberships.m1.delete", {}).expires_at == 5.0
+
+
+class TestMayRevoke:
+    @pytest.mark.parametrize(
+        "event",
+        [
+            "users.ada.delete",
+            "users.ada.update",
+            "users.ada.update.status",
+            "users.ada.update.labels",
+            "users.ada.update.verification",
+            "users.ada.update.email",
+            "users.ada.sessions.delete",
+            "users.ada.sessions.s1.delete",
+            "teams.red.memberships.m1.delete",
+            "teams.red.memberships.m1.update",
+            "teams.red.memberships.m1.update.status",
+        ],
+    )
+    def test_event_that_may_take_roles(self, event: str) -> None:
+        assert may_revoke(event)
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            "users.ada.create",
+            "users.ada.update.prefs",
+            "users.ada.update.name",
+            "users.ada.sessions.s1.create",
+            "teams.red.memberships.m1.create",
+            "teams.red.delete",
+            "databases.d.tables.t.rows.r.delete",
+        ],
+    )
+    def test_event_that_takes_none(self, event: str) -> None:
+        assert not may_revoke(event)
