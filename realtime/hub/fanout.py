@@ -7,8 +7,8 @@ the person concerned under the former ones as well (wire specification 8.3 and 1
 """
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any, cast
 
 import msgspec
 import orjson
@@ -22,7 +22,7 @@ from realtime.hub.frames import EventFrame, text_frame
 from realtime.hub.index import Subscription
 from realtime.hub.metrics import Stats
 from realtime.hub.registry import Registry
-from realtime.hub.revocation import may_revoke, without_revoked
+from realtime.hub.revocation import concerned_role, may_revoke, precise_name, without_revoked
 from realtime.hub.room import FORMER_LIFETIME_S, Room
 from realtime.identity.model import GUEST, Identity, Project
 from realtime.identity.scopes import roles_of_channels
@@ -140,37 +140,46 @@ class Fanout:
         if parts is None:
             return self._identity_changed(room, live)
         self._stats.events_received += 1
-        concerned = self._concerned(room, live, parts)
+        name = precise_name(parts.events)
+        concerned = self._concerned(room, live, name)
         if live.identity is not None or any(connection.identity.stored for connection in concerned):
             return self._deliver_after_refresh(room, live, parts, concerned)
-        self._revoke_tokens(parts, concerned)
-        self._deliver(room, live, parts)
+        subjects = _subjects(live, concerned)
+        self._revoke_tokens(parts, name, concerned)
+        self._deliver(room, live, parts, subjects if may_revoke(name) else ())
         return None
 
     # Identities.
 
-    def _concerned(self, room: Room, live: LiveMessage, parts: EventParts) -> list[Connection]:
-        """Return the connections whose identity this event may have changed."""
-        subject = live.user_id
-        if not subject or not (live.permissions_changed or _is_about_identity(parts)):
+    def _concerned(self, room: Room, live: LiveMessage, name: str) -> list[Connection]:
+        """Return the connections whose identity this event may have changed: those of its subject, if it has one.
+
+        A membership or team is also found by the role that goes with it.
+        """
+        if not (live.permissions_changed or name.startswith(_IDENTITY_FAMILIES)):
             return []
-        return list(room.users.get(subject, ()))
+        concerned = dict(room.users.get(live.user_id or "", {}))
+        for holder in room.index.holders(concerned_role(name)):
+            # Only connections are ever added to a room's index.
+            concerned[cast("Connection", holder)] = None
+        return list(concerned)
 
     async def _deliver_after_refresh(
         self, room: Room, live: LiveMessage, parts: EventParts, concerned: list[Connection]
     ) -> None:
+        name, subjects = precise_name(parts.events), _subjects(live, concerned)
         if live.identity is not None:
             await self._identity_changed(room, live)
         await self._refresh_all(room, [c for c in concerned if c.identity.stored])
-        self._revoke_tokens(parts, [c for c in concerned if c.room is room])
-        self._deliver(room, live, parts)
+        self._revoke_tokens(parts, name, [c for c in concerned if c.room is room])
+        self._deliver(room, live, parts, subjects if may_revoke(name) else ())
 
-    def _revoke_tokens(self, parts: EventParts, concerned: list[Connection]) -> None:
+    def _revoke_tokens(self, parts: EventParts, name: str, concerned: list[Connection]) -> None:
         """Take what an event says is lost from identities that a token carries, since there is no record to read."""
         payload = _LazyPayload(parts.payload)
         for connection in concerned:
-            if parts.events and not connection.identity.stored:
-                identity = without_revoked(connection.identity, parts.events[0], payload())
+            if not connection.identity.stored:
+                identity = without_revoked(connection.identity, name, payload())
                 if identity is not connection.identity:
                     self._become(connection, identity)
 
@@ -244,19 +253,19 @@ class Fanout:
 
     # Delivery.
 
-    def _deliver(self, room: Room, live: LiveMessage, parts: EventParts) -> None:
+    def _deliver(self, room: Room, live: LiveMessage, parts: EventParts, subjects: Collection[str]) -> None:
+        """Send an event to its readers; and to ``subjects``, who it says have lost something, as former readers."""
         payload = _LazyPayload(parts.payload)
         roles = roles_of_channels(parts.channels).union(live.roles)
         matches = room.index.match(parts.channels, roles, payload)
-        if live.user_id and parts.events and may_revoke(parts.events[0]):
-            matches = [*matches, *self._former_matches(room, live.user_id, parts, roles, payload, matches)]
+        for subject in subjects:
+            matches = [*matches, *self._former_matches(room, subject, parts, roles, payload, matches)]
         if not matches:
             self._stats.events_without_receiver += 1
             return
         frame = EventFrame(event_prefix(bytes(live.data), live.id))
         for subscriber, subscriptions in matches:
-            # Only connections are ever added to a room's index.
-            subscriber.wire.send(frame.for_matches(subscriptions))  # type: ignore[attr-defined]
+            cast("Connection", subscriber).wire.send(frame.for_matches(subscriptions))
         self._stats.deliveries += len(matches)
 
     def _former_matches(
@@ -308,5 +317,6 @@ class _LazyPayload:
         return self._decoded
 
 
-def _is_about_identity(parts: EventParts) -> bool:
-    return bool(parts.events) and parts.events[0].startswith(_IDENTITY_FAMILIES)
+def _subjects(live: LiveMessage, concerned: list[Connection]) -> set[str]:
+    """Return the IDs of the users whom an event concerns, before it changes who they are."""
+    return ({live.user_id or ""} | {connection.identity.user_id for connection in concerned}) - {""}

@@ -314,6 +314,10 @@ class SubscriptionIndex:
         names = frozenset(self._audiences(channels))
         return _Verdicts(payload).select(subscriber, names) if names else []
 
+    def holders(self, role: str) -> list[Subscriber]:
+        """Return who holds ``role``, in the order in which they came to it."""
+        return list(self._roles.members(role))
+
     def _check_registered(self, subscriber: Subscriber) -> None:
         if subscriber not in self._subscribers:
             raise KeyError(subscriber)

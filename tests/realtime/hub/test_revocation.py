@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from realtime.hub.revocation import may_revoke, without_revoked
+from realtime.events.names import expand
+from realtime.hub.revocation import concerned_role, may_revoke, precise_name, without_revoked
 from realtime.identity.model import GUEST, Identity
 
 ADA = Identity(
@@ -38,6 +39,10 @@ class TestWithoutRevoked:
     def test_deleted_membership_takes_the_roles_of_its_team_only(self) -> None:
         left = without_revoked(ADA, "teams.red.memberships.m1.delete", {})
         assert ADA.roles - left.roles == {"team:red", "team:red/owner", "member:m1"}
+
+    def test_deleted_team_takes_its_roles_only(self) -> None:
+        left = without_revoked(ADA, "teams.red.delete", {})
+        assert ADA.roles - left.roles == {"team:red", "team:red/owner"}
 
     def test_updated_labels_take_those_that_are_gone(self) -> None:
         left = without_revoked(ADA, "users.ada.update.labels", {"labels": ["vip", "new"]})
@@ -81,6 +86,7 @@ class TestMayRevoke:
             "teams.red.memberships.m1.delete",
             "teams.red.memberships.m1.update",
             "teams.red.memberships.m1.update.status",
+            "teams.red.delete",
         ],
     )
     def test_event_that_may_take_roles(self, event: str) -> None:
@@ -94,9 +100,42 @@ class TestMayRevoke:
             "users.ada.update.name",
             "users.ada.sessions.s1.create",
             "teams.red.memberships.m1.create",
-            "teams.red.delete",
+            "teams.red.update",
             "databases.d.tables.t.rows.r.delete",
         ],
     )
     def test_event_that_takes_none(self, event: str) -> None:
         assert not may_revoke(event)
+
+
+class TestPreciseName:
+    def test_user_update_is_named_with_its_attribute(self) -> None:
+        names = expand("users.[userId].update.labels", {"userId": "ada"})
+        assert names[0] == "users.ada.update"
+        assert precise_name(names) == "users.ada.update.labels"
+
+    @pytest.mark.parametrize(
+        ("pattern", "name"),
+        [
+            ("users.[userId].delete", "users.ada.delete"),
+            (
+                "teams.[teamId].memberships.[membershipId].update.status",
+                "teams.red.memberships.m1.update.status",
+            ),
+        ],
+    )
+    def test_others_come_first(self, pattern: str, name: str) -> None:
+        assert precise_name(expand(pattern, {"userId": "ada", "teamId": "red", "membershipId": "m1"})) == name
+
+    def test_no_name_is_empty(self) -> None:
+        assert precise_name([]) == ""
+
+
+class TestConcernedRole:
+    def test_membership_and_team_are_known_by_their_role(self) -> None:
+        assert concerned_role("teams.red.memberships.m1.delete") == "member:m1"
+        assert concerned_role("teams.red.delete") == "team:red"
+
+    def test_others_are_not(self) -> None:
+        assert concerned_role("teams.red.update") == ""
+        assert concerned_role("users.ada.delete") == ""
