@@ -17,6 +17,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
 
 from realtime.errors import CloseCode
 from realtime.hub.connection import Connection
@@ -32,13 +33,24 @@ PATH = "/v1/realtime"
 _logger = logging.getLogger("realtime.hub.websockets")
 _logger.setLevel(logging.CRITICAL)
 
+_WAITS_FOR_A_FRAME = StreamReader.at_eof.__code__
+
 _DATA_OPCODES = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 
 
 class WebSocketProtocol(asyncio.Protocol):
     """One TCP connection that speaks WebSocket. Implements :class:`realtime.hub.connection.Wire`."""
 
-    __slots__ = ("_closing", "_connection", "_fragments", "_hub", "_open_protocols", "_parser", "_transport")
+    __slots__ = (
+        "_closing",
+        "_connection",
+        "_fragments",
+        "_hub",
+        "_is_broken",
+        "_open_protocols",
+        "_parser",
+        "_transport",
+    )
 
     def __init__(
         self,
@@ -60,6 +72,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._fragments: list[bytes] = []
         # Whether a close frame was sent, or the connection given up.
         self._closing = False
+        # Whether the client broke the protocol: whatever else it sends is dropped.
+        self._is_broken = False
 
     # Called by asyncio and uvicorn.
 
@@ -121,7 +135,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse frames, answer control frames, and pass messages on."""
         connection = self._connection
-        if connection is None:
+        if connection is None or self._is_broken:
             return
         connection.awaits_pong = False
         parser = self._parser
@@ -132,17 +146,18 @@ class WebSocketProtocol(asyncio.Protocol):
             self._frame_received(connection, cast("Frame", event))
         output = parser.data_to_send()
         if parser.state is not OPEN:
-            self._ended_by_client(b"".join(output))
+            self._ended_by_client(connection, parser, b"".join(output))
             return
         if output and not self._closing:
             self._transport.write(b"".join(output))
-        busy = self._fragments or parser.current_size is not None or parser.reader.buffer
-        self._parser = parser if busy else None
+        self._parser = None if _is_between_messages(parser) else parser
 
     def _frame_received(self, connection: Connection, frame: Frame) -> None:
         if self._closing or frame.opcode not in _DATA_OPCODES:
             return
-        self._fragments.append(bytes(frame.data))
+        # Empty ones are not kept: the limit on a message's size would let any number of them in.
+        if frame.data:
+            self._fragments.append(bytes(frame.data))
         if not frame.fin:
             return
         message = b"".join(self._fragments)
@@ -155,7 +170,7 @@ class WebSocketProtocol(asyncio.Protocol):
         else:
             self._hub.message(connection, message)
 
-    def _ended_by_client(self, farewell: bytes) -> None:
+    def _ended_by_client(self, connection: Connection, parser: ServerProtocol, farewell: bytes) -> None:
         """Close after a close frame from the client, or after bytes that are no WebSocket frames.
 
         ``farewell`` is the close frame that answers either; it is not sent if the hub has sent its own.
@@ -164,7 +179,14 @@ class WebSocketProtocol(asyncio.Protocol):
             self._transport.write(farewell)
         self._closing = True
         self._parser = None
-        self._transport.close()
+        if parser.close_rcvd is not None:
+            self._transport.close()
+        else:
+            # As in close(): more may be on its way, such as the rest of a message that is too large.
+            self._is_broken = True
+            self._hub.lost(connection)
+            if self._transport.can_write_eof() and not self._transport.is_closing():
+                self._transport.write_eof()
         self._abort_later()
 
     # The port to the client.
@@ -203,3 +225,13 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _abort_later(self) -> None:
         asyncio.get_running_loop().call_later(self._hub.settings.close_timeout_s, self._transport.abort)
+
+
+def _is_between_messages(parser: ServerProtocol) -> bool:
+    """Tell whether ``parser`` holds nothing that following bytes belong to.
+
+    Its buffer alone does not tell: once the head of a frame is read it is kept by the generators of the parser. Only
+    between frames do these wait for whether there is anything more at all.
+    """
+    waiting = cast("Any", parser.parser).gi_yieldfrom
+    return parser.current_size is None and waiting is not None and waiting.gi_code is _WAITS_FOR_A_FRAME
