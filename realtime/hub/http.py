@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+
+from realtime.hub.protocol import PATH
 
 if TYPE_CHECKING:
     from realtime.hub.hub import Hub
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def routes(hub: "Hub") -> list[BaseRoute]:
@@ -18,6 +22,7 @@ def routes(hub: "Hub") -> list[BaseRoute]:
 
     ``GET /v1/health`` answers 200 while the process serves. ``GET /v1/health/pubsub`` answers 200 once a probe has
     travelled through Redis and back on the hub's own connection, else 503. ``GET /metrics`` is for Prometheus.
+    Where WebSocket clients connect, all others are told so.
     """
 
     async def health(_request: Request) -> Response:
@@ -35,7 +40,13 @@ def routes(hub: "Hub") -> list[BaseRoute]:
         hub.update_metrics()
         return Response(hub.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
+    async def websocket_only(_request: Request) -> Response:
+        headers = {"upgrade": "websocket", "connection": "upgrade"}
+        return PlainTextResponse("Connect with a WebSocket client.\n", 426, headers)
+
     return [
+        Route(PATH, websocket_only, methods=_METHODS),
+        Route(f"{PATH}/", websocket_only, methods=_METHODS),
         Route("/v1/health", health),
         Route("/v1/health/pubsub", pubsub),
         Route("/metrics", metrics),
