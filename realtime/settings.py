@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     connections_per_minute: int = _number(
         128,
         "connections",
-        "How many connections an IP address may open a minute to a project; 0 for no limit.",
+        "How many connections an IP address may open a minute; 0 for no limit.",
     )
     max_connections: int = _number(0, "connections", "How many a process holds at most; 0 for no limit.")
     max_project_connections: int = _number(
