@@ -47,6 +47,9 @@ _decode_parts = msgspec.json.Decoder(EventParts).decode
 Refresh = Callable[[Project, Identity], Coroutine[Any, Any, Identity]]
 """Reads an identity again: the same person as they are now, or a guest."""
 
+Receivers = dict[Connection, list[Subscription]]
+"""Who is to receive an event, each with the subscriptions that match it."""
+
 
 class Fanout:
     """Delivers what comes in on live channels to the connections in the rooms of a hub."""
@@ -257,43 +260,40 @@ class Fanout:
         """Send an event to its readers; and to ``subjects``, who it says have lost something, as former readers."""
         payload = _LazyPayload(parts.payload)
         roles = roles_of_channels(parts.channels).union(live.roles)
-        matches = room.index.match(parts.channels, roles, payload)
+        # Only connections are ever added to a room's index.
+        receivers = cast("Receivers", room.index.match(parts.channels, roles, payload))
         for subject in subjects:
-            matches = [*matches, *self._former_matches(room, subject, parts, roles, payload, matches)]
-        if not matches:
+            self._add_former(receivers, room, subject, parts, roles, payload)
+        if not receivers:
             self._stats.events_without_receiver += 1
             return
         frame = EventFrame(event_prefix(bytes(live.data), live.id))
-        for subscriber, subscriptions in matches:
-            cast("Connection", subscriber).wire.send(frame.for_matches(subscriptions))
-        self._stats.deliveries += len(matches)
+        for connection, subscriptions in receivers.items():
+            connection.wire.send(frame.for_matches(subscriptions))
+        self._stats.deliveries += len(receivers)
 
-    def _former_matches(
+    def _add_former(
         self,
+        receivers: Receivers,
         room: Room,
         subject: str,
         parts: EventParts,
         roles: frozenset[str],
         payload: "_LazyPayload",
-        matches: list[Any],
-    ) -> list[tuple[Connection, list[Subscription]]]:
-        """Match an event that announces a loss against the roles that its subject has just lost."""
+    ) -> None:
+        """Add to the receivers of an event that announces a loss who may read it by the roles just lost."""
         now = self._loop_time()
         lost = room.take_former(subject, now)
         if not lost:
             # The loss is still to come, or concerns nobody here.
             room.remember_announced(subject, now + FORMER_LIFETIME_S)
-        received = {subscriber for subscriber, _ in matches}
-        found = []
         for former in lost:
             connection = former.connection
-            if connection in received or connection.room is not room or roles.isdisjoint(former.roles):
+            if connection in receivers or connection.room is not room or roles.isdisjoint(former.roles):
                 continue
             subscriptions = room.index.match_one(connection, parts.channels, payload)
             if subscriptions:
-                received.add(connection)
-                found.append((connection, subscriptions))
-        return found
+                receivers[connection] = subscriptions
 
 
 class _LazyPayload:

@@ -30,6 +30,14 @@ def text_header(size_bytes: int) -> bytes:
     return _LARGE.pack(_TEXT, 127, size_bytes)
 
 
+def masked_size(size_bytes: int) -> int:
+    """Return how long a client's frame with a payload of ``size_bytes`` is, head and mask included.
+
+    A client that writes a length in a longer form than it needs sends more (RFC 6455 section 5.2 forbids that).
+    """
+    return len(text_header(size_bytes)) + 4 + size_bytes
+
+
 def text_frame(payload: bytes) -> bytes:
     """Return ``payload`` (UTF-8) as one text frame."""
     return text_header(len(payload)) + payload
@@ -52,22 +60,23 @@ class EventFrame:
     ``prefix`` is the JSON text up to the list of subscription IDs (:func:`realtime.messages.event_prefix`).
     """
 
-    __slots__ = ("_prefix", "_whole")
+    __slots__ = ("_prefix", "_shared")
 
     def __init__(self, prefix: bytes) -> None:
         self._prefix = prefix
         # Length of the connection's own part -> header and prefix. IDs made by one SDK are all of one length, so
         # this holds one entry for most events (benchmarks/fanout.py).
-        self._whole: dict[int, bytes] = {}
+        self._shared: dict[int, bytes] = {}
 
     def for_matches(self, subscriptions: Sequence[Subscription]) -> bytes:
         """Return the frame for a connection whose ``subscriptions`` (at least one) matched."""
         if len(subscriptions) == 1:
-            own = subscriptions[0].encoded + EVENT_SUFFIX
+            own = subscriptions[0].ending
         else:
-            own = b",".join([subscription.encoded for subscription in subscriptions]) + EVENT_SUFFIX
-        shared = self._whole.get(len(own))
+            ids = [subscription.ending.removesuffix(EVENT_SUFFIX) for subscription in subscriptions]
+            own = b",".join(ids) + EVENT_SUFFIX
+        shared = self._shared.get(len(own))
         if shared is None:
             shared = text_header(len(self._prefix) + len(own)) + self._prefix
-            self._whole[len(own)] = shared
+            self._shared[len(own)] = shared
         return shared + own

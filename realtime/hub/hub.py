@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import UTC, datetime
 from random import SystemRandom
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from redis.asyncio import Redis
@@ -22,7 +22,7 @@ from realtime.hub.connection import Connection
 from realtime.hub.console import TEST_CHANNEL, TEST_INTERVAL_S, periodic_event
 from realtime.hub.conversation import Conversation
 from realtime.hub.drain import STEP_S, batches
-from realtime.hub.fanout import Fanout
+from realtime.hub.fanout import Fanout, Receivers
 from realtime.hub.frames import PING_FRAME, EventFrame, text_frame
 from realtime.hub.metrics import Metrics, Stats
 from realtime.hub.opening import Opening
@@ -240,9 +240,10 @@ class Hub:
         if room is None:
             return
         frame = EventFrame(event_prefix(periodic_event(datetime.now(UTC)), room.position))
-        for subscriber, subscriptions in room.index.match([TEST_CHANNEL], {"guests"}, dict):
-            # Only connections are ever added to a room's index.
-            subscriber.wire.send(frame.for_matches(subscriptions))  # type: ignore[attr-defined]
+        # Only connections are ever added to a room's index.
+        receivers = cast("Receivers", room.index.match([TEST_CHANNEL], {"guests"}, dict))
+        for connection, subscriptions in receivers.items():
+            connection.wire.send(frame.for_matches(subscriptions))
 
     def update_metrics(self) -> None:
         """Bring what Prometheus knows up to date."""

@@ -6,7 +6,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from realtime.hub.frames import PING_FRAME, EventFrame, close_frame, text_frame, text_header
+from realtime.hub.frames import PING_FRAME, EventFrame, close_frame, masked_size, text_frame, text_header
 from realtime.hub.index import Subscriber, SubscriptionIndex
 from realtime.messages import event_prefix
 
@@ -44,6 +44,12 @@ class TestTextHeader:
         assert (frame.opcode, frame.fin, frame.data) == (Opcode.TEXT, True, b"x" * size)
 
 
+class TestMaskedSize:
+    @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
+    def test_it_is_the_size_of_what_a_client_sends(self, size: int) -> None:
+        assert masked_size(size) == len(Frame(Opcode.TEXT, b"x" * size).serialize(mask=True))
+
+
 class TestControlFrames:
     def test_close_carries_code_and_reason(self) -> None:
         assert close_frame(1008, "no") == b"\x88\x04\x03\xf0no"
@@ -68,7 +74,7 @@ class TestEventFrame:
         frame = EventFrame(event_prefix(b'{"payload":{"n":1}}', "7-0"))
         received = [
             json.loads(bytes(parse(frame.for_matches(subscriptions)).data))
-            for _, subscriptions in index.match(["rows"], {"any"}, dict)
+            for subscriptions in index.match(["rows"], {"any"}, dict).values()
         ]
         expected = {"payload": {"n": 1}, "id": "7-0"}
         assert received == [

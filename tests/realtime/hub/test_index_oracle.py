@@ -154,8 +154,9 @@ class World:
             and (matching := person.matching(channels, payload))
         }
         receivers = self.index.match(channels, roles, lambda: payload)
-        assert len(receivers) == len(expected)
-        assert {who: [subscription.id for subscription in found] for who, found in receivers} == expected
+        assert {
+            who: [subscription.id for subscription in found] for who, found in receivers.items()
+        } == expected
         return len(expected)
 
     def check_one(self, person: Person, channels: Sequence[str], payload: Mapping[str, Any]) -> None:
