@@ -15,6 +15,9 @@ from typing import Any, cast
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from realtime.bus import LiveListener, RedisBus, connect, redis_url
 from realtime.errors import CloseCode
@@ -46,7 +49,7 @@ class Hub:
     ``registry``, ``metrics``.
     """
 
-    def __init__(self, settings: Settings, redis: "Redis") -> None:
+    def __init__(self, settings: Settings, redis: "Redis", records: "Redis") -> None:
         self.settings = settings
         self.redis = redis
         self.bus = RedisBus(
@@ -55,7 +58,7 @@ class Hub:
             log_max_age_s=settings.log_max_age_s,
             idempotency_ttl_s=settings.idempotency_ttl_s,
         )
-        self.store = IdentityStore(redis)
+        self.store = IdentityStore(records)
         self.verifier = TokenVerifier(
             settings.secrets,
             jwks_url=settings.jwks_url,
@@ -104,9 +107,13 @@ class Hub:
             redis.RedisError: Redis cannot be reached at all.
         """
         redis = connect(redis_url(settings))
+        # Reading and writing records can be repeated, publishing cannot. So after Redis was away, a connection
+        # that died meanwhile costs no client its identity.
+        once_more = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
+        records = connect(redis_url(settings), retry=once_more)
         try:
             await redis.ping()
-            hub = cls(settings, redis)
+            hub = cls(settings, redis, records)
             await hub.listener.start()
             ticker = asyncio.get_running_loop().create_task(hub._tick_for_ever())
             try:
@@ -120,6 +127,7 @@ class Hub:
                 await hub.verifier.aclose()
         finally:
             await redis.aclose()
+            await records.aclose()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -17,11 +17,10 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
-from websockets.streams import StreamReader
 
 from realtime.errors import CloseCode
 from realtime.hub.connection import Connection
-from realtime.hub.frames import close_frame
+from realtime.hub.frames import close_frame, masked_size
 
 if TYPE_CHECKING:
     from realtime.hub.hub import Hub
@@ -32,8 +31,6 @@ PATH = "/v1/realtime"
 # The library logs each connection; the hub has its own line for that.
 _logger = logging.getLogger("realtime.hub.websockets")
 _logger.setLevel(logging.CRITICAL)
-
-_WAITS_FOR_A_FRAME = StreamReader.at_eof.__code__
 
 _DATA_OPCODES = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 
@@ -50,6 +47,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "_open_protocols",
         "_parser",
         "_transport",
+        "_unparsed_bytes",
     )
 
     def __init__(
@@ -69,6 +67,9 @@ class WebSocketProtocol(asyncio.Protocol):
         self._connection: Connection | None = None
         # Present while a message is incomplete.
         self._parser: ServerProtocol | None = None
+        # What the parser was given and has not returned as a frame. Its buffer does not tell: it keeps the head
+        # of an incomplete frame elsewhere.
+        self._unparsed_bytes = 0
         self._fragments: list[bytes] = []
         # Whether a close frame was sent, or the connection given up.
         self._closing = False
@@ -142,15 +143,19 @@ class WebSocketProtocol(asyncio.Protocol):
         if parser is None:
             parser = ServerProtocol(state=OPEN, max_size=self._hub.settings.max_message_bytes, logger=_logger)
         parser.receive_data(data)
+        self._unparsed_bytes += len(data)
         for event in parser.events_received():
-            self._frame_received(connection, cast("Frame", event))
+            frame = cast("Frame", event)
+            self._unparsed_bytes -= masked_size(len(frame.data))
+            self._frame_received(connection, frame)
         output = parser.data_to_send()
         if parser.state is not OPEN:
             self._ended_by_client(connection, parser, b"".join(output))
             return
         if output and not self._closing:
             self._transport.write(b"".join(output))
-        self._parser = None if _is_between_messages(parser) else parser
+        is_between_messages = not self._unparsed_bytes and parser.current_size is None
+        self._parser = None if is_between_messages else parser
 
     def _frame_received(self, connection: Connection, frame: Frame) -> None:
         if self._closing or frame.opcode not in _DATA_OPCODES:
@@ -225,13 +230,3 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _abort_later(self) -> None:
         asyncio.get_running_loop().call_later(self._hub.settings.close_timeout_s, self._transport.abort)
-
-
-def _is_between_messages(parser: ServerProtocol) -> bool:
-    """Tell whether ``parser`` holds nothing that following bytes belong to.
-
-    Its buffer alone does not tell: once the head of a frame is read it is kept by the generators of the parser. Only
-    between frames do these wait for whether there is anything more at all.
-    """
-    waiting = cast("Any", parser.parser).gi_yieldfrom
-    return parser.current_size is None and waiting is not None and waiting.gi_code is _WAITS_FOR_A_FRAME

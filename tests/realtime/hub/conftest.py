@@ -251,7 +251,7 @@ async def _run(redis_url: str, **settings: Any) -> AsyncIterator[RunningHub]:
 @pytest.fixture
 def start_hub(redis_url: str) -> Start:
     """Return a function that runs a hub for the length of an ``async with``; its arguments are settings."""
-    return lambda **settings: _run(redis_url, **settings)
+    return lambda **settings: _run(**{"redis_url": redis_url} | settings)
 
 
 @pytest.fixture
