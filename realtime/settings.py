@@ -128,7 +128,8 @@ class Settings(BaseSettings):
     connections_per_minute: int = _number(
         128,
         "connections",
-        "How many connections an IP address may open a minute; 0 for no limit.",
+        "How many connections an IP address may open a minute on one path, whatever the project. "
+        "Each process counts for itself. 0 for no limit.",
     )
     max_connections: int = _number(0, "connections", "How many a process holds at most; 0 for no limit.")
     max_project_connections: int = _number(

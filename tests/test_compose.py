@@ -53,13 +53,13 @@ def health_url(service: Service) -> re.Match[str]:
     return match
 
 
-def paths_of(command: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def paths_of(command: str) -> set[str]:
     if command == "hub":
         # The routes close over the hub and use it when they are called.
         return {getattr(route, "path", "") for route in hub_routes(cast("Any", None))}
     assert command == "api"
-    monkeypatch.setenv("REALTIME_REDIS_URL", "redis://127.0.0.1:1")
-    return {getattr(route, "path", "") for route in standalone.create().routes}
+    settings = Settings(redis_url="redis://127.0.0.1:1")
+    return {getattr(route, "path", "") for route in standalone.create(settings).routes}
 
 
 class TestServices:
@@ -92,12 +92,10 @@ class TestServices:
         assert service["restart"] == "unless-stopped"
 
     @pytest.mark.parametrize("name", OURS)
-    def test_health_check_asks_a_page_that_the_command_serves(
-        self, name: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_health_check_asks_a_page_that_the_command_serves(self, name: str) -> None:
         url = health_url(services()[name])
         assert url["port"] == environment(services()[name])["REALTIME_PORT"]
-        assert url["path"] in paths_of(services()[name]["command"][0], monkeypatch)
+        assert url["path"] in paths_of(services()[name]["command"][0])
 
     def test_hub_gets_the_time_to_drain_before_it_is_killed(self) -> None:
         hub = services()["hub"]
@@ -110,6 +108,16 @@ class TestServices:
             assert set(service.get("depends_on", {})) <= set(services())
             for source in (volume.split(":")[0] for volume in service.get("volumes", [])):
                 assert source in volumes or (ROOT / source).exists()
+
+
+class TestHeadComment:
+    text = (ROOT / "docker-compose.yml").read_text()
+
+    def test_required_variables_are_exported_for_every_command_after_it(self) -> None:
+        comment = self.text.partition("\n\n")[0]
+        required = re.findall(r"\$\{(\w+):\?", self.text)
+        assert set(re.findall(r"^#   export (\w+)=", comment, re.MULTILINE)) == set(required)
+        assert comment.index("export") < comment.index("docker compose")
 
 
 class TestProxy:
@@ -140,10 +148,10 @@ class TestDockerfile:
         assert match[1] in commands()
         assert 'ENTRYPOINT ["realtime"]' in self.dockerfile
 
-    def test_health_check_asks_a_page_of_the_hub(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_health_check_asks_a_page_of_the_hub(self) -> None:
         match = re.search(r"REALTIME_PORT'\]\}(/[\w/]*)", self.dockerfile)
         assert match is not None
-        assert match[1] in paths_of("hub", monkeypatch)
+        assert match[1] in paths_of("hub")
 
     def test_everything_that_is_copied_is_let_through(self) -> None:
         ignored = (ROOT / ".dockerignore").read_text().split()

@@ -29,7 +29,9 @@ Placeholders in brackets stand for IDs: `teams.[teamId].create` is published as 
 
 **Names.** An event is published under all its names: with `*` for each of its IDs, and without its last
 parts. `teams.red.create` is also `teams.*.create`, `teams.red` and `teams.*`. Webhooks and functions
-subscribe to any of them; clients find the whole list in `events`, most specific name first.
+subscribe to any of them; clients find the whole list in `events`. The first name has every ID, and no `*`;
+for an attribute of a user or a team (`users.[userId].update.name`) it is the name without the attribute, and
+the one with it comes later. So look for names in the whole list.
 
 **IDs** have 1 to 255 characters out of `A-Z a-z 0-9 . _ - | @ +` and begin with a letter or a digit. Names
 are split at dots, so an event on a resource whose ID has a dot is published as a pattern with parameters.

@@ -48,8 +48,7 @@ def signing_secret(settings: Settings) -> str:
     secrets = resolve(settings).secrets
     if not secrets:
         raise CommandError(
-            f"No secret to sign with: set REALTIME_SECRET, or start `realtime dev`, which keeps one in "
-            f"{settings.data_dir / kept.SECRET_FILE}."
+            f"No secret to sign with: {_nothing_kept(settings, kept.SECRET_FILE)}, or set REALTIME_SECRET."
         )
     return secrets[-1]
 
@@ -62,11 +61,17 @@ def development_key(settings: Settings) -> str:
     """
     key = settings.dev_key or kept.read(settings.data_dir / kept.KEY_FILE)
     if not key:
-        raise CommandError(
-            f"No API key: give --key, or start `realtime dev`, which keeps one in "
-            f"{settings.data_dir / kept.KEY_FILE}."
-        )
+        raise CommandError(f"No API key: {_nothing_kept(settings, kept.KEY_FILE)}, or give --key.")
     return key
+
+
+def _nothing_kept(settings: Settings, name: str) -> str:
+    """Return where ``realtime dev`` would have kept the file, and how to come to the right place."""
+    # The folder is mostly given as relative, so that what was looked at depends on where the command was called.
+    return (
+        f"there is no file {settings.data_dir.resolve() / name}. Start `realtime dev` here, call this from "
+        "the folder that it was started in, set REALTIME_DATA_DIR to the absolute path of its data folder"
+    )
 
 
 def local_endpoint(settings: Settings) -> str:

@@ -5,7 +5,7 @@ import enum
 import os
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from realtime.hub.server import bind
 from realtime.settings import Settings
 from workers.cli.context import load_settings, local_endpoint, resolve, without_password
 from workers.cli.output import show
+from workers.cli.vars import find_unknown
 from workers.dev import kept
 
 MIN_REDIS = (7, 0)
@@ -51,7 +52,7 @@ class Finding(NamedTuple):
 
 
 def doctor() -> None:
-    """Check Redis, clock, limits, port, secret and data folder; exit code 1 if anything fails."""
+    """Check Redis, clock, limits, port, secret, data folder and variables; exit code 1 if anything fails."""
     settings = load_settings()
     findings = [
         *asyncio.run(check_redis(settings)),
@@ -59,6 +60,7 @@ def doctor() -> None:
         check_port(settings),
         check_secret(settings),
         check_data_dir(settings.data_dir),
+        *check_variables(os.environ),
     ]
     for finding in findings:
         show(
@@ -220,3 +222,11 @@ def check_data_dir(path: Path) -> Finding:
         f"{path.resolve()} cannot be written",
         "mend its owner, or set REALTIME_DATA_DIR",
     )
+
+
+def check_variables(environment: Iterable[str]) -> list[Finding]:
+    """Return a warning for each of the names that are set in vain; none when all is well."""
+    return [
+        Finding(Level.WARN, "variable", f"{unknown.name} is no setting, and is ignored", unknown.advice)
+        for unknown in find_unknown(environment)
+    ]

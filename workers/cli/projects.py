@@ -1,56 +1,165 @@
-"""``realtime projects``: the projects that hubs know, in the read model."""
+"""``realtime projects``: the projects that hubs know, in the read model, and from where clients may connect."""
 
 import asyncio
+import re
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.text import Text
 
 from realtime.identity.model import Platform, Project
+from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
 from workers.cli.context import load_settings, open_store
 from workers.cli.output import CommandError, show, show_table
 
-projects = typer.Typer(help="Create, list and delete projects.", no_args_is_help=True)
+WEB_TYPES = frozenset({"web", "flutter-web", "unity"})
+"""Types of platforms that are registered by host name (wire specification 2.6)."""
+APP_SYSTEMS = ("ios", "android", "macos", "watchos", "tvos", "windows", "linux")
+"""What the type of an app ends with: the systems whose SDKs have an origin of their own."""
+DEFAULT_APP_TYPES = ("apple-ios", "android")
+
+_HOST = re.compile(r"\*|(?:\*\.)?[^\s/:?#*@\[\]]+|\[[0-9A-Fa-f:.]+\]")
+
+projects = typer.Typer(help="Create, list, open and delete projects.", no_args_is_help=True)
+
+ProjectArgument = Annotated[str, typer.Argument(metavar="ID", help="The project's ID.")]
+HostOption = Annotated[
+    list[str] | None,
+    typer.Option(help="A host name whose pages may connect, *.example.com, or *; may be repeated."),
+]
 
 
 @projects.command()
 def create(
     project_id: Annotated[str, typer.Argument(metavar="ID", help="1 to 36 of A-Z a-z 0-9 . _ -")],
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
-    host: Annotated[
-        list[str] | None,
-        typer.Option(help="A host name whose pages may connect, or *.example.com; may be repeated."),
-    ] = None,
+    host: HostOption = None,
 ) -> None:
     """Create a project."""
-    platforms = tuple(Platform(type="web", hostname=hostname, name=hostname) for hostname in host or ())
-    asyncio.run(_create(load_settings(), Project(id=project_id, name=name, platforms=platforms)))
+    asyncio.run(
+        _create(load_settings(), Project(id=project_id, name=name, platforms=parse_platforms(host or ())))
+    )
     show(Text("created ", "green"), f"project {project_id}")
 
 
 @projects.command("list")
 def list_() -> None:
-    """List all projects: ID, name, hosts."""
+    """List all projects: ID, name, hosts and apps."""
     listed = sorted(asyncio.run(_list(load_settings())), key=lambda project: project.id)
-    show_table([(project.id, project.name, _hosts(project)) for project in listed])
+    show_table([(project.id, project.name, describe_platforms(project.platforms)) for project in listed])
 
 
 @projects.command()
-def delete(project_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+def allow(
+    project_id: ProjectArgument,
+    host: HostOption = None,
+    app: Annotated[
+        list[str] | None,
+        typer.Option(help="An app that may connect, by bundle ID or package name; may be repeated."),
+    ] = None,
+    app_type: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            help="What the apps are, such as react-native-ios; may be repeated; apple-ios and android "
+            "when left out.",
+        ),
+    ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take them away instead; apps of every type without --type.")
+    ] = False,
+) -> None:
+    """Let web pages of these hosts, and these apps, connect to a project that exists."""
+    if not host and not app:
+        raise CommandError("Give at least one --host or --app, for example --host app.example.com.")
+    types = app_type or (() if remove else DEFAULT_APP_TYPES)
+    check_app_types(types)
+    named = parse_platforms(host or (), app or (), types or ("",))
+    project = asyncio.run(_change_platforms(load_settings(), project_id, named, remove=remove))
+    open_to = describe_platforms(project.platforms) or "no host and no app of its own"
+    show(Text("changed ", "green"), f"project {project_id}: open to {open_to}")
+
+
+@projects.command()
+def delete(project_id: ProjectArgument) -> None:
     """Delete a project; its open connections are closed."""
     asyncio.run(_delete(load_settings(), project_id))
     show(Text("deleted ", "green"), f"project {project_id}")
 
 
-def _hosts(project: Project) -> str:
-    return ", ".join(platform.hostname or platform.key for platform in project.platforms)
+def parse_platforms(
+    hosts: Iterable[str], apps: Iterable[str] = (), app_types: Sequence[str] = DEFAULT_APP_TYPES
+) -> tuple[Platform, ...]:
+    """Return the platforms of these hosts, and of these apps for each of the types.
+
+    Raises:
+        CommandError: a host is written with its scheme, port or path; none of them would ever match.
+    """
+    platforms = []
+    for host in hosts:
+        if _HOST.fullmatch(host) is None:
+            raise CommandError(
+                f"--host {host!r} must be the host's name alone: app.example.com, without :// or port."
+            )
+        platforms.append(Platform(type="web", hostname=host, name=host))
+    return (*platforms, *(Platform(type=type_, key=key, name=key) for key in apps for type_ in app_types))
+
+
+def check_app_types(types: Iterable[str]) -> None:
+    """Refuse a type of app that no origin would match, with CommandError."""
+    for type_ in types:
+        if type_.rpartition("-")[2] not in APP_SYSTEMS:
+            raise CommandError(
+                f"--type {type_!r} is no type of app: it ends with {', '.join(APP_SYSTEMS[:-1])} or "
+                f"{APP_SYSTEMS[-1]}, as in react-native-ios."
+            )
+
+
+def add_platforms(platforms: Sequence[Platform], more: Iterable[Platform]) -> tuple[Platform, ...]:
+    """Return ``platforms`` with those of ``more`` that were not among them, in this order."""
+    merged = list(platforms)
+    for platform in more:
+        if not any(is_covered(old, platform) for old in merged):
+            merged.append(platform)
+    return tuple(merged)
+
+
+def remove_platforms(platforms: Iterable[Platform], named: Sequence[Platform]) -> tuple[Platform, ...]:
+    """Return ``platforms`` without those that ``named`` stand for; what is not there is passed over."""
+    return tuple(old for old in platforms if not any(is_covered(old, platform) for platform in named))
+
+
+def is_covered(old: Platform, named: Platform) -> bool:
+    """Tell whether ``named`` stands for ``old``.
+
+    Hosts are the same in any case and for every web type; apps by key and type, or by key alone if ``named``
+    has no type.
+    """
+    if named.type in WEB_TYPES or old.type in WEB_TYPES:
+        same_kind = named.type in WEB_TYPES and old.type in WEB_TYPES
+        return same_kind and old.hostname.lower() == named.hostname.lower()
+    return old.key == named.key and named.type in ("", old.type)
+
+
+def describe_platforms(platforms: Iterable[Platform]) -> str:
+    """Return the hosts, and the apps with their types in brackets, separated by commas."""
+    types: dict[str, list[str]] = {}
+    for platform in platforms:
+        of_name = types.setdefault(platform.hostname or platform.key, [])
+        if platform.type not in WEB_TYPES:
+            of_name.append(platform.type)
+    return ", ".join(f"{name} ({', '.join(of_name)})" if of_name else name for name, of_name in types.items())
 
 
 async def _create(settings: Settings, project: Project) -> None:
     async with open_store(settings) as store:
         if await store.get_project(project.id) is not None:
-            raise CommandError(f"Project {project.id} exists already.")
+            raise CommandError(
+                f"Project {project.id} exists already; `realtime projects allow` adds hosts and apps to it."
+            )
         await store.put_project(project)
 
 
@@ -59,8 +168,27 @@ async def _list(settings: Settings) -> list[Project]:
         return list(await store.list_projects())
 
 
+async def _change_platforms(
+    settings: Settings, project_id: str, named: Sequence[Platform], *, remove: bool
+) -> Project:
+    """Add or remove platforms, and return the project as it is then. Written only when something changes."""
+    change = remove_platforms if remove else add_platforms
+    async with open_store(settings) as store:
+        project = await _require(store, project_id)
+        changed = msgspec.structs.replace(project, platforms=change(project.platforms, named))
+        if changed != project:
+            await store.put_project(changed)
+        return changed
+
+
 async def _delete(settings: Settings, project_id: str) -> None:
     async with open_store(settings) as store:
-        if await store.get_project(project_id) is None:
-            raise CommandError(f"There is no project {project_id}.")
+        await _require(store, project_id)
         await store.delete_project(project_id)
+
+
+async def _require(store: IdentityStore, project_id: str) -> Project:
+    project = await store.get_project(project_id)
+    if project is None:
+        raise CommandError(f"There is no project {project_id}.")
+    return project

@@ -3,6 +3,7 @@
 import json
 import sys
 import uuid
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -39,7 +40,9 @@ def publish(
     param: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE, for a pattern; may be repeated.")
     ] = None,
-    user: Annotated[str | None, typer.Option(help="The user whose doing it is.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="The ID of the user it is about; not of who did it.")
+    ] = None,
     database_type: Annotated[
         str | None, typer.Option(help="legacy, tablesdb, documentsdb or vectorsdb.")
     ] = None,
@@ -54,7 +57,7 @@ def publish(
 ) -> None:
     """Publish one event, and print its ID, channels and readers."""
     settings = load_settings()
-    event = {
+    event: dict[str, Any] = {
         "event": name,
         "payload": parse_payload(sys.stdin.read() if payload == "-" else payload),
         "params": parse_params(param) if param else None,
@@ -73,11 +76,26 @@ def publish(
         show(json.dumps(answer))
         return
     for published in answer["events"]:
-        show(Text("published ", "green"), f"{published['events'][0]}  id {published['id']}")
-        show("  channels  ", summarize(published["channels"]) or "none: no client receives it")
+        shown = choose_name(name, event["params"] or {}, published["events"])
+        show(Text("published ", "green"), f"{shown}  id {published['id']}")
+        if not published["channels"]:
+            show("  channels  none: no client can subscribe to it; it is for webhooks and functions")
+            continue
+        show("  channels  ", summarize(published["channels"]))
         show(
             "  readers   ", ", ".join(published["roles"]) or "none but API keys: give --role or --permission"
         )
+
+
+def choose_name(name: str, params: Mapping[str, str], events: Sequence[str]) -> str:
+    """Return the one of ``events`` that ``name`` asked for, its placeholders filled with ``params``.
+
+    It need not be the first: that lacks the attribute in updates of a user. When it is none of them, as in the
+    words of another database type, the first stands for it.
+    """
+    for param, value in params.items():
+        name = name.replace(f"[{param}]", value)
+    return name if name in events else events[0]
 
 
 def summarize(names: list[str], at_most: int = 4) -> str:

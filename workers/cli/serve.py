@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from rich.text import Text
 from starlette.types import ASGIApp
 
@@ -19,6 +18,7 @@ from realtime.hub.hub import Hub
 from realtime.hub.server import bind, serve
 from realtime.settings import Settings
 from workers.api.app import create_app
+from workers.api.standalone import serve as serve_api
 from workers.cli.context import load_settings, local_endpoint, open_store, resolve
 from workers.cli.doctor import port_problem
 from workers.cli.output import CommandError, show
@@ -68,17 +68,7 @@ def api(host: HostOption = None, port: PortOption = None, workers: WorkersOption
     """Run the HTTP API alone."""
     settings = resolve(with_free_port(load_settings(host=host, port=port, workers=workers)))
     asyncio.run(_require_redis(settings))
-    # Its processes read the settings for themselves, from the environment.
-    uvicorn.run(
-        "workers.api.standalone:create",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        log_config=None,
-        server_header=False,
-        ws="none",
-    )
+    serve_api(settings, ready=functools.partial(_show_ready, "api", settings))
 
 
 def with_free_port(settings: Settings) -> Settings:

@@ -1,5 +1,6 @@
 """`realtime dev` for real: a process, its Valkey, and the lines that it tells people to copy."""
 
+import json
 import os
 import re
 import shlex
@@ -206,6 +207,21 @@ class TestAdministration:
         assert "shop" not in dev.run("projects", "list").stdout
         assert "no project shop" in dev.run("projects", "delete", "shop", exit_code=1).stderr
 
+    def test_hosts_and_apps_are_added_once_and_removed(self, ready: Callable[..., Dev]) -> None:
+        dev = ready()
+        allow = ["projects", "allow", "demo", "--host", "app.example.com", "--app", "com.example.app"]
+        for _ in range(2):
+            assert dev.run(*allow).stdout == (
+                "changed project demo: open to localhost, 127.0.0.1, app.example.com, "
+                "com.example.app (apple-ios, android)\n"
+            )
+        assert "com.example.app (apple-ios, android)" in dev.run("projects", "list").stdout
+        for _ in range(2):
+            assert dev.run(*allow, "--remove").stdout == (
+                "changed project demo: open to localhost, 127.0.0.1\n"
+            )
+        assert "no project shop" in dev.run("projects", "allow", "shop", "--host", "a", exit_code=1).stderr
+
     def test_key_publishes_until_it_is_deleted(self, ready: Callable[..., Dev]) -> None:
         dev = ready()
         secret = dev.run("keys", "create", "--name", "backend", "--scope", "events.write").stdout.strip()
@@ -271,10 +287,15 @@ class TestApart:
                         [REALTIME, command, "--port", str(port)],
                         cwd=dev.folder,
                         env=dev.environment | {"REALTIME_DRAIN_WINDOW_S": "0"},
-                        stdout=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
                         stderr=subprocess.DEVNULL,
+                        text=True,
                     )
                 )
+                line = f"realtime {command} at http://127.0.0.1:{port}/v1. Ctrl+C ends it.\n"
+                stdout = processes[-1].stdout
+                assert stdout is not None
+                assert stdout.readline() == line
                 wait_for_health(port)
             tail = subprocess.Popen(
                 [
@@ -302,7 +323,28 @@ class TestApart:
             for process in processes:
                 process.terminate()
             for process in processes:
-                assert process.wait(DEADLINE_S) in {0, -signal.SIGTERM}
+                process.communicate(timeout=DEADLINE_S)
+        assert [process.returncode for process in processes] == [0, 0]
+
+    def test_api_of_several_processes_is_one(
+        self, ready: Callable[..., Dev], free_port: Callable[[], int]
+    ) -> None:
+        dev, port = ready(), free_port()
+        process = subprocess.Popen(
+            [REALTIME, "api", "--port", str(port), "--workers", "2"],
+            cwd=dev.folder,
+            env=dev.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            wait_for_health(port)
+        finally:
+            process.terminate()
+            _, log = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0
+        assert [json.loads(line)["event"] for line in log.splitlines()] == ["worker started"] * 2
 
     def test_no_redis_says_what_to_do(self, tmp_path: Path, free_port: Callable[[], int]) -> None:
         for command in ("hub", "api"):

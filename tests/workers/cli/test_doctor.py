@@ -16,6 +16,7 @@ from workers.cli.doctor import (
     check_open_files,
     check_port,
     check_secret,
+    check_variables,
     check_version,
 )
 from workers.dev import kept
@@ -53,6 +54,16 @@ class TestDoctor:
         result = CliRunner().invoke(app, ["doctor"])
         assert result.exit_code == 0
         assert result.output.startswith("warn  redis")
+
+    def test_misspelt_variable_is_warned_of(
+        self, monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
+    ) -> None:
+        monkeypatch.setenv("REALTIME_PORT", str(free_port()))
+        monkeypatch.setenv("REALTIME_PROT", "9000")
+        result = CliRunner().invoke(app, ["doctor"])
+        assert result.exit_code == 0
+        assert "warn  variable    REALTIME_PROT is no setting" in result.output
+        assert "REALTIME_PORT" in result.output.splitlines()[-1]
 
 
 class TestCheckVersion:
@@ -139,3 +150,16 @@ class TestCheckDataDir:
     def test_folder_behind_a_file_fails(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         assert check_data_dir(tmp_path / "file" / "b").level is Level.FAIL
+
+
+class TestCheckVariables:
+    def test_settings_are_nothing_to_speak_of(self) -> None:
+        assert check_variables(["REALTIME_PORT", "HOME"]) == []
+
+    def test_each_other_one_is_warned_of(self) -> None:
+        findings = check_variables(["REALTIME_HOTS", "REALTIME_PROT"])
+        assert [finding.level for finding in findings] == [Level.WARN, Level.WARN]
+        assert [finding.advice for finding in findings] == [
+            "is REALTIME_HOST meant?",
+            "is REALTIME_PORT meant?",
+        ]

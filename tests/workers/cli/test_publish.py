@@ -2,6 +2,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from workers.cli import app
 from workers.cli.output import CommandError
-from workers.cli.publish import parse_params, parse_payload, summarize
+from workers.cli.publish import choose_name, parse_params, parse_payload, summarize
 
 NAME = "databases.main.tables.posts.rows.1.create"
 
@@ -100,6 +101,18 @@ class TestPublish:
             "  readers   any",
         ]
 
+    def test_event_without_channels_has_nobody_to_give_it_to(
+        self, endpoint: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = "databases.main.create"
+        published = {"id": "7-0", "events": [name], "channels": [], "roles": []}
+        monkeypatch.setattr(Api, "answer", json.dumps({"total": 1, "events": [published]}).encode())
+        output = CliRunner().invoke(app, ["publish", name, "--key", "k", "--endpoint", endpoint]).stdout
+        assert output.splitlines() == [
+            f"published {name}  id 7-0",
+            "  channels  none: no client can subscribe to it; it is for webhooks and functions",
+        ]
+
     def test_json_is_the_answer_itself(self, endpoint: str) -> None:
         arguments = ["publish", NAME, "--key", "k", "--endpoint", endpoint, "--json"]
         assert json.loads(CliRunner().invoke(app, arguments).stdout)["events"][0]["id"] == "7-0"
@@ -139,10 +152,32 @@ class TestPublish:
         assert result.exit_code == 1
         assert "realtime dev" in result.stderr
 
-    def test_no_key_says_where_one_is_looked_for(self) -> None:
-        result = CliRunner().invoke(app, ["publish", NAME])
+    @pytest.mark.parametrize("command", [["publish", NAME], ["tail"]])
+    def test_no_key_says_where_one_is_looked_for_and_what_to_do(
+        self, command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("REALTIME_DATA_DIR", ".data")
+        monkeypatch.chdir(tmp_path)
+        result = CliRunner().invoke(app, command)
         assert result.exit_code == 1
-        assert "dev-key" in result.stderr
+        assert f"there is no file {tmp_path.resolve()}/.data/dev-key." in result.stderr
+        for remedy in ("realtime dev", "folder that it was started in", "REALTIME_DATA_DIR", "--key"):
+            assert remedy in result.stderr
+
+
+class TestChooseName:
+    EVENTS = ("users.ada.update", "users.*.update", "users.ada.update.name", "users.*.update.name")
+
+    def test_name_that_was_asked_for_is_chosen_wherever_it_stands(self) -> None:
+        assert choose_name("users.ada.update.name", {}, self.EVENTS) == "users.ada.update.name"
+
+    def test_placeholders_are_filled(self) -> None:
+        params = {"userId": "ada"}
+        assert choose_name("users.[userId].update.name", params, self.EVENTS) == "users.ada.update.name"
+
+    def test_name_in_the_words_of_another_database_stands_first(self) -> None:
+        events = ["documentsdb.d.create", "documentsdb.*.create"]
+        assert choose_name("databases.d.create", {}, events) == "documentsdb.d.create"
 
 
 class TestParsePayload:

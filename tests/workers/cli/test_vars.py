@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from realtime.settings import Settings
 from workers.cli import app
-from workers.cli.vars import format_value, mask
+from workers.cli.vars import UnknownVariable, find_unknown, format_value, mask
 
 
 def listed(*arguments: str) -> dict[str, dict[str, str]]:
@@ -61,6 +61,29 @@ class TestVars:
         assert result.exit_code == 1
         assert "REALTIME_PORT" in result.stderr
         assert "integer" in result.stderr
+
+    def test_misspelt_variable_is_listed_as_unknown_without_its_value(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("REALTIME_SECERT", "hush")
+        assert listed()["REALTIME_SECERT"] == {"source": "unknown", "nearest": "REALTIME_SECRET"}
+        for arguments in (["vars"], ["vars", "--json"]):
+            assert "hush" not in CliRunner().invoke(app, arguments).output
+        line = CliRunner().invoke(app, ["vars"]).output.splitlines()[-1]
+        assert line.split() == ["REALTIME_SECERT", "unknown", "is", "REALTIME_SECRET", "meant?"]
+
+
+class TestFindUnknown:
+    def test_settings_in_any_case_and_variables_of_others_are_not_found(self) -> None:
+        assert find_unknown(["REALTIME_PORT", "realtime_port", "PATH", "REAL", "XREALTIME_X"]) == []
+
+    def test_nearest_setting_is_named(self) -> None:
+        assert find_unknown(["realtime_prot"]) == [UnknownVariable("realtime_prot", "REALTIME_PORT")]
+
+    def test_name_unlike_all_has_none_near(self) -> None:
+        (unknown,) = find_unknown(["REALTIME_ZZZZZZZZ"])
+        assert unknown.nearest == ""
+        assert "realtime vars" in unknown.advice
 
 
 class TestFormatValue:
