@@ -8,14 +8,19 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
 import pytest_asyncio
+import redis.asyncio
+from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import ClientConnection, connect
 
 from realtime.hub.hub import Hub
@@ -24,6 +29,7 @@ from realtime.hub.server import Server, bind, hub_app, uvicorn_config
 from realtime.identity.jwt import mint
 from realtime.identity.model import ApiKey, Platform, Project, Session, User
 from realtime.identity.secrets import encode_session, hash_secret
+from realtime.identity.store import IdentityStore
 from realtime.publisher import Published, Publisher
 from realtime.settings import Settings
 from workers.embedded import EmbeddedValkey
@@ -106,12 +112,10 @@ class Client:
         return self.socket.close_code
 
 
-class RunningHub:
-    """One hub that serves, with shortcuts for what tests do to it: in ``project``, unless they name another."""
+class Endpoint:
+    """Where a hub serves, with shortcuts for clients: of ``project``, unless they name another."""
 
-    def __init__(self, hub: Hub, server: Server, port: int, project: str = "demo") -> None:
-        self.hub = hub
-        self.server = server
+    def __init__(self, port: int, project: str = "demo") -> None:
         self.port = port
         self.project = project
         self.http = f"http://127.0.0.1:{port}"
@@ -171,6 +175,25 @@ class RunningHub:
         """Return a JWT with these claims, which lasts ten minutes unless they say otherwise."""
         return mint({"exp": int(time.time()) + 600, **claims}, SECRET)
 
+    async def metrics(self) -> dict[str, float]:
+        """Return the samples of ``/metrics``; a label's value follows the name: ``name:value``."""
+        async with httpx.AsyncClient() as http:
+            page = (await http.get(f"{self.http}/metrics")).text
+        samples = {}
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                samples[":".join([sample.name, *sample.labels.values()])] = sample.value
+        return samples
+
+
+class RunningHub(Endpoint):
+    """One hub that serves in the test's own process, with shortcuts for what tests do to it."""
+
+    def __init__(self, hub: Hub, server: Server, port: int, project: str = "demo") -> None:
+        super().__init__(port, project)
+        self.hub = hub
+        self.server = server
+
     async def put_project(self, **fields: Any) -> None:
         """Write the record of the hub's project."""
         await self.hub.store.put_project(Project(id=self.project, **fields))
@@ -226,7 +249,36 @@ class RunningHub:
                 await asyncio.sleep(0.001)
 
 
+class HubProcess(Endpoint):
+    """A hub that serves in a process of its own, as in production."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+        super().__init__(port)
+        self.process = process
+        self._log = log
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Return the lines it has logged."""
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    def logged_text(self) -> str:
+        """Return what it has logged, as it is."""
+        return self._log.read_text()
+
+    async def ended(self) -> int:
+        """Wait for the end of the process and return its exit code."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.process.wait()
+
+
 Start = Callable[..., contextlib.AbstractAsyncContextManager[RunningHub]]
+StartProcess = Callable[..., contextlib.AbstractAsyncContextManager[HubProcess]]
+
+_PROGRAM = """
+from realtime.hub.server import serve
+from realtime.settings import Settings
+serve(Settings(), ready=lambda: print("ready", flush=True))
+"""
 
 
 @contextlib.asynccontextmanager
@@ -252,6 +304,41 @@ async def _run(redis_url: str, **settings: Any) -> AsyncIterator[RunningHub]:
 def start_hub(redis_url: str) -> Start:
     """Return a function that runs a hub for the length of an ``async with``; its arguments are settings."""
     return lambda **settings: _run(**{"redis_url": redis_url} | settings)
+
+
+@pytest.fixture
+def start_process(
+    redis_url: str, redis_client: redis.asyncio.Redis, free_port: Callable[[], int], tmp_path: Path
+) -> StartProcess:
+    """Return a function that runs a hub's process for the length of an ``async with``; its arguments are settings.
+
+    It has the project ``demo``, and is killed if it is still there at the end.
+    """
+
+    @contextlib.asynccontextmanager
+    async def start(**settings: Any) -> AsyncIterator[HubProcess]:
+        port, log = free_port(), tmp_path / "log"
+        chosen = {"redis_url": redis_url, "secret": SECRET, "port": port, **settings}
+        environment = {f"REALTIME_{name.upper()}": str(value) for name, value in chosen.items()}
+        await IdentityStore(redis_client).put_project(Project(id="demo"))
+        with log.open("wb") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", _PROGRAM),
+                env={**os.environ, **environment},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+            )
+        try:
+            assert process.stdout is not None
+            async with asyncio.timeout(DEADLINE_S):
+                assert await process.stdout.readline() == b"ready\n", log.read_text()
+            yield HubProcess(process, port, log)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    return start
 
 
 @pytest.fixture

@@ -619,8 +619,14 @@ class TestRedisAway:
     async def limited_url(self, valkey: "EmbeddedValkey", redis_url: str) -> "AsyncIterator[str]":
         """A URL whose user the server can be told to refuse commands of."""
         async with Redis.from_url(redis_url) as admin:
-            everything = {"keys": ["*"], "channels": ["*"], "categories": ["+@all"]}
-            await admin.acl_setuser("hub", enabled=True, passwords=["+password"], **everything)
+            await admin.acl_setuser(
+                "hub",
+                enabled=True,
+                passwords=["+password"],
+                keys=["*"],
+                channels=["*"],
+                categories=["+@all"],
+            )
             yield redis_url.replace("unix://", "unix://hub:password@")
             await admin.acl_deluser("hub")
 
