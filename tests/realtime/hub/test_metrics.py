@@ -1,0 +1,86 @@
+"""Counters are exact, and the page that describes them comes from the same tables."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from realtime.hub import metrics
+from realtime.hub.metrics import COUNTERS, GAUGES, MULTIPROCESS_VARIABLE, Metrics, Stats, reference_page
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
+
+
+def samples(rendered: bytes) -> dict[tuple[str, str], float]:
+    """Return the samples by name and value of the label."""
+    return {
+        (sample.name, next(iter(sample.labels.values()), "")): sample.value
+        for family in text_string_to_metric_families(rendered.decode())
+        for sample in family.samples
+    }
+
+
+class TestMetrics:
+    def test_everything_counted_is_rendered_once(self) -> None:
+        stats = Stats()
+        rendered_by = Metrics(stats)
+        stats.deliveries, stats.events_received, stats.events_without_receiver = 5, 3, 1
+        for reason in ("client", "client", "too_slow"):
+            stats.count("realtime_connections_closed", reason)
+        stats.count("realtime_gaps")
+        for _ in range(2):
+            rendered = samples(rendered_by.render())
+            assert rendered["realtime_deliveries_total", ""] == 5
+            assert rendered["realtime_events_received_total", ""] == 3
+            assert rendered["realtime_events_without_receiver_total", ""] == 1
+            assert rendered["realtime_connections_closed_total", "client"] == 2
+            assert rendered["realtime_connections_closed_total", "too_slow"] == 1
+            assert rendered["realtime_gaps_total", ""] == 1
+
+    def test_counting_goes_on_after_a_flush(self) -> None:
+        stats = Stats()
+        rendered_by = Metrics(stats)
+        for _ in range(2):
+            stats.count("realtime_messages_received", "ping")
+            stats.deliveries += 1
+            rendered_by.flush()
+        rendered = samples(rendered_by.render())
+        assert rendered["realtime_messages_received_total", "ping"] == 2
+        assert rendered["realtime_deliveries_total", ""] == 2
+
+    def test_gauges_have_the_values_they_were_set_to(self) -> None:
+        rendered_by = Metrics(Stats())
+        rendered_by.set_gauges(connections=4, subscriptions=9, projects=2, redis_up=True)
+        rendered = samples(rendered_by.render())
+        assert [rendered[name, ""] for name in GAUGES] == [4, 9, 2, 1]
+
+    def test_with_several_processes_the_page_is_what_all_of_them_have_written(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv(MULTIPROCESS_VARIABLE, str(tmp_path))
+        # This process was not started by a supervisor: it has written nothing there.
+        assert Metrics(Stats()).render() == b""
+
+    def test_metric_of_no_table_is_a_mistake(self) -> None:
+        stats = Stats()
+        stats.count("realtime_unheard_of")
+        with pytest.raises(KeyError):
+            Metrics(stats).flush()
+
+
+class TestReferencePage:
+    def test_page_is_up_to_date(self) -> None:
+        assert PAGE.read_text() == reference_page(), (
+            "run: python -m realtime.hub.metrics > docs/reference/metrics.md"
+        )
+
+    def test_every_metric_is_one_row(self) -> None:
+        rows = [line for line in reference_page().splitlines() if line.startswith("| `realtime_")]
+        assert len(rows) == len(COUNTERS) + len(GAUGES)
+        assert all(row.count(" | ") == 3 for row in rows)
+
+    def test_module_run_as_a_program_prints_the_page(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert metrics.__file__ is not None
+        runpy.run_path(metrics.__file__, run_name="__main__")
+        assert capsys.readouterr().out == reference_page()
