@@ -53,7 +53,7 @@ class Published:
     id: str
     """Its position in the project's log, which clients get with it."""
     events: list[str]
-    """Every name of it; the first is the most specific."""
+    """Every name of it; the first has no wildcard."""
     channels: list[str]
     """Every channel it was sent to."""
     roles: list[str]

@@ -23,7 +23,7 @@ class EventData(msgspec.Struct):
     """The ``data`` of an envelope, which clients receive as it is (wire specification 3.2)."""
 
     events: list[str]
-    """Every name of the event; the first is the most specific."""
+    """Every name of the event; the first has no wildcard. An update of a user is named with its attribute later."""
     channels: list[str]
     """Every channel the event reaches."""
     timestamp: str
