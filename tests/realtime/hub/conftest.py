@@ -119,6 +119,8 @@ class Endpoint:
         self.port = port
         self.project = project
         self.http = f"http://127.0.0.1:{port}"
+        # What tokens are signed with.
+        self.secret = SECRET
 
     @contextlib.asynccontextmanager
     async def connect(
@@ -176,13 +178,13 @@ class Endpoint:
         return mint({"exp": int(time.time()) + 600, **claims}, SECRET)
 
     async def metrics(self) -> dict[str, float]:
-        """Return the samples of ``/metrics``; a label's value follows the name: ``name:value``."""
+        """Return every sample of ``/metrics`` by its name; a label's value follows behind a slash."""
         async with httpx.AsyncClient() as http:
             page = (await http.get(f"{self.http}/metrics")).text
         samples = {}
         for family in text_string_to_metric_families(page):
             for sample in family.samples:
-                samples[":".join([sample.name, *sample.labels.values()])] = sample.value
+                samples["/".join([sample.name, *sample.labels.values()])] = sample.value
         return samples
 
 

@@ -10,18 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from realtime.hub.metrics import COUNTERS, GAUGES
 
 if TYPE_CHECKING:
+    from tests.conftest import Proxy
     from tests.realtime.hub.conftest import RunningHub, Start
-
-
-async def metrics_of(hub: "RunningHub") -> dict[str, float]:
-    """Return every sample of `/metrics` by its name, with the label's value behind a slash if it has one."""
-    async with httpx.AsyncClient() as http:
-        text = (await http.get(f"{hub.http}/metrics")).text
-    return {
-        "/".join([sample.name, *sample.labels.values()]): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 class TestHealth:
@@ -48,6 +38,30 @@ class TestHealth:
                 await redis_client.client_unpause()
         assert (answer.status_code, answer.json()["status"]) == (503, "fail")
 
+    async def test_redis_away_fails_until_it_is_back(self, start_hub: "Start", proxy: "Proxy") -> None:
+        async with (
+            start_hub(redis_url=proxy.url) as hub,
+            httpx.AsyncClient() as http,
+            hub.greeted() as client,
+        ):
+            session = await hub.add_user("ada")
+            proxy.refuse()
+            await hub.until(lambda: not hub.hub.listener.healthy)
+            answer = await http.get(f"{hub.http}/v1/health/pubsub")
+            assert (answer.status_code, answer.json()["status"]) == (503, "fail")
+            # It serves all the same: who is connected stays, who has something to prove is told to come back.
+            assert (await http.get(f"{hub.http}/v1/health")).status_code == 200
+            assert (await hub.metrics())["realtime_redis_up"] == 0
+            await client.assert_silent()
+            refused = await hub.refusal(headers={"x-appwrite-session": session})
+            assert (refused.code, refused.close_code) == (503, 1013)
+
+            proxy.accept()
+            await hub.until(lambda: hub.hub.listener.healthy)
+            answer = await http.get(f"{hub.http}/v1/health/pubsub")
+            assert (answer.status_code, answer.json()["status"]) == (200, "pass")
+            assert (await hub.metrics())["realtime_redis_up"] == 1
+
 
 class TestMetrics:
     async def test_page_has_what_the_tables_say(self, hub: "RunningHub") -> None:
@@ -64,7 +78,7 @@ class TestMetrics:
             await second.ask("nonsense")
             await hub.deliver("databases.d.tables.t.rows.1.create", {}, roles=["any"])
             await hub.deliver("databases.d.tables.t.rows.2.create", {}, roles=["user:nobody"])
-            counted = await metrics_of(hub)
+            counted = await hub.metrics()
         assert counted["realtime_connections"] == 2
         assert counted["realtime_subscriptions"] == 3
         assert counted["realtime_projects"] == 1
@@ -81,7 +95,7 @@ class TestMetrics:
             pass
         await hub.refusal("unknown")
         await hub.until(lambda: hub.hub.registry.connection_count == 0)
-        counted = await metrics_of(hub)
+        counted = await hub.metrics()
         assert counted["realtime_connections"] == 0
         assert counted["realtime_connections_closed_total/client"] == 1
         assert counted["realtime_connections_refused_total/realtime_policy_violation"] == 1
