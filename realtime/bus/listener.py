@@ -80,13 +80,15 @@ class LiveListener:
         self._redis = connect(url)
         self._bus = RedisBus(self._redis)
         self._probe_channel = probe_channel(secrets.token_hex(8)).encode()
-        # Token -> who waits for it to come back.
-        self._probes: dict[bytes, asyncio.Future[None]] = {}
+        # Token -> who waits to hear whether it came back.
+        self._probes: dict[bytes, asyncio.Future[bool]] = {}
         self._watches: dict[str, Watch] = {}
         self._by_channel: dict[bytes, Watch] = {}
         # The connection, and the owner of the tasks that use it; None while there is none.
         self._link: Link | None = None
         self._group: asyncio.TaskGroup | None = None
+        # Whether the connection's first subscription is confirmed: a probe sent before would not come back.
+        self._is_subscribed = False
         self._catching_up = asyncio.Semaphore(_CATCH_UP_AT_ONCE)
         self._runner: asyncio.Task[None] | None = None
         self._is_stopping = False
@@ -135,7 +137,11 @@ class LiveListener:
     @property
     def healthy(self) -> bool:
         """Whether there is a connection that has shown a sign of life within the probe timeout."""
-        return self._link is not None and self._silence_s(self._link) < self._probe_timeout_s
+        return (
+            self._is_subscribed
+            and self._link is not None
+            and self._silence_s(self._link) < self._probe_timeout_s
+        )
 
     async def watch(self, project: str) -> str:
         """Hear a project's live channel; return the position of the last event before what will be heard.
@@ -179,9 +185,9 @@ class LiveListener:
 
         Raises:
             TimeoutError: It did not come back within the probe timeout.
-            redis.RedisError: It could not be sent.
+            redis.RedisError: It could not be sent, or the connection that was to hear it broke.
         """
-        if self._link is None:
+        if not self._is_subscribed:
             raise RedisConnectionError("There is no connection to Redis.")
         token = secrets.token_bytes(8)
         returned = self._probes[token] = asyncio.get_running_loop().create_future()
@@ -189,7 +195,8 @@ class LiveListener:
         try:
             async with asyncio.timeout(self._probe_timeout_s):
                 await self._redis.publish(self._probe_channel, token)
-                await returned
+                if not await returned:
+                    raise RedisConnectionError("The connection to Redis broke.")
         finally:
             del self._probes[token]
         return time.perf_counter() - started
@@ -235,7 +242,15 @@ class LiveListener:
                 group.create_task(self._raise_when_silent(link))
         finally:
             self._link = self._group = None
+            self._is_subscribed = False
+            self._end_probes()
             await link.close()
+
+    def _end_probes(self) -> None:
+        """Tell those who wait for a probe that the connection it would have come back on is gone."""
+        for returned in self._probes.values():
+            if not returned.done():
+                returned.set_result(False)
 
     async def _probe_regularly(self) -> None:
         while True:
@@ -275,7 +290,7 @@ class LiveListener:
         elif channel == self._probe_channel:
             waiting = self._probes.get(content)
             if waiting is not None and not waiting.done():
-                waiting.set_result(None)
+                waiting.set_result(True)
         elif self._on_bridge is not None and channel == _BRIDGE:
             _call(self._on_bridge, content)
 
@@ -285,6 +300,7 @@ class LiveListener:
             self._group.create_task(self._settle(watch))
         elif channel == self._probe_channel:
             self._failures = 0
+            self._is_subscribed = True
             self._has_tried.set()
             log.info("connected to Redis", projects=len(self._watches))
 

@@ -534,6 +534,19 @@ class TestProbe:
             await one.probe()
         proxy.flow()
 
+    async def test_probe_ends_with_the_connection_that_would_have_heard_it(
+        self, listen: Any, redis_url: str, redis_client: redis.asyncio.Redis, heard: Heard
+    ) -> None:
+        one = await listen(redis_url, probe_interval_s=60, probe_timeout_s=60)
+        # What is sent elsewhere does not come back.
+        one._probe_channel = b"elsewhere"
+        probing = asyncio.create_task(one.probe())
+        await heard.until(lambda: one._probes)
+        await redis_client.client_kill_filter(_type="pubsub")
+
+        with pytest.raises(RedisError, match="broke"):
+            await asyncio.wait_for(probing, 5)
+
     async def test_idle_connection_stays(self, listen: Any, proxy: Any, heard: Heard) -> None:
         one = await listen(proxy.url, **PROBES)
         await one.watch("demo")
