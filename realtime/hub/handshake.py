@@ -228,6 +228,8 @@ def _cookies(header: str) -> dict[str, str]:
 
 def _fallback_cookies(header: str) -> dict[str, object]:
     """Read ``x-fallback-cookies``, a JSON object of the cookies that a browser would not keep."""
+    if not header:
+        return {}
     try:
         cookies = orjson.loads(header)
     except orjson.JSONDecodeError:

@@ -1,6 +1,7 @@
 """What happens between a client's handshake and its greeting: the checks of wire specification 2.2, in order."""
 
 import asyncio
+import functools
 import ipaddress
 import secrets
 from collections.abc import Callable, Sequence
@@ -48,6 +49,8 @@ class Opening:
         self._limits = message_limits(settings)
         self._rate = WindowCounter()
         self._proxies = [ipaddress.ip_network(network) for network in settings.trusted_proxies]
+        # All connections may come by way of a few proxies (benchmarks/connections.py).
+        self._is_trusted = functools.lru_cache(maxsize=1024)(self._is_proxy)
 
     async def open(self, connection: Connection, target: str, headers: Sequence[tuple[str, str]]) -> None:
         """Greet ``connection`` or refuse it. Never raises, but for cancellation."""
@@ -77,7 +80,7 @@ class Opening:
 
     def _client_ip(self, peer: str, headers: Sequence[tuple[str, str]]) -> str:
         names = self._settings.trusted_ip_headers
-        return client_ip(peer, headers, header_names=names, trusted=self._is_proxy)
+        return client_ip(peer, headers, header_names=names, trusted=self._is_trusted)
 
     def _is_proxy(self, peer: str) -> bool:
         try:

@@ -113,4 +113,6 @@ def _assign(parameters: dict[str, QueryValue], name: str, keys: list[str], value
 
 
 def _decode(text: str) -> str:
+    if "%" not in text and "+" not in text and text.isascii():
+        return text
     return unquote_to_bytes(text.replace("+", " ").encode("utf-8", "replace")).decode("utf-8", "replace")
