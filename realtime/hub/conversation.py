@@ -7,7 +7,7 @@ queue up in the connection's inbox.
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -45,6 +45,9 @@ _INBOX_LIMIT = 16
 """Messages that may wait on one connection before the hub stops reading from it."""
 
 _TAIL = "console.tail."
+
+_ON_CONNECTION = "subscriptions are allowed on a connection"
+_IN_SUBSCRIPTION = "channels are allowed in a subscription"
 
 _PONG_FRAME = text_frame(PONG)
 
@@ -184,7 +187,7 @@ class Conversation:
         """Register all items or none; the response lists them in order."""
         self._check_tails(room, message)
         items = [(item.subscription_id or secrets.token_hex(10), item) for item in message.items]
-        self._check_count(connection, [subscription_id for subscription_id, _ in items])
+        self._check_count(connection, items)
         return encode_subscribed(
             [self._register(connection, room, subscription_id, item) for subscription_id, item in items]
         )
@@ -199,11 +202,24 @@ class Conversation:
         recovered = False if item.since is not None else None
         return Subscribed(subscription_id, channels, item.queries, recovered)
 
-    def _check_count(self, connection: Connection, requested: list[str]) -> None:
-        limit = self._max_subscriptions
-        if limit and len({*connection.subscriptions, *requested}) > limit:
-            reason = f"At most {limit} subscriptions are allowed on a connection."
-            raise ClientError(ErrorKind.LIMIT_EXCEEDED, reason=reason)
+    def _check_count(self, connection: Connection, items: Sequence[tuple[str, SubscribeItem]]) -> None:
+        """Check what the connection would have afterwards: items add to subscriptions that exist (4.3)."""
+        channels = {
+            subscription_id: _requested(connection.subscriptions[subscription_id].channels)
+            for subscription_id, _ in items
+            if subscription_id in connection.subscriptions
+        }
+        for subscription_id, item in items:
+            channels.setdefault(subscription_id, set()).update(item.channels)
+        self._check_limit(
+            len({*connection.subscriptions, *channels}), self._max_subscriptions, _ON_CONNECTION
+        )
+        for names in channels.values():
+            self._check_limit(len(names), self._limits.max_channels, _IN_SUBSCRIPTION)
+
+    def _check_limit(self, count: int, limit: int, what: str) -> None:
+        if limit and count > limit:
+            raise ClientError(ErrorKind.LIMIT_EXCEEDED, reason=f"At most {limit} {what}.")
 
     def _check_tails(self, room: Room, message: Subscribe) -> None:
         """Refuse console tails (4.7): they need a console, whose teams own the projects."""
@@ -223,3 +239,8 @@ class Conversation:
         if not connection.identity.user_id:
             raise ClientError(ErrorKind.PRESENCE_NO_USER)
         raise ClientError(ErrorKind.PRESENCE_UNSUPPORTED)
+
+
+def _requested(channels: Iterable[str]) -> set[str]:
+    """Return the channels of a subscription without those that stand for ``account`` (wire specification 5.2)."""
+    return {channel for channel in channels if not channel.startswith("account.")}

@@ -95,9 +95,12 @@ class Fanout:
 
     def resumed(self, project_id: str, complete: bool) -> None:
         """Go on after Redis was away: identities may have changed unheard, and events may be missing."""
-        self.receive(project_id, b'{"identity":{"all":true,"project":true}}')
         room = self._registry.rooms.get(project_id)
-        if complete or room is None:
+        if room is None:
+            return
+        room.expects_loss = not complete
+        self.receive(project_id, b'{"identity":{"all":true,"project":true}}')
+        if complete:
             return
         self._stats.count("realtime_gaps")
         log.warning("events may be missing: the log does not reach back", project=project_id)
@@ -137,6 +140,11 @@ class Fanout:
         except msgspec.MsgspecError as error:
             self._stats.count("realtime_events_undecodable")
             log.warning("ignored an undecodable message", project=room.project.id, error=str(error))
+            return None
+        if not _is_text(live.data):
+            # A client that gets it has to fail its connection (RFC 6455 section 8.1).
+            self._stats.count("realtime_events_undecodable")
+            log.warning("ignored an event that is not UTF-8", project=room.project.id)
             return None
         if live.id:
             room.position = live.id
@@ -205,6 +213,12 @@ class Fanout:
         except RedisError as error:
             log.exception("a project's record could not be read", project=room.project.id, error=str(error))
             return
+        if project is None and room.expects_loss:
+            # Redis came back without what it had. That is no deletion: the record may be written anew, and clients
+            # that are told to go would not come back (wire specification 1.4).
+            log.error("a project's record is gone since Redis was away", project=room.project.id)
+            return
+        room.expects_loss = False
         room.is_deleted = project is None
         if project is not None:
             room.project = project
@@ -237,6 +251,10 @@ class Fanout:
         except Exception:
             log.exception("reading an identity again failed", user=identity.user_id)
         return None
+
+    async def recheck(self, room: Room, connection: Connection) -> None:
+        """Read the identity of one connection again, without having been told that it changed."""
+        await self._refresh_all(room, [connection])
 
     def sign_out(self, connection: Connection) -> None:
         """Make a connection a guest, because what it had proved has come to its end. No event announces that."""
@@ -320,3 +338,12 @@ class _LazyPayload:
 def _subjects(live: LiveMessage, concerned: list[Connection]) -> set[str]:
     """Return the IDs of the users whom an event concerns, before it changes who they are."""
     return ({live.user_id or ""} | {connection.identity.user_id for connection in concerned}) - {""}
+
+
+def _is_text(data: msgspec.Raw) -> bool:
+    """Tell whether ``data`` is UTF-8 throughout; decoding its parts has not looked at all of it."""
+    try:
+        str(memoryview(data), "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -100,7 +100,12 @@ class HttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             # A request to speak anything else is answered as if it did not ask (RFC 9110 section 7.8).
-            if self._should_upgrade():
+            if not self._should_upgrade():
+                return
+            if self.cycle is not None and not self.cycle.response_complete:
+                # The answer to an earlier request would end up among the frames.
+                self._refuse("400 Bad Request", "Wait for the answer before upgrading the connection.")
+            else:
                 self._upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError:

@@ -73,6 +73,8 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: list[Connection] = []
         self._ticks = 0
+        # Wakes up for the next identity that ends before the next tick; never more than one.
+        self._expiry_timer: asyncio.TimerHandle | None = None
         loop_time = asyncio.get_running_loop().time
         self.listener = LiveListener.from_settings(
             settings, on_message=self._received, on_resumed=self._resumed, on_bridge=self._bridged
@@ -226,6 +228,9 @@ class Hub:
             else:
                 connection.awaits_pong = True
                 connection.wire.send(PING_FRAME)
+            if connection.identity.home and connection.room is not None:
+                # Its changes are announced to another project, which this hub may not listen to.
+                self._spawn(self._fanout.recheck(connection.room, connection))
 
     def _expire(self) -> None:
         """Sign out connections whose session, token or key has ended, and wake up for the next one in time."""
@@ -239,9 +244,12 @@ class Hub:
         ]
         for connection in expired:
             self._fanout.sign_out(connection)
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+            self._expiry_timer = None
         next_at = self.registry.expiring.next_at
         if next_at is not None and next_at - now < _TICK_S:
-            asyncio.get_running_loop().call_later(next_at - now, self._expire)
+            self._expiry_timer = asyncio.get_running_loop().call_later(next_at - now, self._expire)
 
     def _publish_test_event(self) -> None:
         room = self.registry.rooms.get(CONSOLE.id)

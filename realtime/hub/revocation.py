@@ -2,8 +2,11 @@
 
 An identity in the read model is simply read again. One that came in a token has no record, so the events that its
 backend publishes are all there is: they can take roles away at once; to gain some, the client needs a new token.
+What was revoked is not remembered: a token that is still valid restores it, so the backend must not issue, and soon
+let expire, tokens that say too much.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +14,19 @@ import msgspec
 
 from realtime.identity.model import GUEST, Identity
 
-_LOSING_UPDATES = frozenset(
-    {"email", "impersonator", "labels", "password", "phone", "status", "verification"}
+# IDs may hold dots, so concrete names are taken apart by the words between the IDs.
+_USER_DELETE = re.compile(r"users\.(?P<user>.+)\.delete")
+_USER_UPDATE = re.compile(r"users\.(?P<user>.+?)\.update(?:\.(?P<attribute>[a-z]+))?")
+_SESSION_DELETE = re.compile(r"users\.(?P<user>.+)\.sessions(?:\.(?P<session>.+))?\.delete")
+_MEMBERSHIP = re.compile(
+    r"teams\.(?P<team>.+)\.memberships\.(?P<membership>.+?)\.(?P<action>create|update|delete)(?:\.[a-z]+)?"
 )
-"""What of a user may be updated so that roles are lost."""
+_TEAM_DELETE = re.compile(r"teams\.(?P<team>.+)\.delete")
+
+_LOSING_UPDATES = frozenset(
+    {None, "email", "impersonator", "labels", "password", "phone", "status", "verification"}
+)
+"""What of a user may be updated so that roles are lost; None stands for a name that does not say."""
 
 
 def precise_name(events: Sequence[str]) -> str:
@@ -31,28 +43,20 @@ def precise_name(events: Sequence[str]) -> str:
 
 def concerned_role(event: str) -> str:
     """Return the role that exactly those hold whom ``event``, a concrete name, is about; empty if none tells."""
-    match event.split("."):
-        case ["teams", _, "memberships", membership, *_]:
-            return f"member:{membership}"
-        case ["teams", team, "delete"]:
-            return f"team:{team}"
-        case _:
-            return ""
+    if found := _MEMBERSHIP.fullmatch(event):
+        return f"member:{found['membership']}"
+    if found := _TEAM_DELETE.fullmatch(event):
+        return f"team:{found['team']}"
+    return ""
 
 
 def may_revoke(event: str) -> bool:
     """Tell whether ``event``, a concrete name, may announce that those it concerns lost something."""
-    match event.split("."):
-        case ["users", _, "delete" | "update"] | ["users", _, "sessions", "delete"]:
-            return True
-        case ["users", _, "update", attribute]:
-            return attribute in _LOSING_UPDATES
-        case ["users", _, "sessions", _, "delete"]:
-            return True
-        case ["teams", _, "memberships", _, "delete" | "update", *_] | ["teams", _, "delete"]:
-            return True
-        case _:
-            return False
+    if found := _MEMBERSHIP.fullmatch(event):
+        return found["action"] != "create"
+    if found := _USER_UPDATE.fullmatch(event):
+        return found["attribute"] in _LOSING_UPDATES
+    return any(pattern.fullmatch(event) for pattern in (_USER_DELETE, _SESSION_DELETE, _TEAM_DELETE))
 
 
 def without_revoked(identity: Identity, event: str, payload: Mapping[str, Any]) -> Identity:
@@ -63,20 +67,40 @@ def without_revoked(identity: Identity, event: str, payload: Mapping[str, Any]) 
         event: The precise name, such as ``teams.T.memberships.M.delete`` or ``users.U.update.labels``.
         payload: The resource, as published: a user for ``users.*``, a membership for ``teams.*``.
     """
-    segments = event.split(".")
-    match segments:
-        case ["users", _, "delete"]:
-            return GUEST
-        case ["users", _, "update", *_] if payload.get("status") is False:
-            return GUEST
-        case ["users", _, "update", "labels"]:
-            return _keeping_labels(identity, payload.get("labels"))
-        case ["teams", team, "memberships", membership, "delete"]:
-            return _without_team(identity, team, membership)
-        case ["teams", team, "delete"]:
-            return _without_team(identity, team)
-        case _:
-            return identity
+    if found := _MEMBERSHIP.fullmatch(event):
+        return _after_membership(identity, found, payload)
+    if found := _TEAM_DELETE.fullmatch(event):
+        return _without_team(identity, found["team"])
+    if found := _USER_UPDATE.fullmatch(event):
+        return _after_update(identity, found["attribute"], payload)
+    if _USER_DELETE.fullmatch(event) and not _SESSION_DELETE.fullmatch(event):
+        return GUEST
+    return identity
+
+
+def _after_membership(identity: Identity, name: re.Match[str], payload: Mapping[str, Any]) -> Identity:
+    """Drop what a membership no longer gives: all of it, or the roles in the team that are not listed any more."""
+    team = name["team"]
+    if name["action"] == "delete":
+        return _without_team(identity, team, name["membership"])
+    roles = payload.get("roles")
+    if name["action"] == "create" or not isinstance(roles, list):
+        return identity
+    kept = {f"team:{team}/{role}" for role in roles}
+    return _without(identity, {role for role in identity.roles if role.startswith(f"team:{team}/")} - kept)
+
+
+def _after_update(identity: Identity, attribute: str | None, payload: Mapping[str, Any]) -> Identity:
+    """Drop what a user's new state no longer gives."""
+    if payload.get("status") is False:
+        return GUEST
+    if attribute == "labels":
+        return _keeping_labels(identity, payload.get("labels"))
+    if attribute == "verification" and not (
+        payload.get("emailVerification") or payload.get("phoneVerification")
+    ):
+        return _without(identity, {f"user:{identity.user_id}/verified", "users/verified"} & identity.roles)
+    return identity
 
 
 def _keeping_labels(identity: Identity, labels: object) -> Identity:

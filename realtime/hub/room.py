@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from realtime.hub.connection import Connection
 from realtime.hub.index import SubscriptionIndex
-from realtime.identity.model import Project
+from realtime.identity.model import Identity, Project
 
 FORMER_LIFETIME_S = 5.0
 """How long the announcement of a lost role may lag behind the loss itself and still reach the person."""
@@ -29,6 +29,7 @@ class Room:
         "backlog",
         "changes",
         "connections",
+        "expects_loss",
         "former",
         "idle_since",
         "index",
@@ -45,6 +46,8 @@ class Room:
         self.project = project
         # Whether the record is gone: nobody may come in any more.
         self.is_deleted = False
+        # Whether Redis came back without some of what it had: a missing record was not deleted by anybody then.
+        self.expects_loss = False
         # Whether every event from now on is heard; until then nobody may rely on this room.
         self.is_watched = False
         # Who subscribed to what, and may read what.
@@ -75,12 +78,12 @@ class Room:
 
     def link(self, connection: Connection) -> None:
         """Remember whose changes concern ``connection``: the user it acts as, and who impersonates them."""
-        for user_id in {connection.identity.user_id, connection.identity.actor_id} - {""}:
+        for user_id in _whose(connection.identity):
             self.users.setdefault(user_id, {})[connection] = None
 
     def unlink(self, connection: Connection) -> None:
         """Forget what :meth:`link` remembered, before the identity of ``connection`` changes."""
-        for user_id in {connection.identity.user_id, connection.identity.actor_id} - {""}:
+        for user_id in _whose(connection.identity):
             linked = self.users[user_id]
             del linked[connection]
             if not linked:
@@ -110,3 +113,11 @@ class Room:
             del self.former[user_id]
         for user_id in [user for user, until in self.announced.items() if until < now]:
             del self.announced[user_id]
+
+
+def _whose(identity: Identity) -> set[str]:
+    """Return the users of this project whose changes concern ``identity``.
+
+    A user of another project, the console, is none of them, whatever their ID.
+    """
+    return set() if identity.home else {identity.user_id, identity.actor_id} - {""}

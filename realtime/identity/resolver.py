@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from realtime.errors import ClientError, ErrorKind, InvalidCredentialError
 from realtime.identity.account import account_object
 from realtime.identity.claims import UserClaims, parse_claims
@@ -102,7 +104,8 @@ class Resolver:
         Args:
             project: the project of the connection.
             credentials: what was presented.
-            admin: mode ``admin``: sessions and tokens are those of the console's users.
+            admin: mode ``admin``: sessions and tokens are those of the console's users, who are let in as members
+                of the team that owns the project, and as guests otherwise.
 
         Raises:
             ClientError: ``JWT_AND_SESSION``, ``JWT_INVALID``, ``KEY_AND_SESSION`` or ``KEY_INVALID``.
@@ -128,7 +131,9 @@ class Resolver:
         if proof is None:
             return GUEST
         target = await self._find_target(home, credentials) if proof.user.impersonator else None
-        return _user_identity(proof, home="" if home == project.id else home, target=target)
+        if home != project.id:
+            return _owner_identity(proof, project, home)
+        return _user_identity(proof, target=target)
 
     async def authenticate(
         self, project: Project, *, session: str = "", jwt: str = "", key: str = ""
@@ -180,12 +185,17 @@ class Resolver:
         proof = await self._check_user(home, identity.actor_id, identity.session_id, identity.expires_at)
         if proof is None:
             return GUEST
-        if not identity.impersonated:
-            return _user_identity(proof, home=identity.home)
+        if identity.home:
+            return _owner_identity(proof, project, identity.home)
+        if identity.impersonated:
+            return await self._impersonate_again(home, identity, proof)
+        return _user_identity(proof)
+
+    async def _impersonate_again(self, home: str, identity: Identity, proof: "_Proof") -> Identity:
         target = _active(await self._store.get_user(home, identity.user_id))
         if target is None or not proof.user.impersonator:
             return GUEST
-        return _user_identity(proof, home=identity.home, target=target)
+        return _user_identity(proof, target=target)
 
     async def check_key(self, project: Project, secret: str) -> ApiKey:
         """Return the API key of ``project`` with this secret.
@@ -281,7 +291,21 @@ def _key_identity(key: ApiKey) -> Identity:
     return Identity(roles=roles_of_key(key.scopes), key_id=key.id, expires_at=key.expires_at, stored=True)
 
 
-def _user_identity(proof: _Proof, *, home: str = "", target: User | None = None) -> Identity:
+def _owner_identity(proof: _Proof, project: Project, home: str) -> Identity:
+    """Return the identity of a user of another project, the console, in ``project``.
+
+    They are let in if they own it, and as a guest otherwise. Only the roles of the owning team count: a user of
+    the console and one of the project may have the same ID, and so may their teams.
+    """
+    team = f"team:{project.team_id}"
+    roles = proof.user.roles() if project.team_id else frozenset[str]()
+    owned = frozenset(role for role in roles if role == team or role.startswith(f"{team}/"))
+    if not owned:
+        return GUEST
+    return msgspec.structs.replace(_user_identity(proof), roles=owned, home=home)
+
+
+def _user_identity(proof: _Proof, *, target: User | None = None) -> Identity:
     user = target or proof.user
     account = account_object(user)
     if target is not None:
@@ -295,5 +319,4 @@ def _user_identity(proof: _Proof, *, home: str = "", target: User | None = None)
         stored=proof.stored,
         impersonated=target is not None,
         impersonator_id=proof.user.id if target is not None else "",
-        home=home,
     )

@@ -141,13 +141,48 @@ class TestSession:
         self, shared: "RunningHub", options: dict[str, str], winner: str
     ) -> None:
         """For the mode, unlike for all else, the URL wins over the header."""
-        own, console = await shared.add_user("ada"), await shared.add_user("root", project="console")
+        await shared.put_project(team_id="owners")
+        owner = Membership(id="m", team_id="owners")
+        own = await shared.add_user("ada")
+        console = await shared.add_user("root", project="console", memberships=(owner,))
         headers = {
             "Cookie": f"a_session_{shared.project}={quote(own)}; a_session_console={quote(console)}",
             "X-Appwrite-Mode": options.get("mode_header", ""),
         }
 
         assert await shared.user_of(headers=headers, query=options.get("query", "")) == winner
+
+    @pytest.mark.parametrize("team", ["", "owners", "others"])
+    async def test_user_of_the_console_reads_what_the_owners_read_and_nothing_else(
+        self, shared: "RunningHub", team: str
+    ) -> None:
+        """An ID of the console may be one of the project too; neither may pass for the other."""
+        await shared.put_project(team_id=team)
+        memberships = (Membership(id="m", team_id="owners", roles=("owner",)),)
+        console = await shared.add_user("ada", project="console", memberships=memberships, labels=("vip",))
+        headers = {"Cookie": f"a_session_console={quote(console)}"}
+        async with shared.greeted(headers=headers, query="mode=admin") as client:
+            await client.subscribe("rows", "account")
+            for role in ("user:ada", "users", "label:vip", "member:m", "team:owners", "team:owners/owner"):
+                await shared.deliver("databases.d.tables.t.rows.1.create", {"for": role}, roles=[role])
+            await shared.deliver("users.ada.update", {"$id": "ada"})
+            received = [frame["data"]["payload"]["for"] for frame in await client.receive_waiting()]
+        assert received == (["team:owners", "team:owners/owner"] if team == "owners" else [])
+
+    async def test_user_of_the_console_who_left_the_owners_is_noticed_by_the_next_heartbeat(
+        self, shared: "RunningHub"
+    ) -> None:
+        await shared.put_project(team_id="owners")
+        memberships = (Membership(id="m", team_id="owners"),)
+        console = await shared.add_user("root", project="console", memberships=memberships)
+        headers = {"Cookie": f"a_session_console={quote(console)}"}
+        async with shared.greeted(headers=headers, query="mode=admin") as client:
+            (connection,) = shared.hub.registry.rooms[shared.project].connections
+            await shared.add_user("root", project="console")
+            for _ in range(shared.hub.settings.heartbeat_interval_s):
+                shared.hub._beat()
+            assert (await client.receive())["data"]["code"] == "signed_out"
+            assert connection.identity.roles == {"guests"}
 
     async def test_account_is_shown(self, shared: "RunningHub") -> None:
         session = await shared.add_user(

@@ -40,6 +40,28 @@ class TestWithoutRevoked:
         left = without_revoked(ADA, "teams.red.memberships.m1.delete", {})
         assert ADA.roles - left.roles == {"team:red", "team:red/owner", "member:m1"}
 
+    def test_updated_membership_takes_the_roles_that_are_gone(self) -> None:
+        left = without_revoked(ADA, "teams.red.memberships.m1.update", {"roles": ["viewer"]})
+        assert ADA.roles - left.roles == {"team:red/owner"}
+
+    def test_lost_verification_takes_the_roles_of_the_verified(self) -> None:
+        verified = msgspec.structs.replace(ADA, roles=ADA.roles | {"users/verified", "user:ada/verified"})
+        left = without_revoked(verified, "users.ada.update.verification", {"emailVerification": False})
+        assert left.roles == ADA.roles
+
+    def test_ids_may_have_dots(self) -> None:
+        john = Identity(
+            user_id="john.doe@example.com",
+            roles=frozenset({"users", "team:acme.eu", "team:acme.eu/dev", "member:m.1", "team:acme"}),
+        )
+        left = without_revoked(john, "teams.acme.eu.memberships.m.1.delete", {})
+        assert left.roles == {"users", "team:acme"}
+        assert without_revoked(john, "teams.acme.eu.delete", {}).roles == {"users", "team:acme", "member:m.1"}
+        assert without_revoked(john, "users.john.doe@example.com.delete", {}) is GUEST
+        assert without_revoked(john, "users.john.doe@example.com.update.status", {"status": False}) is GUEST
+        assert concerned_role("teams.acme.eu.memberships.m.1.delete") == "member:m.1"
+        assert may_revoke("users.john.doe@example.com.sessions.s.1.delete")
+
     def test_deleted_team_takes_its_roles_only(self) -> None:
         left = without_revoked(ADA, "teams.red.delete", {})
         assert ADA.roles - left.roles == {"team:red", "team:red/owner"}
@@ -59,7 +81,11 @@ class TestWithoutRevoked:
             ("users.ada.update.status", {"status": True}),
             ("users.ada.update.name", {"name": "Ada"}),
             ("users.ada.sessions.s1.create", {}),
-            ("teams.red.memberships.m1.update", {"roles": []}),
+            ("teams.red.memberships.m1.update", {"roles": ["owner", "new"]}),
+            ("teams.red.memberships.m1.update", {"roles": None}),
+            ("teams.red.memberships.m1.create", {"roles": []}),
+            ("users.ada.sessions.s1.delete", {}),
+            ("users.ada.update.verification", {"emailVerification": False, "phoneVerification": True}),
             ("teams.red.update", {}),
         ],
     )

@@ -258,6 +258,37 @@ BAD_IDS: list[object] = [
 ]
 
 
+class TestGrowth:
+    """A subscription that is added to stays within the limits of one made at once."""
+
+    async def test_additions_count_together(self, shared: "RunningHub") -> None:
+        async with shared.greeted() as client:
+            await client.subscribe(*[f"a{n}" for n in range(60)])
+            item = {"subscriptionId": "s", "channels": [f"b{n}" for n in range(60)]}
+            answer = await client.ask("subscribe", [item])
+            assert answer["data"] == {
+                "code": 1003,
+                "message": "At most 100 channels are allowed in a subscription.",
+            }
+            await client.subscribe(*[f"b{n}" for n in range(40)])
+
+    async def test_the_same_again_adds_nothing(self, shared: "RunningHub") -> None:
+        async with shared.greeted(jwt=shared.token("ada")) as client:
+            channels = ["account", *(f"a{n}" for n in range(99))]
+            for _ in range(2):
+                assert len((await client.subscribe(*channels))["subscriptions"][0]["channels"]) == 101
+
+    async def test_subscriptions_count_over_messages(self, shared: "RunningHub") -> None:
+        async with shared.greeted() as client:
+            for start in (0, 60):
+                items = [{"subscriptionId": f"s{start + n}", "channels": ["rows"]} for n in range(60)]
+                answer = await client.ask("subscribe", items)
+            assert answer["data"] == {
+                "code": 1003,
+                "message": "At most 100 subscriptions are allowed on a connection.",
+            }
+
+
 class TestUnsubscribe:
     """4.4."""
 

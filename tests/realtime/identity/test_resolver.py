@@ -50,6 +50,7 @@ BLOCKED = User("blocked", active=False, email="no@x", sessions=(session("s4", "b
 ADMIN = User("admin", impersonator=True, sessions=(session("s5", "admin secret"),))
 KEY = ApiKey("k", scopes=("rows.read",), expires_at=NOW + 60)
 
+OWNED = Project("p", team_id="red")
 ADA_VALUE = encode_session("ada", "ada secret")
 ADMIN_VALUE = encode_session("admin", "admin secret")
 ADA_IDENTITY = Identity(
@@ -137,8 +138,9 @@ class TestSession:
     async def test_admin_mode_looks_in_the_console(self, resolver: Resolver, store: IdentityStore) -> None:
         assert await resolver.resolve(PROJECT, Presented((ADA_VALUE,)), admin=True) is GUEST
         await store.put_user("console", ADA)
-        identity = await resolver.resolve(PROJECT, Presented((ADA_VALUE,)), admin=True)
-        assert identity == msgspec.structs.replace(ADA_IDENTITY, home="console")
+        identity = await resolver.resolve(OWNED, Presented((ADA_VALUE,)), admin=True)
+        roles = frozenset({"team:red", "team:red/owner"})
+        assert identity == msgspec.structs.replace(ADA_IDENTITY, home="console", roles=roles)
         at_console = await resolver.resolve(Project("console"), Presented((ADA_VALUE,)), admin=True)
         assert at_console == ADA_IDENTITY
 
@@ -394,11 +396,19 @@ class TestRefresh:
         self, resolver: Resolver, store: IdentityStore
     ) -> None:
         await store.put_user("console", ADA)
-        identity = await resolver.resolve(PROJECT, Presented((ADA_VALUE,)), admin=True)
+        identity = await resolver.resolve(OWNED, Presented((ADA_VALUE,)), admin=True)
         await store.delete_user("p", "ada")
-        assert await resolver.refresh(PROJECT, identity) == identity
+        assert await resolver.refresh(OWNED, identity) == identity
         await store.delete_user("console", "ada")
-        assert await resolver.refresh(PROJECT, identity) is GUEST
+        assert await resolver.refresh(OWNED, identity) is GUEST
+
+    @pytest.mark.parametrize("owner", ["", "blue"])
+    async def test_admin_mode_is_for_the_owners_of_a_project(
+        self, resolver: Resolver, store: IdentityStore, owner: str
+    ) -> None:
+        await store.put_user("console", ADA)
+        project = Project("p", team_id=owner)
+        assert await resolver.resolve(project, Presented((ADA_VALUE,)), admin=True) is GUEST
 
     async def test_key_follows_its_scopes_and_end(
         self, resolver: Resolver, store: IdentityStore, clock: Clock
