@@ -5,19 +5,17 @@ publisher and Redis: parsing the name, expanding it, finding channels and reader
 budget is 50,000 expansions a second of a row's 42 names. The row "formatted one by one" is the plain way to
 fill in 42 names, for comparison.
 
-    python benchmarks/expansion.py [--seconds 1]
+    python -m benchmarks.expansion [--seconds 1]
 """
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 import orjson
 
+from benchmarks.common import say, show
 from realtime.events.event import Event, prepare
 from realtime.events.names import expand
 
@@ -95,27 +93,19 @@ def per_second(call: Callable[[], object], seconds: float) -> float:
     return best
 
 
-def machine() -> str:
-    """Describe what the numbers were taken on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    model = models[0] if models else platform.machine()
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=1.0, help="CPU time for each round of each row")
+    parser.add_argument("--seconds", type=float, default=0.5, help="CPU time for each round of each row")
     seconds = parser.parse_args().seconds
-    print("Events a second of one core's CPU time")
-    print(machine())
-    print()
-    print(f"{'':<42} | names | events/s")
+    rows = []
     for label, names, call in cases():
-        print(f"{label:<42} | {names:5} | {per_second(call, seconds):8,.0f}", flush=True)
+        say(label)
+        rows.append([label, names, per_second(call, seconds)])
+    show(
+        "Events expanded or prepared, for each second of one core's CPU time", ["", "names", "events/s"], rows
+    )
 
 
 if __name__ == "__main__":

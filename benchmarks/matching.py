@@ -7,24 +7,22 @@ table and nine to single rows. The event is the update of a row, with its 16 cha
 - by channel: the 10 subscribers of that row; everybody holds its role.
 
 Then the same with 1,000 subscriptions to channels with ``*`` beside them, and with a query in every
-subscription (the time includes decoding the payload, which happens once an event).
+subscription (the time includes decoding the payload, which happens once an event). The budget is 100 µs, at any size.
 
-    python benchmarks/matching.py [--max 1000000]
+    python -m benchmarks.matching [--max 1000000]
 """
 
 import argparse
 import gc
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from benchmarks.common import say, show
 from realtime.hub.index import Subscriber, SubscriptionIndex
 from realtime.queries import Filter, compile_filter
 
@@ -131,42 +129,36 @@ def measure(index: SubscriptionIndex) -> tuple[float, float]:
     return by_role, by_channel
 
 
-def machine() -> str:
-    """Describe what the numbers were taken on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    model = models[0] if models else platform.machine()
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--max", type=int, default=100_000, help="the largest number of subscriptions")
     largest = parser.parse_args().max
-
-    print(f"Matching an event with {RECEIVERS} receivers, median of {SAMPLES:,} in µs")
-    print(machine())
-    print()
-    print(f"{'':>13} | {'plain':^17} | {'1,000 wildcards':^17} | {'queries':^17}")
-    print(f"{'subscriptions':>13}" + f" | {'by role':>7}   {'by chan':>7}" * 3)
+    rows = []
     subscriptions = 10
     # What the index holds is not garbage; collecting it again and again would only make building slower.
     gc.disable()
     while subscriptions <= largest:
+        say(f"{subscriptions:,} subscriptions")
         index = build(subscriptions, no_query)
-        results = [measure(index)]
+        results = [*measure(index)]
         add_wildcards(index)
-        results.append(measure(index))
+        results += measure(index)
         del index
         gc.collect()
-        results.append(measure(build(subscriptions, size_query)))
+        results += measure(build(subscriptions, size_query))
         gc.collect()
-        cells = [f"{by_role:7.1f}   {by_channel:7.1f}" for by_role, by_channel in results]
-        print(f"{subscriptions:13,} | " + " | ".join(cells), flush=True)
+        rows.append([f"{subscriptions:,}", *(f"{median:.1f}" for median in results)])
         subscriptions *= 10
+    kinds = ["by role", "by channel"]
+    columns = [
+        *kinds,
+        *(f"{kind}, 1,000 wildcards" for kind in kinds),
+        *(f"{kind}, queries" for kind in kinds),
+    ]
+    title = f"Matching an event with {RECEIVERS} receivers, median of {SAMPLES:,} in µs"
+    show(title, ["subscriptions", *columns], rows)
 
 
 if __name__ == "__main__":
