@@ -409,6 +409,14 @@ class TestHandshake:
                 raw.send(request("GET", "/v1/health", offer))
                 assert (await raw.read_answer()).status == 200
 
+    async def test_upgrade_behind_an_unanswered_request_is_refused(self, shared: "RunningHub") -> None:
+        """The answer to that request would end up among the frames."""
+        handshake = request("GET", f"/v1/realtime?project={shared.project}", UPGRADE)
+
+        async with wire(shared) as raw:
+            raw.send(request("GET", "/v1/health", {"Host": "x"}) + handshake)
+            assert b"400 Bad Request" in await raw.read_to_the_end()
+
     async def test_frames_may_follow_the_handshake_at_once(self, shared: "RunningHub") -> None:
         handshake = request("GET", f"/v1/realtime?project={shared.project}", UPGRADE)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from realtime.bus.keys import live_channel
+
 if TYPE_CHECKING:
     from tests.realtime.hub.conftest import RunningHub
 
@@ -307,3 +309,14 @@ class TestConsole:
         assert data["channels"] == ["tests"]
         assert data["payload"] == {"response": "WS:/v1/realtime:passed"}
         assert len(data["subscriptions"]) == 1
+
+
+class TestForeignBytes:
+    async def test_event_that_is_not_utf8_reaches_nobody(self, shared: "RunningHub") -> None:
+        """A client that got it would have to fail its connection (RFC 6455 section 8.1)."""
+        async with shared.greeted() as client:
+            await client.subscribe("rows")
+            bad = b'{"project":"p","roles":["any"],"data":{"events":["e"],"channels":["rows"],"payload":{"a":"\xff"}}}'
+            await shared.hub.redis.publish(live_channel(shared.project), bad)
+            await shared.deliver("databases.d.tables.t.rows.1.create", {"good": True}, roles=["any"])
+            assert (await client.receive_event())["payload"] == {"good": True}

@@ -15,8 +15,9 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from realtime.bus.keys import user_key
+from realtime.bus.keys import project_key, user_key
 from realtime.events.event import Event
+from realtime.hub.connection import Connection
 from realtime.hub.revocation import precise_name
 from realtime.identity.model import ApiKey, Identity, Membership, Project, Session, User
 from realtime.identity.secrets import encode_session, hash_secret
@@ -610,6 +611,18 @@ class TestProject:
             await shared.until(lambda: room_of[shared.project].project.websocket_enabled)
             assert await shared.greeting()
 
+    async def test_project_that_redis_lost_is_not_taken_for_deleted(self, shared: "RunningHub") -> None:
+        """Nobody deleted it: a client that is told to go for good would not be there when it is written anew."""
+        async with shared.greeted() as client:
+            await client.subscribe("rows")
+            await shared.hub.redis.delete(project_key(shared.project))
+            shared.hub._resumed(shared.project, False)
+            frames = await client.receive_waiting()
+            assert [frame["data"]["code"] for frame in frames] == ["gap"]
+            await shared.put_project()
+            await shared.deliver("databases.d.tables.t.rows.1.create", {}, roles=["any"])
+            await client.receive_event()
+
 
 @pytest.mark.asyncio(loop_scope="function")
 class TestRedisAway:
@@ -673,3 +686,30 @@ class TestRedisAway:
             proxy.accept()
             async with asyncio.timeout(10):
                 assert await client.closed() == 1008
+
+
+@pytest.mark.asyncio(loop_scope="function")
+class TestExpiryTimer:
+    async def test_however_often_it_is_asked_there_is_one(self, hub: "RunningHub") -> None:
+        now = time.time()
+        for _ in range(100):
+            hub.hub.registry.expiring.add(now + 0.9, Connection(Unplugged(), "peer"))
+            hub.hub._expire()
+        pending = hub.hub._expiry_timer
+        assert pending is not None
+        hub.hub._expire()
+        assert pending.cancelled()
+
+
+class Unplugged:
+    """A wire that leads nowhere."""
+
+    def send(self, frame: bytes) -> None: ...
+
+    def close(self, code: int, reason: str = "") -> None: ...
+
+    def abort(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
