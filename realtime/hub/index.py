@@ -12,7 +12,6 @@ however many there are: the event's own channel is turned into the one name of t
 Measured by ``benchmarks/matching.py``.
 """
 
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Generic, TypeVar
@@ -22,7 +21,7 @@ import msgspec
 from realtime.channels import Shape, is_wildcard, shape_of, star
 from realtime.messages import EVENT_SUFFIX
 from realtime.permissions import ANY
-from realtime.queries import Filter
+from realtime.queries import Filter, PayloadView
 
 _SPARSE_BYTES = 1024
 """From this many bytes for each member on, a group is rebuilt; a full one takes 36 to 100."""
@@ -65,6 +64,12 @@ class Subscriber:
         self.roles = roles
         # Subscription ID -> subscription, in the order they were made.
         self.subscriptions: dict[str, Subscription] = {}
+
+    @property
+    def query_cost(self) -> int:
+        """What its distinct filters cost an event together (:attr:`Filter.cost`); walks over all channels."""
+        held = {query for each in self.subscriptions.values() for query in each.channels.values()}
+        return sum([query.cost for query in held if query is not None])
 
 
 class _Groups(Generic[_Member]):
@@ -116,13 +121,16 @@ class _Groups(Generic[_Member]):
 
 
 class _Verdicts:
-    """What the filters say about one event; each is asked once, and the payload is read at most once."""
+    """What the filters say about one event; each is asked once, and the payload is read at most once.
+
+    They all look at it through one view, which keeps what they derive from it.
+    """
 
     __slots__ = ("_payload", "_read_payload", "_verdicts")
 
     def __init__(self, read_payload: Callable[[], Mapping[str, Any]]) -> None:
         self._read_payload = read_payload
-        self._payload: Mapping[str, Any] | None = None
+        self._payload: PayloadView | None = None
         # Equal filters are one object, so their identity is the key: it spares the hash of their content.
         self._verdicts: dict[int, bool] = {}
 
@@ -131,8 +139,8 @@ class _Verdicts:
         verdict = self._verdicts.get(id(query))
         if verdict is None:
             if self._payload is None:
-                self._payload = self._read_payload()
-            verdict = self._verdicts[id(query)] = query.matches(self._payload)
+                self._payload = PayloadView(self._read_payload())
+            verdict = self._verdicts[id(query)] = query.accepts(self._payload)
         return verdict
 
     def select(self, subscriber: Subscriber, names: frozenset[str]) -> list[Subscription]:
@@ -157,7 +165,15 @@ class SubscriptionIndex:
     costs time in proportion to the roles or channels that it names.
     """
 
-    __slots__ = ("_channels", "_roles", "_shapes", "_subscribers", "_subscription_count", "_wildcards")
+    __slots__ = (
+        "_channels",
+        "_names",
+        "_roles",
+        "_shapes",
+        "_subscribers",
+        "_subscription_count",
+        "_wildcards",
+    )
 
     def __init__(self) -> None:
         self._subscribers: set[Subscriber] = set()
@@ -169,6 +185,9 @@ class SubscriptionIndex:
         # Channel with `*` -> subscriptions with it. Apart from the plain ones: a name such as `rows.*`
         # has the shape of `teams.*`, but stands for nothing and must not be reached by way of that shape.
         self._wildcards = _Groups[Subscription]()
+        # Each channel of both -> itself: one string for all who name it, instead of one from each client's
+        # message. Not sys.intern(): what strangers name must go with their subscriptions.
+        self._names: dict[str, str] = {}
         # Number of segments -> shape -> how many of `_wildcards` have it.
         self._shapes: dict[int, dict[Shape, int]] = {}
 
@@ -239,8 +258,7 @@ class SubscriptionIndex:
             subscriber.subscriptions[subscription_id] = subscription
             self._subscription_count += 1
         for name in channels:
-            # One string for all who name the same channel, instead of one from each client's message.
-            channel = sys.intern(name)
+            channel = self._names.setdefault(name, name)
             if channel not in subscription.channels:
                 self._attach(channel, subscription)
             subscription.channels[channel] = filter
@@ -264,7 +282,10 @@ class SubscriptionIndex:
         """
         for subscription in subscriber.subscriptions.values():
             before = subscription.channels
-            after = {sys.intern(rename(channel)): query for channel, query in before.items()}
+            after: dict[str, Filter | None] = {}
+            for channel, query in before.items():
+                name = rename(channel)
+                after[self._names.setdefault(name, name)] = query
             for channel in before.keys() - after.keys():
                 self._detach(channel, subscription)
             for channel in after:
@@ -332,15 +353,20 @@ class SubscriptionIndex:
 
     def _detach(self, channel: str, subscription: Subscription) -> None:
         if not is_wildcard(channel):
-            self._channels.remove(channel, subscription)
+            if self._channels.remove(channel, subscription):
+                del self._names[channel]
         elif self._wildcards.remove(channel, subscription):
-            shape = shape_of(channel)
-            shapes = self._shapes[shape.segments]
-            shapes[shape] -= 1
-            if not shapes[shape]:
-                del shapes[shape]
-                if not shapes:
-                    del self._shapes[shape.segments]
+            del self._names[channel]
+            self._forget_shape(shape_of(channel))
+
+    def _forget_shape(self, shape: Shape) -> None:
+        """Count one wildcard channel of ``shape`` less."""
+        shapes = self._shapes[shape.segments]
+        shapes[shape] -= 1
+        if not shapes[shape]:
+            del shapes[shape]
+            if not shapes:
+                del self._shapes[shape.segments]
 
     def _audiences(self, channels: Iterable[str]) -> dict[str, Collection[Subscription]]:
         """Return the names, plain and with ``*``, that cover ``channels``, with the subscriptions to each."""

@@ -7,6 +7,15 @@ other names are for those who want to look at queries. The package is pure. Sour
 """
 
 from realtime.queries.filter import Filter, compile_filter
+from realtime.queries.payload import PayloadView
 from realtime.queries.query import ALLOWED_METHODS, Query, parse_queries, serialize
 
-__all__ = ["ALLOWED_METHODS", "Filter", "Query", "compile_filter", "parse_queries", "serialize"]
+__all__ = [
+    "ALLOWED_METHODS",
+    "Filter",
+    "PayloadView",
+    "Query",
+    "compile_filter",
+    "parse_queries",
+    "serialize",
+]

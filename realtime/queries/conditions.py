@@ -5,32 +5,35 @@ string comparisons ignore case.
 """
 
 import operator
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from realtime.queries.compare import number_of, one_of
+from realtime.queries.payload import Value, words_of
 
-Test = Callable[[Any], bool]
-"""Judges the value of an attribute that is present; null is None."""
+Test = Callable[[Value], bool]
+"""Judges the value of an attribute that is present."""
 
 Builder = Callable[[tuple[Any, ...]], Test]
 """Makes the test for a query's values."""
 
-_WORD = re.compile(r"\w+")
+
+def _equal(values: tuple[Any, ...]) -> Test:
+    is_one_of = one_of(values)
+    return lambda value: is_one_of(value.raw)
 
 
 def _not_equal(values: tuple[Any, ...]) -> Test:
     is_one_of = one_of(values)
-    return lambda value: not is_one_of(value)
+    return lambda value: not is_one_of(value.raw)
 
 
 def _is_null(_values: tuple[Any, ...]) -> Test:
-    return lambda value: value is None
+    return lambda value: value.raw is None
 
 
 def _is_not_null(_values: tuple[Any, ...]) -> Test:
-    return lambda value: value is not None
+    return lambda value: value.raw is not None
 
 
 def _ordering(compare: Callable[[Any, Any], bool], furthest: Callable[..., Any]) -> Builder:
@@ -49,14 +52,14 @@ def _ordering(compare: Callable[[Any, Any], bool], furthest: Callable[..., Any])
         string_bound = furthest(strings, default=None)
         word_bound = furthest(words, default=None)
 
-        def test(value: Any) -> bool:
-            number = number_of(value)
+        def test(value: Value) -> bool:
+            number = value.number
             if number is not None and number_bound is not None and compare(number, number_bound):
                 return True
-            if not isinstance(value, str):
+            if not isinstance(value.raw, str):
                 return False
             bound = string_bound if number is None else word_bound
-            return bound is not None and compare(value, bound)
+            return bound is not None and compare(value.raw, bound)
 
         return test
 
@@ -87,12 +90,12 @@ def _contains(quantifier: Callable[[Iterable[bool]], bool]) -> Builder:
     def build(values: tuple[Any, ...]) -> Test:
         folded = [value.casefold() if isinstance(value, str) else None for value in values]
 
-        def test(value: Any) -> bool:
-            if isinstance(value, str):
-                text = value.casefold()
+        def test(value: Value) -> bool:
+            if value.folded is not None:
+                text = value.searched
                 return quantifier(part is not None and part in text for part in folded)
-            if isinstance(value, list):
-                return quantifier(map(one_of(value), values))
+            if isinstance(value.raw, list):
+                return quantifier(map(value.has_item, values))
             return False
 
         return test
@@ -100,31 +103,38 @@ def _contains(quantifier: Callable[[Iterable[bool]], bool]) -> Builder:
     return build
 
 
-def _text(matches: Callable[[str, str], bool]) -> Builder:
-    """Return the builder for a comparison of the attribute with one string, ignoring case."""
+def _end(matches: Callable[[str, str], bool]) -> Builder:
+    """Return the builder for a comparison of a string's beginning or end with one string, ignoring case."""
 
     def build(values: tuple[Any, ...]) -> Test:
-        wanted = values[0].casefold() if isinstance(values[0], str) else None
-
-        def test(value: Any) -> bool:
-            return wanted is not None and isinstance(value, str) and matches(value.casefold(), wanted)
-
-        return test
+        if not isinstance(values[0], str):
+            return _never
+        wanted = values[0].casefold()
+        return lambda value: value.folded is not None and matches(value.folded, wanted)
 
     return build
 
 
-def _search_text(text: str, wanted: str) -> bool:
+def _search(values: tuple[Any, ...]) -> Test:
     """Search as the API's full-text index does: any of the words, the last also as the beginning of one.
 
     In double quotes the words must follow each other.
     """
-    words, asked = _WORD.findall(text), _WORD.findall(wanted)
+    if not isinstance(values[0], str):
+        return _never
+    wanted = values[0].casefold()
+    asked = words_of(wanted)
     if not asked:
-        return False
+        return _never
     if len(wanted) > 1 and wanted[0] == wanted[-1] == '"':
-        return f" {' '.join(asked)} " in f" {' '.join(words)} "
-    return not set(asked).isdisjoint(words) or any(word.startswith(asked[-1]) for word in words)
+        phrase = f" {' '.join(asked)} "
+        return lambda value: phrase in value.phrase
+    words, beginning = frozenset(asked), asked[-1]
+    return lambda value: not words.isdisjoint(value.words) or value.has_word_from(beginning)
+
+
+def _never(_value: Value) -> bool:
+    return False
 
 
 def _negated(build: Builder) -> Builder:
@@ -132,13 +142,13 @@ def _negated(build: Builder) -> Builder:
 
     def build_negated(values: tuple[Any, ...]) -> Test:
         test = build(values)
-        return lambda value: value is not None and not test(value)
+        return lambda value: value.raw is not None and not test(value)
 
     return build_negated
 
 
 BUILDERS: dict[str, Builder] = {
-    "equal": one_of,
+    "equal": _equal,
     "notEqual": _not_equal,
     "lessThan": _less_than,
     "lessThanEqual": _less_than_equal,
@@ -150,13 +160,13 @@ BUILDERS: dict[str, Builder] = {
     "notContains": _negated(_contains(any)),
     "containsAny": _contains(any),
     "containsAll": _contains(all),
-    "startsWith": _text(str.startswith),
-    "notStartsWith": _negated(_text(str.startswith)),
-    "endsWith": _text(str.endswith),
-    "notEndsWith": _negated(_text(str.endswith)),
+    "startsWith": _end(str.startswith),
+    "notStartsWith": _negated(_end(str.startswith)),
+    "endsWith": _end(str.endswith),
+    "notEndsWith": _negated(_end(str.endswith)),
     "between": _between,
     "notBetween": _not_between,
-    "search": _text(_search_text),
-    "notSearch": _negated(_text(_search_text)),
+    "search": _search,
+    "notSearch": _negated(_search),
 }
 """Every method that looks at an attribute; the rest are ``and``, ``or`` and ``select``."""

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-from realtime.queries.conditions import BUILDERS
-from realtime.queries.query import Query, parse_queries, serialize
+from realtime.queries.conditions import BUILDERS, Test
+from realtime.queries.payload import PayloadView
+from realtime.queries.query import Query, cost_of, parse_queries, serialize
 
-_Predicate = Callable[[Mapping[str, Any]], bool]
-
-_ABSENT = object()
+_Predicate = Callable[[PayloadView], bool]
 
 
 class Filter:
@@ -23,7 +22,7 @@ class Filter:
     queries stand in another order.
     """
 
-    __slots__ = ("__weakref__", "_hash", "_matches", "accepts_all", "queries", "texts")
+    __slots__ = ("__weakref__", "_hash", "_holds", "accepts_all", "cost", "queries", "texts")
 
     # The parsed queries, in the client's order.
     queries: tuple[Query, ...]
@@ -31,13 +30,16 @@ class Filter:
     texts: tuple[str, ...]
     # Whether every payload passes: no queries, or a top-level select("*").
     accepts_all: bool
+    # How many queries an event may have to be tried with, counted as for the limit of a subscription.
+    cost: int
 
     def __init__(self, queries: tuple[Query, ...]) -> None:
         self.queries = queries
         self.texts = tuple(map(serialize, queries))
         self.accepts_all = not queries or any(query.method == "select" for query in queries)
+        self.cost = cost_of(queries)
         self._hash = hash(self.texts)
-        self._matches = _always if self.accepts_all else _all_of([_compile(query) for query in queries])
+        self._holds = _always if self.accepts_all else _all_of([_compile(query) for query in queries])
 
     def matches(self, payload: Mapping[str, Any]) -> bool:
         """Tell whether an event with this payload passes.
@@ -46,7 +48,14 @@ class Filter:
             payload: The published JSON object, decoded. Only top-level keys are looked at; a query about a
                 key that is absent is false, whatever its method.
         """
-        return self._matches(payload)
+        return self._holds(PayloadView(payload))
+
+    def accepts(self, view: PayloadView) -> bool:
+        """Tell the same as :meth:`matches` of an event that other filters look at too.
+
+        What this filter has to derive from the payload stays in ``view`` for the others.
+        """
+        return self._holds(view)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Filter) and self.texts == other.texts)
@@ -91,10 +100,10 @@ def _compile(query: Query) -> _Predicate:
     return _condition(query.attribute, BUILDERS[query.method](query.values))
 
 
-def _condition(attribute: str, test: Callable[[Any], bool]) -> _Predicate:
-    def holds(payload: Mapping[str, Any]) -> bool:
-        value = payload.get(attribute, _ABSENT)
-        return value is not _ABSENT and test(value)
+def _condition(attribute: str, test: Test) -> _Predicate:
+    def holds(payload: PayloadView) -> bool:
+        value = payload.value(attribute)
+        return value is not None and test(value)
 
     return holds
 
@@ -103,7 +112,7 @@ def _all_of(predicates: list[_Predicate]) -> _Predicate:
     if len(predicates) == 1:
         return predicates[0]
 
-    def all_hold(payload: Mapping[str, Any]) -> bool:
+    def all_hold(payload: PayloadView) -> bool:
         # A loop, not all(): a generator would cost as much again as a condition.
         for holds in predicates:  # noqa: SIM110
             if not holds(payload):
@@ -114,7 +123,7 @@ def _all_of(predicates: list[_Predicate]) -> _Predicate:
 
 
 def _any_of(predicates: list[_Predicate]) -> _Predicate:
-    def any_holds(payload: Mapping[str, Any]) -> bool:
+    def any_holds(payload: PayloadView) -> bool:
         for holds in predicates:  # noqa: SIM110
             if holds(payload):
                 return True
@@ -123,9 +132,9 @@ def _any_of(predicates: list[_Predicate]) -> _Predicate:
     return any_holds
 
 
-def _always(_payload: Mapping[str, Any]) -> bool:
+def _always(_payload: PayloadView) -> bool:
     return True
 
 
-def _never(_payload: Mapping[str, Any]) -> bool:
+def _never(_payload: PayloadView) -> bool:
     return False

@@ -5,7 +5,7 @@ bounded before anything recurses into it, and numbers that are too large for a f
 Source: wire specification 6.1, 6.2, 3.4 and 16.10.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -97,7 +97,7 @@ def parse_queries(
     while pending:
         query = pending.pop()
         _check_method(query)
-        count += len(query.values) if query.method in _SOME_VALUES else 1
+        count += _own_cost(query)
         if 0 < max_queries < count:
             raise InvalidQueryError(
                 f"Invalid query. At most {max_queries} queries are allowed, nested ones included."
@@ -107,6 +107,16 @@ def parse_queries(
     return queries
 
 
+def cost_of(queries: Iterable[Query]) -> int:
+    """Return how many queries these are, counted as :func:`parse_queries` does for its ``max_queries``."""
+    cost = 0
+    for query in queries:
+        cost += _own_cost(query)
+        if query.method in LOGICAL_METHODS:
+            cost += cost_of(query.values)
+    return cost
+
+
 def serialize(query: Query) -> str:
     """Write a query as the JSON text that ``subscribe`` responses carry (wire specification 3.4).
 
@@ -114,6 +124,11 @@ def serialize(query: Query) -> str:
     spaces.
     """
     return orjson.dumps(_to_json(query)).decode()
+
+
+def _own_cost(query: Query) -> int:
+    """Return what ``query`` costs without those nested in it."""
+    return len(query.values) if query.method in _SOME_VALUES else 1
 
 
 def _to_json(query: Query) -> dict[str, Any]:

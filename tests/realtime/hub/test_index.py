@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from realtime.hub.index import Subscriber, Subscription, SubscriptionIndex
-from realtime.queries import Filter, compile_filter
+from realtime.queries import Filter, PayloadView, compile_filter
 
 ROWS = "tablesdb.main.tables.posts.rows"
 ANY_TABLE_ROWS = "tablesdb.main.tables.*.rows"
@@ -77,6 +77,20 @@ class TestSubscriber:
         subscriber = Subscriber()
         assert subscriber.roles == frozenset()
         assert subscriber.subscriptions == {}
+        assert subscriber.query_cost == 0
+
+    def test_query_cost_counts_equal_filters_once(self, index: SubscriptionIndex, client: Client) -> None:
+        either = [{"method": "isNull", "attribute": "a"}, {"method": "isNull", "attribute": "b"}]
+        index.subscribe(client, "a", ["rows", "files"], compile_filter([json.dumps(either[0])]))
+        index.subscribe(client, "b", ["rows"], compile_filter([json.dumps(either[0])]))
+        index.subscribe(client, "c", ["rows"], None)
+        assert client.query_cost == 1
+        index.subscribe(
+            client, "d", ["rows"], compile_filter([json.dumps({"method": "or", "values": either})])
+        )
+        assert client.query_cost == 1 + 3
+        index.unsubscribe(client, "d")
+        assert client.query_cost == 1
 
 
 class TestSubscription:
@@ -202,6 +216,25 @@ class TestSubscribe:
         one = index.subscribe(client, "a", names[:1], None)
         two = index.subscribe(client, "b", names[1:], None)
         assert next(iter(one.channels)) is next(iter(two.channels))
+
+    @pytest.mark.parametrize("channel", ["account.1", "teams.*"])
+    def test_name_is_kept_until_the_last_subscription_to_it_is_gone(
+        self, index: SubscriptionIndex, client: Client, channel: str
+    ) -> None:
+        """Strangers choose the names, so none may outlive its subscriptions."""
+        index.subscribe(client, "a", [channel], None)
+        index.subscribe(client, "b", [channel], None)
+        index.unsubscribe(client, "a")
+        assert list(index._names) == [channel]
+        index.unsubscribe(client, "b")
+        assert index._names == {}
+
+    def test_names_of_those_who_left_are_not_kept(self, index: SubscriptionIndex, client: Client) -> None:
+        index.subscribe(client, "a", ["account.1", "teams.*", "rows"], None)
+        index.rebind(client, lambda channel: channel.replace("account.1", "account.2"))
+        assert set(index._names) == {"account.2", "teams.*", "rows"}
+        index.remove(client)
+        assert index._names == {}
 
 
 class TestSetRoles:
@@ -366,13 +399,13 @@ class TestFilters:
         self, index: SubscriptionIndex, role: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[Filter] = []
-        matches = Filter.matches
+        accepts = Filter.accepts
 
-        def counting(query: Filter, payload: Mapping[str, Any]) -> bool:
+        def counting(query: Filter, view: PayloadView) -> bool:
             asked.append(query)
-            return matches(query, payload)
+            return accepts(query, view)
 
-        monkeypatch.setattr(Filter, "matches", counting)
+        monkeypatch.setattr(Filter, "accepts", counting)
         clients = crowd(index, 20, "users", "files")
         filters = [equal("status", "open"), equal("status", "closed")]
         for n, client in enumerate(clients):
@@ -389,6 +422,23 @@ class TestFilters:
     ) -> None:
         index.subscribe(client, "a", ["rows"], equal("status", "open"))
         assert match(index, ["rows"], ["guests"]) == {}
+
+    def test_attribute_is_folded_once_for_all_filters(self, index: SubscriptionIndex, client: Client) -> None:
+        """The work that grows with a text must not grow with the number of filters too."""
+        folds: list[str] = []
+
+        class Text(str):
+            __slots__ = ()
+
+            def casefold(self) -> str:
+                folds.append("casefold")
+                return super().casefold()
+
+        for n, method in enumerate(("search", "startsWith", "endsWith", "contains", "notSearch") * 5):
+            query = {"method": method, "attribute": "title", "values": [f"x{n}"]}
+            index.subscribe(client, f"s{n}", ["rows"], compile_filter([json.dumps(query)]))
+        assert len(match(index, ["rows"], payload=payload_of(title=Text("The quick fox")))[client]) == 5
+        assert folds == ["casefold"]
 
 
 class TestWildcards:
@@ -433,6 +483,17 @@ class TestWildcards:
         index.unsubscribe(client, "c")
         assert match(index, ["memberships.m", "teams.red.update"]) == {}
         assert index._shapes == {}
+
+
+class TestHolders:
+    def test_holders_of_a_role_are_listed_in_the_order_they_came_to_it(
+        self, index: SubscriptionIndex, client: Client
+    ) -> None:
+        late = Client("late", "guests")
+        index.add(late)
+        index.set_roles(late, frozenset({"team:red"}))
+        assert index.holders("team:red") == [client, late]
+        assert index.holders("guests") == []
 
 
 class TestMatchOne:

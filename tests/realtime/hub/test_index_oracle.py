@@ -176,6 +176,7 @@ class World:
         assert self.index._channels._groups == {}
         assert self.index._wildcards._groups == {}
         assert self.index._shapes == {}
+        assert self.index._names == {}
 
 
 class RandomChanges:

@@ -227,6 +227,26 @@ class TestLogic:
             compile_filter([TRUE, TRUE], max_queries=1)
 
 
+class TestCost:
+    @pytest.mark.parametrize(
+        ("texts", "cost"),
+        [
+            ([TRUE], 1),
+            ([TRUE, FALSE], 2),
+            ([group("or", TRUE, group("and", FALSE, TRUE))], 5),
+            ([text("contains", "tags", 1, 2, 3)], 3),
+            ([text("equal", "tags", 1, 2, 3)], 1),
+        ],
+    )
+    def test_cost_is_the_least_limit_that_allows_the_queries(self, texts: list[str], cost: int) -> None:
+        compiled = compile_filter(texts, max_queries=cost)
+        assert compiled is not None
+        assert compiled.cost == cost
+        if cost > 1:
+            with pytest.raises(InvalidQueryError):
+                compile_filter(texts, max_queries=cost - 1)
+
+
 class TestInterning:
     def test_equal_content_is_one_object(self) -> None:
         first = compile_filter(['{"method":"equal","attribute":"interned","values":[1]}'])
