@@ -3,19 +3,24 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from realtime.bus.connect import connect, redis_url
 from realtime.bus.keys import idempotency_key as idempotency_record
 from realtime.bus.keys import live_channel, log_key
-from realtime.bus.positions import START, format_position, live_message, parse_position
+from realtime.bus.positions import START, Position, format_position, live_message, parse_position
 from realtime.settings import Settings
+
+log = structlog.get_logger("realtime.bus")
 
 _PUBLISH = Path(__file__).with_name("publish.lua").read_text()
 _ZERO = format_position(START)
+
+_Entries: TypeAlias = list[tuple[bytes, dict[bytes, bytes]]]
 
 
 class LogPage(NamedTuple):
@@ -113,20 +118,41 @@ class RedisBus:
 
         The log is complete when it still holds the event at ``after`` itself; after ``0-0``, when nothing was
         ever trimmed. So a log that was trimmed too far, lost, or lost its end in a failover is never taken
-        for complete, nor is a position that was made up.
+        for complete, nor is a position that was made up. Fewer than ``limit`` events are the last ones. Entries
+        that are not events are skipped, which is logged.
 
         Raises:
             ValueError: ``after`` is not a position.
         """
         position = parse_position(after)
-        if position == START:
+        events: list[tuple[str, bytes]] = []
+        is_complete, skipped = True, 0
+        while True:
+            entries, is_whole = await self._read_entries(project, position, limit)
+            is_complete = is_complete and is_whole
+            found = _messages(entries)
+            events += found
+            skipped += len(entries) - len(found)
+            # Entries that were skipped are made up for: a short page means that the log ends.
+            if len(entries) < limit or len(events) >= limit:
+                break
+            position = parse_position(entries[-1][0])
+        if skipped:
+            log.warning(
+                "entries of a log were skipped: they are not events", project=project, entries=skipped
+            )
+        return LogPage(events[:limit], is_complete)
+
+    async def _read_entries(self, project: str, after: Position, limit: int) -> tuple[_Entries, bool]:
+        """Return up to ``limit`` entries after a position, and whether none is missing before them."""
+        if after == START:
             return await self._read_from_start(project, limit)
         # The event at the position is read too: it proves, in the same step, that nothing is missing.
-        entries: Any = await self._redis.xrange(log_key(project), min=after, count=limit + 1)
-        is_complete = bool(entries) and parse_position(entries[0][0]) == position
-        return LogPage(_messages(entries[1:] if is_complete else entries[:limit]), is_complete)
+        entries: Any = await self._redis.xrange(log_key(project), min=format_position(after), count=limit + 1)
+        is_whole = bool(entries) and parse_position(entries[0][0]) == after
+        return entries[1:] if is_whole else entries[:limit], is_whole
 
-    async def _read_from_start(self, project: str, limit: int) -> LogPage:
+    async def _read_from_start(self, project: str, limit: int) -> tuple[_Entries, bool]:
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.xrange(log_key(project), count=limit)
             pipeline.xinfo_stream(log_key(project))
@@ -134,9 +160,9 @@ class RedisBus:
         if isinstance(entries, Exception):
             raise entries
         if isinstance(info, ResponseError):  # There is no log, so nothing was trimmed off it.
-            return LogPage([], is_complete=True)
+            return [], True
         # Servers before Redis 7 do not count; their logs are never taken for complete.
-        return LogPage(_messages(entries), is_complete=info.get("entries-added") == info["length"])
+        return entries, info.get("entries-added") == info["length"]
 
     async def ping(self) -> float:
         """Return how long Redis takes to answer, in seconds."""
@@ -149,5 +175,10 @@ class RedisBus:
         await self._redis.aclose()
 
 
-def _messages(entries: list[tuple[bytes, dict[bytes, bytes]]]) -> list[tuple[str, bytes]]:
-    return [(event_id.decode(), live_message(event_id, fields[b"e"])) for event_id, fields in entries]
+def _messages(entries: _Entries) -> list[tuple[str, bytes]]:
+    """Return ID and live message of each event; entries that somebody else wrote have no envelope."""
+    return [
+        (event_id.decode(), live_message(event_id, fields[b"e"]))
+        for event_id, fields in entries
+        if b"e" in fields
+    ]

@@ -2,7 +2,8 @@
 
 One connection (:class:`~realtime.bus.link.Link`) is subscribed to the live channels of all watched projects.
 When it breaks, or falls silent, another one takes its place, and for each project the events after the last
-one seen are read from the log before live ones go on. What always holds for a watched project: its events are
+one seen are read from the log before live ones go on. A log that cannot be read concerns its project alone: a
+gap for those who watch it, an error for who wants to. What always holds for a watched project: its events are
 delivered in the order of its log, each once, and a gap that the log could not fill is reported.
 """
 
@@ -35,6 +36,8 @@ _WATCH_TIMEOUT_S = 5.0
 """How long :meth:`LiveListener.watch` waits for Redis."""
 _CATCH_UP_AT_ONCE = 16
 """How many projects read their logs at the same time after a reconnect."""
+_STEADY_S = 5.0
+"""How long a connection must have been good for the pauses between attempts to start short again."""
 _PAGE = 500
 """How many events are read from a log at a time."""
 
@@ -89,12 +92,14 @@ class LiveListener:
         self._group: asyncio.TaskGroup | None = None
         # Whether the connection's first subscription is confirmed: a probe sent before would not come back.
         self._is_subscribed = False
+        # When it was confirmed, in event loop time.
+        self._subscribed_at = 0.0
         self._catching_up = asyncio.Semaphore(_CATCH_UP_AT_ONCE)
         self._runner: asyncio.Task[None] | None = None
         self._is_stopping = False
         # Set when the first attempt to connect has ended, well or not.
         self._has_tried = asyncio.Event()
-        # Failed attempts since the last good one.
+        # Failed attempts since the last connection that was good for a while.
         self._failures = 0
 
     @classmethod
@@ -150,8 +155,8 @@ class LiveListener:
         being watched; there is no count, one :meth:`unwatch` ends it.
 
         Raises:
-            redis.RedisError: Redis cannot be reached. The project is not watched then, unless another call
-                waits for it. The same after cancelling.
+            redis.RedisError: Redis cannot be reached, or the project's log cannot be read. The project is not
+                watched then, unless another call waits for it. The same after cancelling.
         """
         watch = self._watches.get(project)
         if watch is None:
@@ -170,6 +175,8 @@ class LiveListener:
             watch.waiters -= 1
             if not watch.waiters and not watch.is_ready.is_set():
                 self._forget(watch)
+        if watch.failure:
+            raise RedisError(watch.failure)
         # Read when the caller goes on, not when the watch became ready: events may have been delivered in
         # between.
         return format_position(watch.last)
@@ -242,6 +249,8 @@ class LiveListener:
                 group.create_task(self._raise_when_silent(link))
         finally:
             self._link = self._group = None
+            if self._is_subscribed and asyncio.get_running_loop().time() - self._subscribed_at >= _STEADY_S:
+                self._failures = 0
             self._is_subscribed = False
             self._end_probes()
             await link.close()
@@ -299,22 +308,22 @@ class LiveListener:
         if watch is not None and self._group is not None:
             self._group.create_task(self._settle(watch))
         elif channel == self._probe_channel:
-            self._failures = 0
             self._is_subscribed = True
+            self._subscribed_at = asyncio.get_running_loop().time()
             self._has_tried.set()
             log.info("connected to Redis", projects=len(self._watches))
 
     async def _settle(self, watch: Watch) -> None:
         """Bring a project whose channel was just subscribed to the point from which it is live."""
         is_new = not watch.has_position
-        async with self._catching_up:
-            if is_new:
-                watch.last = parse_position(await self._bus.last_position(watch.project))
-                watch.has_position = True
-            is_behind = not is_new
-            while is_behind or watch.overflowed:
-                is_behind = watch.overflowed = False
-                await self._replay(watch)
+        try:
+            async with self._catching_up:
+                await self._catch_up(watch)
+        except (RedisConnectionError, RedisTimeoutError, OSError):
+            # It is Redis that fails, not this log: another connection starts over.
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns no other project
+            self._log_failed(watch, error)
         # No await from here on: what was held follows exactly, and live messages follow that.
         if watch.is_ended:
             return
@@ -325,6 +334,27 @@ class LiveListener:
         for message in held:
             self._deliver(watch, message)
         watch.is_ready.set()
+
+    async def _catch_up(self, watch: Watch) -> None:
+        """Find out where a new project's log ends; deliver what another's has after the last event seen."""
+        is_behind = watch.has_position
+        if not watch.has_position:
+            watch.last = parse_position(await self._bus.last_position(watch.project))
+            watch.has_position = True
+        while is_behind or watch.overflowed:
+            is_behind = watch.overflowed = False
+            await self._replay(watch)
+
+    def _log_failed(self, watch: Watch, error: Exception) -> None:
+        """Go on without a log that cannot be read: with a gap, or not at all when nobody was promised events."""
+        reason = str(error) or type(error).__name__
+        log.error("the log of a project cannot be read", project=watch.project, error=reason)
+        if watch.is_ready.is_set():
+            watch.has_gap = True
+        else:
+            watch.failure = f"The log of project {watch.project} cannot be read: {reason}"
+            self._forget(watch)
+            watch.is_ready.set()
 
     async def _replay(self, watch: Watch) -> None:
         """Deliver what the log has after the last event seen."""

@@ -14,6 +14,7 @@ class Watch:
 
     __slots__ = (
         "channel",
+        "failure",
         "has_gap",
         "has_position",
         "held",
@@ -39,6 +40,8 @@ class Watch:
         self.has_gap = False
         # Set for good once messages are delivered for the first time.
         self.is_ready = asyncio.Event()
+        # Why the project cannot be watched; set before `is_ready`, for those who wait for that.
+        self.failure = ""
         # How many calls of `watch` wait for that.
         self.waiters = 0
         self.is_ended = False

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 from redis.exceptions import RedisError
+from structlog.testing import capture_logs
 
 from realtime.bus import RedisBus, connect
 from realtime.bus.keys import idempotency_key, live_channel, log_key
@@ -193,6 +194,56 @@ class TestReadLog:
     async def test_malformed_position_is_refused(self, bus: RedisBus) -> None:
         with pytest.raises(ValueError, match="position"):
             await bus.read_log("demo", "yesterday")
+
+
+class TestForeignEntries:
+    """Entries that somebody else added to a log, and that are not events."""
+
+    async def add_foreign(self, client: redis.asyncio.Redis, number: int) -> None:
+        for _ in range(number):
+            await client.xadd(log_key("demo"), {"foo": "bar"})
+
+    async def test_entries_without_an_envelope_are_skipped(
+        self, bus: RedisBus, redis_client: redis.asyncio.Redis
+    ) -> None:
+        (first,) = await bus.publish("demo", [envelope(1)])
+        await self.add_foreign(redis_client, 2)
+        (second,) = await bus.publish("demo", [envelope(2)])
+
+        page = await bus.read_page("demo", first)
+        assert [event_id for event_id, _ in page.events] == [second]
+        assert page.is_complete
+        assert [event_id for event_id, _ in await bus.read_log("demo", "0-0")] == [first, second]
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+    async def test_page_is_short_only_at_the_logs_end(
+        self, bus: RedisBus, redis_client: redis.asyncio.Redis, limit: int
+    ) -> None:
+        ids: list[str] = []
+        for number in (0, 5, 1, 0, 3, 8):
+            await self.add_foreign(redis_client, number)
+            ids += await bus.publish("demo", [envelope(n) for n in range(2)])
+
+        for position in range(-1, len(ids)):
+            page = await bus.read_page("demo", ids[position] if position >= 0 else "0-0", limit=limit)
+            assert [event_id for event_id, _ in page.events] == ids[position + 1 :][:limit]
+            assert page.is_complete
+
+    async def test_position_of_such_an_entry_is_a_position(
+        self, bus: RedisBus, redis_client: redis.asyncio.Redis
+    ) -> None:
+        await self.add_foreign(redis_client, 1)
+
+        assert await bus.read_page("demo", await bus.last_position("demo")) == ([], True)
+
+    async def test_they_are_logged_once_for_each_read(
+        self, bus: RedisBus, redis_client: redis.asyncio.Redis
+    ) -> None:
+        await self.add_foreign(redis_client, 7)
+
+        with capture_logs() as lines:
+            await bus.read_page("demo", "0-0", limit=2)
+        assert [(line["project"], line["entries"]) for line in lines] == [("demo", 7)]
 
 
 class TestCompleteness:

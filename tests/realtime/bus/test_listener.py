@@ -470,6 +470,125 @@ class TestReconnect:
             assert one.healthy
 
 
+class TestBadLog:
+    """What is wrong with one project's log concerns nobody else."""
+
+    async def test_foreign_entry_breaks_nothing(
+        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus, redis_client: redis.asyncio.Redis
+    ) -> None:
+        one = await listen(proxy.url)
+        await asyncio.gather(one.watch("demo"), one.watch("other"))
+        proxy.refuse()
+        await bus.publish("other", [envelope(1)])
+        await redis_client.xadd(log_key("other"), {"foo": "bar"})
+        await bus.publish("other", [envelope(2)])
+        proxy.accept()
+
+        await heard.until(lambda: len(heard.resumed) == 2)
+        assert sorted(heard.resumed) == [("demo", True), ("other", True)]
+        assert heard.numbers("other") == [1, 2]
+
+    async def test_events_after_pages_of_foreign_entries_are_delivered(
+        self,
+        listen: Any,
+        proxy: Any,
+        heard: Heard,
+        bus: RedisBus,
+        redis_client: redis.asyncio.Redis,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(listener, "_PAGE", 2)
+        await (await listen(proxy.url)).watch("demo")
+        proxy.refuse()
+        for number in range(3):
+            for _ in range(5):
+                await redis_client.xadd(log_key("demo"), {"foo": "bar"})
+            await bus.publish("demo", [envelope(number)])
+        proxy.accept()
+
+        await heard.until(lambda: heard.resumed)
+        assert heard.numbers() == [0, 1, 2]
+        assert heard.resumed == [("demo", True)]
+
+    async def test_log_of_another_type_is_a_gap_of_its_project_alone_and_the_link_stays(
+        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus, redis_client: redis.asyncio.Redis
+    ) -> None:
+        one = await listen(proxy.url)
+        await asyncio.gather(one.watch("demo"), one.watch("other"))
+        proxy.cut()
+        await redis_client.set(log_key("other"), "not a stream")
+
+        await heard.until(lambda: len(heard.resumed) == 2)
+        assert sorted(heard.resumed) == [("demo", True), ("other", False)]
+        link = one._link
+        await bus.publish("demo", [envelope(1)])
+        # Changes of identities are not in the log: they still arrive.
+        await redis_client.publish(live_channel("other"), b'{"identity":{"user":"u1"}}')
+        await heard.until(lambda: len(heard.messages) == 2)
+        assert one.healthy
+        assert one._link is link
+
+    async def test_mended_log_is_delivered_again(
+        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus, redis_client: redis.asyncio.Redis
+    ) -> None:
+        await (await listen(proxy.url)).watch("demo")
+        await redis_client.set(log_key("demo"), "not a stream")
+        proxy.cut()
+        await heard.until(lambda: heard.resumed == [("demo", False)])
+
+        await redis_client.delete(log_key("demo"))
+        await bus.publish("demo", [envelope(1)])
+        await heard.until(lambda: heard.numbers() == [1])
+        proxy.cut()
+        await heard.until(lambda: heard.resumed == [("demo", False), ("demo", True)])
+
+    async def test_project_whose_log_cannot_be_read_is_not_watched_and_the_link_stays(
+        self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus, redis_client: redis.asyncio.Redis
+    ) -> None:
+        one = await listen(redis_url)
+        link = one._link
+        await redis_client.set(log_key("demo"), "not a stream")
+
+        async with asyncio.timeout(2):
+            failures = await asyncio.gather(one.watch("demo"), one.watch("demo"), return_exceptions=True)
+        assert all(isinstance(failure, RedisError) and "demo" in str(failure) for failure in failures)
+
+        await redis_client.delete(log_key("demo"))
+        assert await one.watch("demo") == "0-0"
+        await bus.publish("demo", [envelope(1)])
+        await heard.until(lambda: heard.numbers() == [1])
+        assert one._link is link
+
+
+class TestPauses:
+    async def test_connection_that_breaks_at_once_again_and_again_is_remade_ever_more_slowly(
+        self, listen: Any, redis_url: str, redis_client: redis.asyncio.Redis, heard: Heard
+    ) -> None:
+        one = await listen(redis_url)
+        while one._failures < 3:
+            known = one._failures
+            await heard.until(lambda: one.healthy)
+            await redis_client.client_kill_filter(_type="pubsub")
+            await heard.until(lambda: not one.healthy)
+            await heard.until(lambda: one.healthy)
+            assert one._failures == known + 1
+
+    async def test_connection_that_was_good_for_a_while_is_remade_at_once(
+        self,
+        listen: Any,
+        redis_url: str,
+        redis_client: redis.asyncio.Redis,
+        heard: Heard,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(listener, "_STEADY_S", 0)
+        one = await listen(redis_url)
+        one._failures = 100
+        await redis_client.client_kill_filter(_type="pubsub")
+
+        await heard.until(lambda: one._failures == 1)
+
+
 class TestServerRestart:
     async def restart(self, server: EmbeddedValkey) -> None:
         """Kill the server as a crash does, and start it again on its data."""
