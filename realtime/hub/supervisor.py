@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -24,7 +25,8 @@ _RESTART_DELAY_S = 1.0
 def supervise(workers: int, work: Callable[[], None], ready: Callable[[], None] | None = None) -> None:
     """Run ``work`` in ``workers`` processes until SIGTERM or SIGINT, and replace those that end on their own.
 
-    The signal is passed on, and this returns when all of them have ended. Their metrics are added up by Prometheus
+    The signal is passed on, and this returns when all of them have ended. Should this process be killed, they get
+    SIGTERM too: none is left behind with the port. Their metrics are added up by Prometheus
     through a directory that lives as long as this call.
 
     Args:
@@ -39,6 +41,21 @@ def supervise(workers: int, work: Callable[[], None], ready: Callable[[], None] 
     finally:
         del os.environ[MULTIPROCESS_VARIABLE]
         shutil.rmtree(metrics_dir, ignore_errors=True)
+
+
+def _work_until_orphaned(work: Callable[[], None]) -> None:
+    """What a process runs: ``work``, watched over by a thread."""
+    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+    work()
+
+
+def _end_with_parent() -> None:
+    """Wait until the supervisor is gone, however it ended, and drain this process then."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101 - for mypy: the supervisor has started this process
+    # A pipe whose other end only the supervisor holds: the kernel closes it, on every platform.
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Supervisor:
@@ -67,24 +84,30 @@ class _Supervisor:
                 signal.signal(number, handler)
 
     def _start(self) -> SpawnProcess:
-        process = multiprocessing.get_context("spawn").Process(target=self._work)
+        process = multiprocessing.get_context("spawn").Process(
+            target=_work_until_orphaned, args=(self._work,)
+        )
         process.start()
         log.info("worker started", pid=process.pid)
         return process
 
     def _replace_ended(self) -> None:
         """Wait until a process ends or a signal comes; start processes in the place of those that ended."""
-        wait([self._wakeup_read, *(process.sentinel for process in self._processes)])
-        ended = [process for process in self._processes if not process.is_alive()]
-        if ended and not self._stopping:
-            for process in ended:
-                log.error("worker ended unexpectedly", pid=process.pid, exit_code=process.exitcode)
-                # What it counted stays; what it held is gone.
-                mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
-            self._wakeup_read.poll(_RESTART_DELAY_S)
+        ready = wait([self._wakeup_read, *(process.sentinel for process in self._processes)])
+        if self._stopping:
+            return
+        # Decided once: another one that ends meanwhile is for the next call, or it would go unnoticed.
+        ended = [process for process in self._processes if process.sentinel in ready]
+        for process in ended:
+            # It is about to be gone; only then is its exit code known.
+            process.join()
+            log.error("worker ended unexpectedly", pid=process.pid, exit_code=process.exitcode)
+            # What it counted stays; what it held is gone.
+            mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+        self._processes = [process for process in self._processes if process not in ended]
+        self._wakeup_read.poll(_RESTART_DELAY_S)
         if not self._stopping:
-            alive = [process for process in self._processes if process.is_alive()]
-            self._processes = alive + [self._start() for _ in range(self._workers - len(alive))]
+            self._processes += [self._start() for _ in ended]
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         if not self._stopping:

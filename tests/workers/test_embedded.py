@@ -30,24 +30,42 @@ def is_running(pid: int) -> bool:
         return False
 
 
+_OWNER = """
+import sys, time
+from pathlib import Path
+from workers.embedded import EmbeddedValkey
+
+server = EmbeddedValkey(Path(sys.argv[1]))
+server.start()
+print(server.pid, server._guard.pid, flush=True)
+time.sleep(60)
+"""
+
+
+class Owner:
+    """A process that has started a server; `server` and `guard` are process IDs. The server holds `greeting`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", _OWNER, str(data_dir)], stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        self.server, self.guard = map(int, self.process.stdout.readline().split())
+        with redis.Redis.from_url(embedded_url(data_dir)) as client:
+            client.set("greeting", "hello")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
 @pytest.fixture
-def abandoned(tmp_path: Path) -> Iterator[int]:
-    """A server whose owner was killed; its process ID. It holds `greeting`."""
-    script = (
-        "import sys, time; from pathlib import Path; from workers.embedded import EmbeddedValkey\n"
-        "server = EmbeddedValkey(Path(sys.argv[1])); server.start()\n"
-        "print(server.pid, flush=True); time.sleep(60)"
-    )
-    owner = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
-    assert owner.stdout is not None
-    pid = int(owner.stdout.readline())
-    with redis.Redis.from_url(embedded_url(tmp_path)) as client:
-        client.set("greeting", "hello")
-    owner.kill()
-    owner.communicate()
-    yield pid
-    if is_running(pid):
-        os.kill(pid, signal.SIGKILL)
+def owner(tmp_path: Path) -> Iterator[Owner]:
+    one = Owner(tmp_path)
+    yield one
+    one.kill()
+    assert one.process.stdout is not None
+    one.process.stdout.close()
+    if is_running(one.server):
+        os.kill(one.server, signal.SIGKILL)
 
 
 class TestEmbeddedValkey:
@@ -101,12 +119,63 @@ class TestEmbeddedValkey:
                 EmbeddedValkey(tmp_path).start()
             assert client.ping()
 
-    def test_server_of_a_killed_owner_is_replaced_and_its_data_kept(
-        self, tmp_path: Path, abandoned: int
+    def test_server_and_guard_end_with_their_owner_and_keep_the_data(
+        self, tmp_path: Path, owner: Owner
     ) -> None:
+        owner.kill()
+
+        wait_until(lambda: not is_running(owner.server) and not is_running(owner.guard))
         with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
             assert client.get("greeting") == b"hello"
-            wait_until(lambda: not is_running(abandoned))
+
+    def test_owner_killed_a_moment_ago_is_no_obstacle(self, tmp_path: Path, owner: Owner) -> None:
+        owner.kill()
+
+        with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+            assert client.get("greeting") == b"hello"
+            wait_until(lambda: not is_running(owner.server))
+            assert client.ping()
+
+    def test_server_left_behind_is_replaced_and_its_data_kept(self, tmp_path: Path, owner: Owner) -> None:
+        os.kill(owner.guard, signal.SIGKILL)
+        wait_until(lambda: not is_running(owner.guard))
+        owner.kill()
+        assert is_running(owner.server)
+
+        with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+            assert client.get("greeting") == b"hello"
+            wait_until(lambda: not is_running(owner.server))
+
+    def test_server_that_ends_while_it_is_needed_is_logged(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lines: list[tuple[str, int]] = []
+
+        class Log:
+            def error(self, event: str, *, exit_code: int, log_file: str) -> None:
+                assert log_file == str(tmp_path / "valkey.log")
+                lines.append((event, exit_code))
+
+        monkeypatch.setattr(embedded, "log", Log())
+        with EmbeddedValkey(tmp_path) as server:
+            os.kill(server.pid, signal.SIGKILL)
+            wait_until(lambda: bool(lines))
+            wait_until(lambda: server._guard is None)
+
+        ((event, exit_code),) = lines
+        assert "start it again" in event
+        assert exit_code == -signal.SIGKILL
+
+    def test_stop_logs_nothing_and_leaves_no_guard(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Any line would fail: the log has no methods.
+        monkeypatch.setattr(embedded, "log", object())
+        with EmbeddedValkey(tmp_path) as server:
+            assert server._guard is not None
+            guard = server._guard.pid
+
+        assert not is_running(guard)
 
     def test_binary_that_cannot_run_is_a_clear_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,12 +1,18 @@
 """The supervisor keeps its number of processes, passes the signal on, and leaves nothing behind."""
 
+import contextlib
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from realtime.hub import supervisor
@@ -88,3 +94,88 @@ class TestSupervise:
         supervise(1, partial(os._exit, 7))
 
         assert log.count("worker started") == 1
+
+
+_PROGRAM = """
+import sys
+from functools import partial
+from pathlib import Path
+
+from realtime.hub.server import serve
+from realtime.settings import Settings
+from workers.embedded import EmbeddedValkey
+
+if __name__ == "__main__":
+    with EmbeddedValkey(Path(sys.argv[1]), persist=False) as valkey:
+        settings = Settings(redis_url=valkey.url, port=int(sys.argv[2]), workers=2, drain_window_s=0)
+        serve(settings, ready=partial(print, valkey.pid, flush=True))
+"""
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_worker(pid: int) -> bool:
+    return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.integration
+class TestKilledSupervisor:
+    def test_workers_and_embedded_server_end_and_the_port_is_free(
+        self, tmp_path: Path, free_port: Callable[[], int]
+    ) -> None:
+        program, port = tmp_path / "program.py", free_port()
+        program.write_text(_PROGRAM)
+        process = subprocess.Popen(
+            [sys.executable, str(program), str(tmp_path / "data"), str(port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            # So that whatever might be left can be ended.
+            start_new_session=True,
+        )
+        try:
+            assert process.stdout is not None
+            valkey = int(process.stdout.readline())
+            workers = [pid for pid in children(process.pid) if is_worker(pid)]
+            assert len(workers) == 2
+            wait_until(lambda: answers(port))
+
+            process.kill()
+            process.wait()
+
+            wait_until(lambda: not any(is_running(pid) for pid in [*workers, valkey]))
+            assert not is_listening(port)
+            with socket.create_server(("127.0.0.1", port)):
+                pass
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/v1/health", trust_env=False, timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
