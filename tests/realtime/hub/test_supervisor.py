@@ -157,8 +157,9 @@ class TestKilledSupervisor:
         try:
             assert process.stdout is not None
             valkey = int(process.stdout.readline())
+            # A process that was just forked does not go by its own name yet.
+            wait_until(lambda: sum(map(is_worker, children(process.pid))) == 2)
             workers = [pid for pid in children(process.pid) if is_worker(pid)]
-            assert len(workers) == 2
             wait_until(lambda: answers(port))
 
             process.kill()
