@@ -20,6 +20,7 @@ _UNLIMITED_WITHOUT_LIMITS = (
     "subscriptions_per_connection",
     "channels_per_subscription",
     "queries_per_subscription",
+    "conditions_per_connection",
 )
 
 
@@ -143,6 +144,12 @@ class Settings(BaseSettings):
     )
     queries_per_subscription: int = _number(
         100, "queries", "How many a subscription may have; 0 for no limit."
+    )
+    conditions_per_connection: int = _number(
+        1_000,
+        "conditions",
+        "How many the distinct queries of a connection may have together, nested ones included: each is evaluated for "
+        "every event that reaches them; 0 for no limit.",
     )
     query_depth: int = _number(10, "levels", "How deep `and` and `or` may nest in a query.", ge=1)
 

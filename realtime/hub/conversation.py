@@ -72,6 +72,7 @@ class Conversation:
         self._clock = clock
         self._messages_per_minute = settings.messages_per_minute
         self._max_subscriptions = settings.subscriptions_per_connection
+        self._max_conditions = settings.conditions_per_connection
         self._limits = message_limits(settings)
 
     def receive(self, connection: Connection, message: bytes) -> None:
@@ -216,6 +217,9 @@ class Conversation:
         )
         for names in channels.values():
             self._check_limit(len(names), self._limits.max_channels, _IN_SUBSCRIPTION)
+        added = {item.filter for _, item in items if item.filter is not None}
+        cost = connection.query_cost + sum(query.cost for query in added)
+        self._check_limit(cost, self._max_conditions, "conditions are allowed in the queries of a connection")
 
     def _check_limit(self, count: int, limit: int, what: str) -> None:
         if limit and count > limit:

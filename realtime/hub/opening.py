@@ -141,6 +141,7 @@ class Opening:
         channels = convert(handshake.channels, identity.user_id)
         slots = build_slots(channels, handshake.params, limits=self._limits)
         filters = [self._filter(slot) for slot in slots]
+        self._check_cost(filters)
         self._registry.admit(connection, room, identity)
         ids: dict[str | int, str] = {}
         for slot, slot_filter in zip(slots, filters, strict=True):
@@ -162,6 +163,12 @@ class Opening:
             return compile_filter(slot.queries, max_depth=self._limits.max_query_depth)
         except InvalidQueryError as error:
             raise ClientError(ErrorKind.URL_QUERY_INVALID, reason=str(error)) from error
+
+    def _check_cost(self, filters: Sequence[Filter | None]) -> None:
+        limit = self._settings.conditions_per_connection
+        if limit and sum(query.cost for query in set(filters) if query is not None) > limit:
+            reason = f"At most {limit} conditions are allowed in the queries of a connection."
+            raise ClientError(ErrorKind.URL_LIMIT, reason=reason)
 
     def _refuse(self, connection: Connection, error: ClientError) -> None:
         """Tell the client why, and close (wire specification 2.3)."""

@@ -1,11 +1,13 @@
 """Subscriptions by message: wire specification 4.3, 4.4, 6.2 and 16.4, over real sockets."""
 
+import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
 if TYPE_CHECKING:
-    from tests.realtime.hub.conftest import Client, RunningHub
+    from tests.realtime.hub.conftest import Client, RunningHub, Start
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -287,6 +289,37 @@ class TestGrowth:
                 "code": 1003,
                 "message": "At most 100 subscriptions are allowed on a connection.",
             }
+
+
+class TestConditions:
+    """Each condition costs something for every event, so a connection may have only so many."""
+
+    REASON = "At most 1000 conditions are allowed in the queries of a connection."
+
+    @staticmethod
+    def query(first: int) -> str:
+        conditions = [{"method": "equal", "attribute": "n", "values": [first + n]} for n in range(90)]
+        return json.dumps({"method": "or", "values": conditions})
+
+    async def test_distinct_ones_count_over_messages(self, shared: "RunningHub") -> None:
+        async with shared.greeted() as client:
+            for number in range(11):
+                await client.subscribe("rows", id=f"s{number}", queries=[self.query(0)])
+            for number in range(1, 10):
+                await client.subscribe("rows", id=f"t{number}", queries=[self.query(number)])
+            item = {"subscriptionId": "more", "channels": ["rows"], "queries": [self.query(10)]}
+            last = {"subscriptionId": "last", "channels": ["rows"], "queries": [self.query(11)]}
+            answer = await client.ask("subscribe", [item, last])
+            assert answer["data"] == {"code": 1003, "message": self.REASON}
+
+    @pytest.mark.asyncio(loop_scope="function")
+    async def test_those_of_the_url_count_together(self, start_hub: "Start") -> None:
+        async with start_hub(conditions_per_connection=100) as hub:
+            slots = [f"rows[{number}][]={quote(self.query(number))}" for number in range(2)]
+            async with hub.greeted(query=f"channels[]=rows&{slots[0]}"):
+                pass
+            refusal = await hub.refusal(query=f"channels[]=rows&{'&'.join(slots)}")
+            assert refusal == (1008, self.REASON.replace("1000", "100"), 1008)
 
 
 class TestUnsubscribe:
