@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -329,15 +330,20 @@ def start_process(
                 env={**os.environ, **environment},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,
+                start_new_session=True,
             )
         try:
             assert process.stdout is not None
             async with asyncio.timeout(DEADLINE_S):
                 assert await process.stdout.readline() == b"ready\n", log.read_text()
+                # The port is open; who is answered knows that signals are heeded too.
+                async with httpx.AsyncClient(timeout=DEADLINE_S) as http:
+                    await http.get(f"http://127.0.0.1:{port}/v1/health")
             yield HubProcess(process, port, log)
         finally:
-            if process.returncode is None:
-                process.kill()
+            # With what it started, if anything is left.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
     return start

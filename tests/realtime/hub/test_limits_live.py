@@ -64,7 +64,7 @@ class TestSlowClient:
             for _ in range(sent):
                 await other.receive_event()
             await other.assert_silent()
-            assert hub.hub.stats.counted["realtime_connections_closed", "too_slow"] == 1
+            assert (await hub.metrics())["realtime_connections_closed_total/too_slow"] == 1
             # Nothing is kept for a client that was given up.
             await hub.until(lambda: len(hub.server.server_state.connections) == 1)
             writer.close()

@@ -153,7 +153,7 @@ class TestLog:
 class TestWorkers:
     @pytest.fixture
     async def hub(self, start_process: "StartProcess") -> "AsyncIterator[HubProcess]":
-        async with start_process(workers=2, drain_window_s=1) as hub:
+        async with start_process(workers=2, drain_window_s=1, connections_per_minute=0) as hub:
             yield hub
 
     @contextlib.asynccontextmanager
