@@ -1,10 +1,18 @@
 """Limits on connections, clients that do not read, and clients that are not there any more."""
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+import pytest
 from websockets.frames import Opcode
+
+from realtime.errors import CloseCode
+from realtime.events.event import Event
+from realtime.hub.frames import close_frame
+from realtime.publisher import Publisher
 
 if TYPE_CHECKING:
     from tests.realtime.hub.conftest import RunningHub, Start
@@ -16,7 +24,8 @@ HANDSHAKE = (
 )
 
 
-async def raw_client(hub: "RunningHub") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+@contextlib.asynccontextmanager
+async def raw_client(hub: "RunningHub") -> AsyncIterator[asyncio.StreamReader]:
     """Open a WebSocket subscribed to `rows` that does nothing by itself, with a small receive buffer."""
     peer = socket.socket()
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -25,7 +34,8 @@ async def raw_client(hub: "RunningHub") -> tuple[asyncio.StreamReader, asyncio.S
     reader, writer = await asyncio.open_connection(sock=peer, limit=1024)
     writer.write(HANDSHAKE)
     await reader.readuntil(b"\r\n\r\n")
-    return reader, writer
+    yield reader
+    writer.transport.abort()
 
 
 class TestConnections:
@@ -50,24 +60,46 @@ class TestConnections:
 
 
 class TestSlowClient:
-    async def test_client_that_does_not_read_is_given_up_and_others_stay(self, start_hub: "Start") -> None:
-        async with start_hub(send_buffer_bytes=65_536, close_timeout_s=0.1) as hub, hub.greeted() as other:
+    @pytest.mark.parametrize(("size_bytes", "at_once"), [(1_000, 200), (30_000, 5), (1_000_000, 1)])
+    async def test_client_that_does_not_read_is_given_up_and_others_stay(
+        self, start_hub: "Start", size_bytes: int, at_once: int
+    ) -> None:
+        limit_bytes = 1_048_576
+        async with (
+            start_hub(send_buffer_bytes=limit_bytes, close_timeout_s=0.1) as hub,
+            hub.greeted() as other,
+            raw_client(hub),
+        ):
             await other.subscribe("rows")
-            _, writer = await raw_client(hub)
             await hub.until(lambda: hub.hub.registry.connection_count == 2)
-            sent = 0
-            while hub.hub.registry.connection_count == 2:
+            *_, slow = hub.hub.registry.rooms["demo"].connections
+            transport = slow.wire._transport  # type: ignore[attr-defined]
+            events = [Event(name=EVENT, payload={"pad": "x" * size_bytes}, roles=["any"])] * at_once
+            async with Publisher(hub.project, bus=hub.hub.bus) as publisher, asyncio.timeout(20):
                 # The kernel's own buffers take some megabytes before the hub's begins to fill.
-                await hub.deliver(EVENT, {"pad": "x" * 200_000}, roles=["any"])
-                sent += 1
-                assert sent < 500
-            for _ in range(sent):
-                await other.receive_event()
+                while not slow.closed:
+                    await publisher.publish_many(events)
+                    for _ in events:
+                        await other.receive_event()
+                    # Over the limit by the one event that was too much, and by the close frame.
+                    assert transport.get_write_buffer_size() <= limit_bytes + size_bytes + 1_000
             await other.assert_silent()
             assert (await hub.metrics())["realtime_connections_closed_total/too_slow"] == 1
             # Nothing is kept for a client that was given up.
             await hub.until(lambda: len(hub.server.server_state.connections) == 1)
-            writer.close()
+
+    async def test_client_that_was_too_slow_is_told_so_when_it_reads_again(self, start_hub: "Start") -> None:
+        async with start_hub(send_buffer_bytes=65_536, close_timeout_s=60) as hub, raw_client(hub) as reader:
+            await hub.until(lambda: hub.hub.registry.connection_count == 1)
+            async with asyncio.timeout(20):
+                while hub.hub.registry.connection_count == 1:
+                    await hub.deliver(EVENT, {"pad": "x" * 200_000}, roles=["any"])
+                end = close_frame(CloseCode.TRY_AGAIN_LATER, "Too slow.")
+                received = b""
+                while not received.endswith(end):
+                    chunk = await reader.read(1_000_000)
+                    assert chunk
+                    received = received[-len(end) :] + chunk
 
     async def test_burst_below_the_limit_reaches_a_client_that_reads_later(self, start_hub: "Start") -> None:
         async with start_hub(send_buffer_bytes=4_000_000) as hub, hub.greeted() as client:
@@ -80,13 +112,12 @@ class TestSlowClient:
 
 class TestHeartbeat:
     async def test_silent_client_is_pinged_and_dropped(self, start_hub: "Start") -> None:
-        async with start_hub(heartbeat_interval_s=1) as hub:
-            reader, writer = await raw_client(hub)
+        async with start_hub(heartbeat_interval_s=1) as hub, raw_client(hub) as reader:
             async with asyncio.timeout(10):
                 received = await reader.read(-1)
             assert bytes((0x80 | Opcode.PING, 0)) in received
             await hub.until(lambda: hub.hub.registry.connection_count == 0)
-            writer.close()
+            assert (await hub.metrics())["realtime_connections_closed_total/heartbeat"] == 1
 
     async def test_client_that_answers_stays(self, start_hub: "Start") -> None:
         async with start_hub(heartbeat_interval_s=1) as hub, hub.greeted() as client:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -69,6 +70,15 @@ class TestSupervise:
         assert MULTIPROCESS_VARIABLE not in os.environ
         assert not shared[0].exists()
         assert signal.getsignal(number) is handler
+
+    def test_signal_while_all_is_well_ends_every_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        log = Log(stop_after=0)
+        monkeypatch.setattr(supervisor, "log", log)
+        later = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM))
+
+        supervise(1, partial(time.sleep, 60), later.start)
+
+        assert not any(is_alive(pid) for pid in process_ids(log))
 
     def test_process_that_ends_on_its_own_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
         log = Log(stop_after=3)
