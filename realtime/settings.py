@@ -6,10 +6,11 @@ page ``docs/reference/settings.md`` from it. A setting is given as an environmen
 """
 
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_PREFIX = "REALTIME_"
@@ -184,6 +185,9 @@ class Settings(BaseSettings):
     )
     events_max_batch: int = _number(1_000, "events", "How many one `POST /v1/events` may publish.", ge=1)
     events_max_bytes: int = _number(1_048_576, "bytes", "How large one `POST /v1/events` may be.", ge=1)
+    request_timeout_s: float = _number(
+        30, "seconds", "How long the body of a request to the API may take to arrive.", gt=0
+    )
     probe_interval_s: float = _number(
         2, "seconds", "How often a hub sends a message to itself through Redis.", gt=0
     )
@@ -209,6 +213,13 @@ class Settings(BaseSettings):
         if values.get("limits") == "off":
             return values | dict.fromkeys(_UNLIMITED_WITHOUT_LIMITS, 0)
         return values
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ip_network(network)
+        return networks
 
     @property
     def secrets(self) -> tuple[str, ...]:

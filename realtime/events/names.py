@@ -7,7 +7,7 @@ cannot be told from two segments in a concrete name: such events are given as a 
 their names then contain the dots as they are. The module is pure. Source: wire specification 7.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -16,14 +16,25 @@ from realtime.errors import InvalidEventError
 from realtime.events.catalogue import CATALOGUE, DATABASE_TYPES, SYNONYMS, VOCABULARY, Resource
 from realtime.permissions import is_valid_id
 
-MAX_PARAMS = 16
-"""How many parameters an event may have; the work of compiling a pattern grows with their cube."""
+MAX_PARAMS = 6
+"""How many parameters an event may have: the API gives five. The work of compiling a pattern grows with their cube."""
 
 _STAR = "*"
 _TO_COLLECTIONS = {word.tables: word.collections for word in VOCABULARY}
 _TO_TABLES = {word.collections: word.tables for word in VOCABULARY}
 # The legacy API has table words below the prefix `databases`, which itself stays.
 _TO_LEGACY_TABLES = {**_TO_TABLES, "databases": "databases", "tablesdb": "databases"}
+
+
+def _params_of(resources: Iterable[Resource]) -> Iterator[str]:
+    for resource in resources:
+        yield resource.param
+        yield SYNONYMS.get(resource.param, resource.param)
+        yield from _params_of(resource.children)
+
+
+_PARAMS = frozenset(_params_of(CATALOGUE.values()))
+"""Every parameter that some event has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +116,7 @@ def expand(pattern: str, params: Mapping[str, str], *, database_type: str | None
             ``documentsdb``, ``vectorsdb``; patterns in the words of ``databases`` are told in its words.
 
     Raises:
-        InvalidEventError: the pattern is not in the catalogue, a parameter is missing or is not a valid ID,
+        InvalidEventError: the pattern is not in the catalogue, a parameter is missing, unknown or not a valid ID,
             there are more than :data:`MAX_PARAMS`, or the database type is unknown.
     """
     # One string with a mark for each ID, filled in by str.replace, is three to four times as fast as formatting
@@ -119,7 +130,6 @@ def expand(pattern: str, params: Mapping[str, str], *, database_type: str | None
     return names.split("\n")
 
 
-@lru_cache(maxsize=4096)
 def retarget(pattern: str, database_type: str | None) -> str:
     """Return ``pattern`` in the words of a type of database (wire specification 7.2, step 3).
 
@@ -201,6 +211,10 @@ def _compile(
         raise InvalidEventError(f"An event has at most {MAX_PARAMS} params.")
     pattern = retarget(pattern, database_type)
     parts = parse_pattern(pattern)
+    # What is compiled is kept, so it must be made of what the catalogue knows, not of what a stranger chose.
+    unknown = sorted(set(keys) - _PARAMS)
+    if unknown:
+        raise InvalidEventError(f"No event has the param `{unknown[0][:40]}`.")
     needed = placeholders(pattern)
     for param in needed:
         if param not in keys:

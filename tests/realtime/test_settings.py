@@ -39,6 +39,10 @@ class TestSettings:
 
         assert Settings().domains == ("localhost", "example.com")
 
+    def test_proxy_that_is_no_network_is_refused(self) -> None:
+        with pytest.raises(pydantic.ValidationError, match="trusted_proxies"):
+            Settings(trusted_proxies=("10.0.0.0/8", "foo"))
+
     def test_list_may_be_empty(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("REALTIME_TRUSTED_PROXIES", "")
 

@@ -11,7 +11,7 @@ import structlog
 from fastapi import FastAPI
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from realtime import __version__
@@ -43,6 +43,15 @@ def too_large(limit_bytes: int) -> ApiError:
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "general_request_too_large",
         f"The request body is larger than the limit of {limit_bytes} bytes. Send less at a time.",
+    )
+
+
+def too_late(timeout_s: float) -> ApiError:
+    """Return the error for a body that did not arrive within ``timeout_s`` seconds."""
+    return ApiError(
+        HTTPStatus.REQUEST_TIMEOUT,
+        "general_request_timeout",
+        f"The request body did not arrive within {timeout_s:g} seconds.",
     )
 
 
@@ -93,6 +102,7 @@ def install(app: FastAPI) -> None:
         InvalidPermissionError,
         NotPublishedError,
         RedisError,
+        ClientDisconnect,
         Exception,
     ):
         app.add_exception_handler(exception_type, _answer)
@@ -109,10 +119,11 @@ def _as_api_error(request: Request, error: Exception) -> ApiError:
     match error:
         case ApiError():
             return error
-        case InvalidEventError() | InvalidPermissionError():
+        case InvalidEventError() | InvalidPermissionError() | ClientDisconnect():
+            # Nobody reads the answer to a request that was given up; but no traceback is due for it either.
             return bad_request(str(error))
         case NotPublishedError() | RedisError():
-            _LOG.warning("api.unavailable", path=request.url.path, error=type(error).__name__)
+            _LOG.warning("the store cannot be reached", path=request.url.path, error=type(error).__name__)
             return unavailable()
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
             return ApiError(

@@ -4,6 +4,7 @@ The body is one event object, a list of them, or ``{"events": [...]}``. All of i
 is published, and it is published in one atomic step.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -75,7 +76,11 @@ async def create_events(request: Request) -> Response:
     project = await require_project(request)
     await require_scope(request, project, SCOPE)
     idempotency_key = read_idempotency_key(request)
-    body = await read_body(request, services.settings.events_max_bytes)
+    try:
+        async with asyncio.timeout(services.settings.request_timeout_s):
+            body = await read_body(request, services.settings.events_max_bytes)
+    except TimeoutError as error:
+        raise errors.too_late(services.settings.request_timeout_s) from error
     batch = parse_events(body, max_batch=services.settings.events_max_batch)
     # The caller retries, not the server: a request held open for seconds would only pile up.
     async with Publisher(project.id, bus=services.bus, retry_s=0, project_team=project.team_id) as publisher:

@@ -23,14 +23,18 @@ HEADERS = {"X-Appwrite-Project": "demo", "X-Appwrite-Key": "writer"}
 GUEST = '(role: guests) missing scope (["events.write"])'
 
 
-def make_client(redis: Redis, settings: Settings) -> httpx.AsyncClient:
+def make_app(redis: Redis, settings: Settings) -> Any:
     store = IdentityStore(redis)
-    app = create_app(
+    return create_app(
         settings=settings,
         store=store,
         resolver=Resolver(store, None, clock=time.time),
         bus=RedisBus(redis),
     )
+
+
+def make_client(redis: Redis, settings: Settings) -> httpx.AsyncClient:
+    app = make_app(redis, settings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://api.test/v1", headers=HEADERS)
 
@@ -206,6 +210,39 @@ class TestRefusals:
         assert f"{len(body)} bytes" in response.json()["message"]
         assert read < 10, "the rest of the body was read"
         assert len(await log_of(redis)) == 1
+
+
+class TestBody:
+    async def test_one_that_does_not_arrive_in_time_is_refused(self, redis: Redis) -> None:
+        async def stuck() -> AsyncIterator[bytes]:
+            yield b"{"
+            await asyncio.Event().wait()
+
+        async with make_client(redis, Settings(request_timeout_s=0.05)) as client:
+            response = await client.post("/events", content=stuck())
+        message = "The request body did not arrive within 0.05 seconds."
+        assert response.json() == error(408, "general_request_timeout", message)
+
+    async def test_one_that_is_given_up_is_no_failure(self, redis: Redis) -> None:
+        app = make_app(redis, Settings())
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/events",
+            "query_string": b"",
+            "headers": headers,
+        }
+        await app(scope, receive, send)
+        assert sent[0]["status"] == 400
 
 
 class TestAccess:
