@@ -15,7 +15,8 @@ import orjson
 
 from realtime.errors import InvalidEventError
 from realtime.events.names import expand, parse_name, retarget
-from realtime.events.routing import CONSOLE, Route, route_pattern
+from realtime.events.routing import Route, route_pattern
+from realtime.identity.model import CONSOLE
 from realtime.permissions import is_valid_id
 
 

@@ -22,9 +22,6 @@ from realtime.events.catalogue import (
 from realtime.events.names import parse_name, parse_pattern
 from realtime.permissions import is_valid_id, read_roles, validate_role
 
-CONSOLE = "console"
-"""The ID of the project whose users are those who run the other projects."""
-
 
 @dataclass(frozen=True, slots=True)
 class Route:

@@ -14,10 +14,8 @@ import orjson
 
 from realtime.errors import ClientError, ErrorKind
 from realtime.hub.query_string import QueryValue, parse_query_string
+from realtime.identity.model import CONSOLE
 from realtime.messages import DEFAULT_LIMITS, MessageLimits
-
-CONSOLE_PROJECT = "console"
-"""The project of a request that names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +81,14 @@ def parse_handshake(target: str, headers: Iterable[tuple[str, str]]) -> Handshak
     """
     path, _, query = target.partition("?")
     request = _Request(headers, parse_query_string(query))
-    project_id = request.value("x-appwrite-project", "project") or CONSOLE_PROJECT
+    project_id = request.value("x-appwrite-project", "project") or CONSOLE
     mode = request.params.get("mode")
     admin = (mode if isinstance(mode, str) else request.headers.get("x-appwrite-mode", "")) == "admin"
     return Handshake(
         path=path,
         project_id=project_id,
         admin=admin,
-        credentials=_credentials(request, CONSOLE_PROJECT if admin else project_id),
+        credentials=_credentials(request, CONSOLE if admin else project_id),
         channels=_channels(request.params.get("channels")),
         params=request.params,
         origin=request.headers.get("origin", ""),

@@ -13,11 +13,12 @@ from realtime.hub.expiry import ExpiryQueue
 from realtime.hub.metrics import Stats
 from realtime.hub.room import FORMER_LIFETIME_S, Former, Room
 from realtime.hub.wheel import Wheel
+from realtime.identity.model import CONSOLE as CONSOLE_ID
 from realtime.identity.model import Identity, Project
 
 log = structlog.get_logger("realtime.hub")
 
-CONSOLE = Project(id="console", name="Console")
+CONSOLE = Project(id=CONSOLE_ID, name="Console")
 """The project of a connection that names none; it always exists (wire specification 2.2, step 1)."""
 
 ROOM_LINGER_S = 5.0

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from realtime.errors import InvalidCredentialError
-from realtime.identity.model import Membership, User
+from realtime.identity.model import CONSOLE, Membership, User
 from realtime.permissions import is_valid_id
 
 
@@ -96,7 +96,7 @@ def _is_for(project_id: str, claims: Mapping[str, Any]) -> bool:
         limit = _convert(claims, _ProjectLimit)
         return project_id == limit.project or project_id in limit.projects
     # Team IDs of an application's own must not pass for teams of the console.
-    return project_id != "console" or "sub" not in claims
+    return project_id != CONSOLE or "sub" not in claims
 
 
 def _convert(claims: Mapping[str, Any], form: type[_Form]) -> _Form:

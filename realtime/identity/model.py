@@ -11,6 +11,9 @@ import msgspec
 
 from realtime.permissions import roles_of_user
 
+CONSOLE = "console"
+"""The project of those who run the projects, and of connections that name none. It exists without a record."""
+
 
 class Platform(msgspec.Struct, frozen=True, omit_defaults=True):
     """A client application registered with a project; its host name or key makes an origin acceptable."""

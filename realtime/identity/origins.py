@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from realtime.errors import ClientError, ErrorKind
-from realtime.identity.model import Platform, Project
+from realtime.identity.model import CONSOLE, Platform, Project
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#\x00-\x1f\x7f]+(?:[/?#][^\s\x00-\x1f\x7f]*)?")
 _DELIMITER = re.compile(r"[/?#]")
@@ -52,7 +52,7 @@ def check_origin(
     Raises:
         ClientError: ``ORIGIN_REFUSED`` with the reason of wire specification 2.6.
     """
-    if not origin or project.id == "console":
+    if not origin or project.id == CONSOLE:
         return
     if dev_key:
         if _URL.fullmatch(origin) is None:

@@ -18,12 +18,9 @@ from realtime.errors import ClientError, ErrorKind, InvalidCredentialError
 from realtime.identity.account import account_object
 from realtime.identity.claims import UserClaims, parse_claims
 from realtime.identity.jwt import TokenVerifier
-from realtime.identity.model import GUEST, ApiKey, Identity, Project, User
+from realtime.identity.model import CONSOLE, GUEST, ApiKey, Identity, Project, User
 from realtime.identity.scopes import roles_of_key
 from realtime.identity.secrets import decode_session, verify_secret
-
-CONSOLE = "console"
-"""The project whose users are looked up in admin mode."""
 
 
 class Credentials(Protocol):

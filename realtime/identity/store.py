@@ -25,7 +25,7 @@ from realtime.bus.keys import (
     user_phones_key,
 )
 from realtime.events.event import IdentityChange
-from realtime.identity.model import ApiKey, Project, User
+from realtime.identity.model import CONSOLE, ApiKey, Project, User
 from realtime.identity.secrets import hash_secret
 from realtime.permissions import is_valid_id
 
@@ -74,9 +74,11 @@ class IdentityStore:
         """Create the project, or replace its record.
 
         Raises:
-            ValueError: the ID is not valid.
+            ValueError: the ID is not valid, or reserved.
         """
         _check_ids(project.id)
+        if project.id == CONSOLE:
+            raise ValueError(f"The ID {CONSOLE} is reserved.")
         await self._run(
             self._write_project,
             project.id,

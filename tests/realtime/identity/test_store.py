@@ -69,6 +69,10 @@ class TestProjects:
         await store.put_project(project)
         assert await store.get_project("p") == project
 
+    async def test_console_is_reserved(self, store: IdentityStore) -> None:
+        with pytest.raises(ValueError, match="The ID console is reserved"):
+            await store.put_project(Project("console"))
+
     async def test_unknown_one_is_none(self, store: IdentityStore) -> None:
         assert await store.get_project("p") is None
 
