@@ -160,7 +160,10 @@ async def _create(settings: Settings, project: Project) -> None:
             raise CommandError(
                 f"Project {project.id} exists already; `realtime projects allow` adds hosts and apps to it."
             )
-        await store.put_project(project)
+        try:
+            await store.put_project(project)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
 
 
 async def _list(settings: Settings) -> list[Project]:

@@ -130,3 +130,16 @@ class TestAllow:
         result = CliRunner().invoke(app, ["projects", "allow", "p", *arguments])
         assert result.exit_code == 1
         assert text in result.stderr
+
+
+class TestCreate:
+    @pytest.mark.parametrize(
+        ("project_id", "reason"), [("console", "The ID console is reserved."), ("a b", "is not a valid ID")]
+    )
+    def test_impossible_id_is_told(
+        self, redis_url: str, monkeypatch: pytest.MonkeyPatch, project_id: str, reason: str
+    ) -> None:
+        monkeypatch.setenv("REALTIME_REDIS_URL", redis_url)
+        result = CliRunner().invoke(app, ["projects", "create", project_id])
+        assert result.exit_code == 1
+        assert reason in result.output
