@@ -3,8 +3,9 @@
 Each event is a file's update of which the members of a team are told, in frames of 1.6 KB. All receivers are
 members, each by a token of its own. A tenth as many guests are subscribed to the same channel and must not get it.
 Each frame of the hub bears its connection's subscription ID. Beside it, servers that send frames of the same size to
-all, without permissions or subscriptions: ``websockets`` with its ``broadcast``, and Bun's native ``publish`` if
-``bun`` is installed. The budget is 0.9 of Bun, by CPU time.
+all, without permissions or subscriptions: a bare uvloop protocol, the least that a server in Python can do;
+``websockets`` with its ``broadcast``; and Bun's native ``publish`` if ``bun`` is installed. The budget is 0.9 of Bun,
+by CPU time.
 
 - *per CPU second*: events come one by one, each when the one before is done. Deliveries by the server's CPU time,
   in user and kernel: what a delivery costs.
@@ -23,7 +24,7 @@ from typing import NamedTuple
 
 from benchmarks.common import PROJECT, envelope, query_of, say, show, token
 from benchmarks.load import Load, wsload
-from benchmarks.servers import Peer, Server, bun_peer, hub, running, valkey, websockets_peer
+from benchmarks.servers import Peer, Server, bare_peer, bun_peer, hub, running, valkey, websockets_peer
 from realtime.bus import RedisBus, connect
 
 CHANNEL = "buckets.photos.files"
@@ -112,7 +113,7 @@ def best_of(program: Path, redis_url: str, connections: int, events: int, rounds
     """Return the best that each server did; they take turns, so that all see the same machine."""
     best: dict[str, Result] = {}
     for _ in range(rounds):
-        for peer in (None, websockets_peer(), *filter(None, [bun_peer()])):
+        for peer in (None, bare_peer(), websockets_peer(), *filter(None, [bun_peer()])):
             name = peer.name if peer else "hub"
             say(f"{name}: one event to {connections:,} connections")
             result = measure(program, peer, redis_url, connections, events)

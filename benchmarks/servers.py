@@ -63,6 +63,11 @@ def websockets_peer() -> Peer:
     return Peer("websockets", (sys.executable, "-m", "benchmarks.peers.websockets_server"))
 
 
+def bare_peer() -> Peer:
+    """Return the server that does the least that Python and uvloop can do."""
+    return Peer("bare uvloop", (sys.executable, "-m", "benchmarks.peers.bare_server"))
+
+
 def bun_peer() -> Peer | None:
     """Return the server made with Bun and its native ``publish``; None where Bun is not installed."""
     bun = which("bun")
