@@ -63,8 +63,8 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         default="",
         description=(
-            "Where Redis or Valkey is: `redis://`, `rediss://` (TLS) or `unix://`. "
-            "Empty: the embedded server of the data folder."
+            "Where Redis or Valkey is: `redis://`, `rediss://` (TLS) or `unix://`; `redis-sentinel://` and "
+            "`redis-cluster://` (or `rediss-…`) with several hosts. Empty: the embedded server of the data folder."
         ),
         repr=False,
     )
@@ -169,6 +169,31 @@ class Settings(BaseSettings):
     drain_window_s: float = _number(
         10, "seconds", "Over how long a stopping server spreads the closing of its connections."
     )
+    resume: Literal["auto", "explicit", "off"] = Field(
+        default="auto",
+        description=(
+            "Who gets what was missed between two connections: clients that ask for it (`explicit`), also "
+            "subscriptions that return under the ID that their client made (`auto`), or nobody (`off`)."
+        ),
+    )
+    resume_lifetime_s: float = _number(
+        3_600, "seconds", "How long a subscription may be away and still return under its ID.", gt=0
+    )
+
+    # What goes over the wire
+    compression: bool = Field(
+        default=True, description="Whether events are compressed for clients that offer permessage-deflate."
+    )
+    compression_threshold_bytes: int = _number(
+        512, "bytes", "From which size on an event is compressed; smaller ones gain nothing."
+    )
+    compression_level: int = Field(
+        default=1,
+        ge=1,
+        le=9,
+        description="How hard zlib tries, from 1 to 9.",
+        json_schema_extra={"unit": "level"},
+    )
 
     # How events travel
     log_max_events: int = _number(
@@ -199,6 +224,9 @@ class Settings(BaseSettings):
     )
 
     # What it says
+    metrics_projects: int = _number(
+        1_000, "projects", "How many projects have counters of their own in the metrics; the rest share one."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least severe lines that are logged."
     )

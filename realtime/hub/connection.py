@@ -20,8 +20,12 @@ class Wire(Protocol):
     Frames arrive in the order of the calls, each whole or, if the connection dies first, not at all.
     """
 
+    @property
+    def buffered_bytes(self) -> int:
+        """How much of what was sent still waits for the client to take it."""
+
     def send(self, frame: bytes) -> None:
-        """Send one whole frame; silently dropped once the wire is closing."""
+        """Send one whole frame, or several in one piece; silently dropped once the wire is closing."""
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame and end the TCP connection once what was sent is flushed, or a few seconds later."""
@@ -42,6 +46,7 @@ class Connection(Subscriber):
     __slots__ = (
         "awaits_pong",
         "closed",
+        "deflates",
         "identity",
         "inbox",
         "messages",
@@ -70,5 +75,7 @@ class Connection(Subscriber):
         self.messages_window = 0
         # Whether a heartbeat went out that nothing has answered yet.
         self.awaits_pong = False
+        # Whether the client takes compressed messages (permessage-deflate); decided in the handshake.
+        self.deflates = False
         # Whether it is over, or about to be: nothing is sent to it any more.
         self.closed = False

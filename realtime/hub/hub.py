@@ -169,6 +169,9 @@ class Hub:
         """Take a message (valid UTF-8) from a client."""
         self._conversation.receive(connection, message)
 
+    def ponged(self, connection: Connection, payload: bytes) -> None:
+        """Take the answer to a ping: the client has received everything that was sent before that ping."""
+
     def lost(self, connection: Connection) -> None:
         """Forget a connection whose client is gone."""
         self.registry.leave(connection, "client")

@@ -196,6 +196,11 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # The port to the client.
 
+    @property
+    def buffered_bytes(self) -> int:
+        """How much of what was sent still waits for the client to take it."""
+        return self._transport.get_write_buffer_size()
+
     def send(self, frame: bytes) -> None:
         """Send one frame."""
         if not self._closing:

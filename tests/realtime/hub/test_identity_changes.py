@@ -704,6 +704,8 @@ class TestExpiryTimer:
 class Unplugged:
     """A wire that leads nowhere."""
 
+    buffered_bytes = 0
+
     def send(self, frame: bytes) -> None: ...
 
     def close(self, code: int, reason: str = "") -> None: ...

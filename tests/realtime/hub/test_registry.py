@@ -42,6 +42,8 @@ class FakeWatcher:
 class RecordingWire:
     """Remembers what became of a connection."""
 
+    buffered_bytes = 0
+
     def __init__(self) -> None:
         self.closes: list[tuple[int, str]] = []
 

@@ -23,6 +23,8 @@ def connection(identity: Identity = GUEST) -> Connection:
 class NoWire:
     """Nothing is sent here."""
 
+    buffered_bytes = 0
+
     def send(self, frame: bytes) -> None: ...
 
     def close(self, code: int, reason: str = "") -> None: ...
