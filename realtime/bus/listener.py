@@ -56,6 +56,8 @@ class LiveListener:
             connection was down. Called after what the log had, before live messages. Changes of identities
             are not logged: whoever keeps identities reads them again now. Never complete with ``bridge``,
             since Appwrite keeps no log.
+        on_settled: Called after messages that came in together have been passed on, and before anything else
+            runs: whoever gathers what belongs together lets go of it now.
         bridge: Whether to hear the channel of unmodified Appwrite containers too.
         on_bridge: Gets its messages, as they come.
         probe_interval_s: How often to send a message to oneself.
@@ -68,6 +70,7 @@ class LiveListener:
         *,
         on_message: Callable[[str, bytes], None],
         on_resumed: Callable[[str, bool], None],
+        on_settled: Callable[[], None] = lambda: None,
         bridge: bool = False,
         on_bridge: Callable[[bytes], None] | None = None,
         probe_interval_s: float = 2.0,
@@ -75,6 +78,7 @@ class LiveListener:
     ) -> None:
         self._on_message = on_message
         self._on_resumed = on_resumed
+        self._on_settled = on_settled
         self._bridge = bridge
         self._on_bridge = on_bridge
         self._probe_interval_s = probe_interval_s
@@ -109,6 +113,7 @@ class LiveListener:
         *,
         on_message: Callable[[str, bytes], None],
         on_resumed: Callable[[str, bool], None],
+        on_settled: Callable[[], None] = lambda: None,
         on_bridge: Callable[[bytes], None] | None = None,
     ) -> Self:
         """Make a listener with the settings' Redis, bridge and probe times."""
@@ -116,6 +121,7 @@ class LiveListener:
             redis_url(settings),
             on_message=on_message,
             on_resumed=on_resumed,
+            on_settled=on_settled,
             bridge=settings.bridge,
             on_bridge=on_bridge,
             probe_interval_s=settings.probe_interval_s,
@@ -286,6 +292,7 @@ class LiveListener:
             kind, channel, content = await link.receive()
             if kind == b"message":
                 self._take(channel, content)
+                _call(self._on_settled)
             else:
                 self._subscribed(channel)
 
@@ -333,6 +340,7 @@ class LiveListener:
             _call(self._on_resumed, watch.project, complete)
         for message in held:
             self._deliver(watch, message)
+        _call(self._on_settled)
         watch.is_ready.set()
 
     async def _catch_up(self, watch: Watch) -> None:
@@ -365,6 +373,7 @@ class LiveListener:
                 await self._step_back(watch)
             for _, message in page.events:
                 self._deliver(watch, message)
+            _call(self._on_settled)
             if len(page.events) < _PAGE:
                 return
 

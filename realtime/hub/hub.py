@@ -77,7 +77,11 @@ class Hub:
         self._expiry_timer: asyncio.TimerHandle | None = None
         loop_time = asyncio.get_running_loop().time
         self.listener = LiveListener.from_settings(
-            settings, on_message=self._received, on_resumed=self._resumed, on_bridge=self._bridged
+            settings,
+            on_message=self._received,
+            on_resumed=self._resumed,
+            on_settled=self._settled,
+            on_bridge=self._bridged,
         )
         self.registry = Registry(
             self.listener,
@@ -151,6 +155,9 @@ class Hub:
 
     def _resumed(self, project_id: str, complete: bool) -> None:
         self._fanout.resumed(project_id, complete)
+
+    def _settled(self) -> None:
+        self._fanout.flush()
 
     def _bridged(self, message: bytes) -> None:
         self._fanout.receive_foreign(message)
