@@ -1,8 +1,12 @@
 """The connections of one project on one hub, and where in the project's stream of events they are."""
 
+import asyncio
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from realtime.bus.positions import parse_position
+from realtime.hub.confirm import Confirmations
 from realtime.hub.connection import Connection
 from realtime.hub.index import SubscriptionIndex
 from realtime.identity.model import Identity, Project
@@ -28,6 +32,7 @@ class Room:
         "announced",
         "backlog",
         "changes",
+        "confirmations",
         "connections",
         "expects_loss",
         "former",
@@ -39,6 +44,7 @@ class Room:
         "position",
         "project",
         "users",
+        "waiting",
     )
 
     def __init__(self, project: Project) -> None:
@@ -60,8 +66,12 @@ class Room:
         self.former: dict[str, list[Former]] = {}
         # User ID -> event loop time until which a loss counts as announced: the event came before the loss.
         self.announced: dict[str, float] = {}
-        # The ID of the last event seen on the live channel, or the log's end when the hub began to listen.
+        # The ID of the last event that was dealt with, or the log's end when the hub began to listen.
         self.position = "0-0"
+        # Position -> who waits until the room has got there.
+        self.waiting: dict[str, asyncio.Future[None]] = {}
+        # What its connections are known to have received; None if nobody keeps track of that.
+        self.confirmations: Confirmations[Connection] | None = None
         # Live messages that wait for an identity to be read again; None while nothing is under way.
         self.backlog: deque[bytes] | None = None
         # Counts identity changes, so that a connection that opens can tell whether what it read is stale.
@@ -75,6 +85,27 @@ class Room:
     def is_empty(self) -> bool:
         """Whether no connection needs this room."""
         return not self.connections and not self.pins
+
+    def advance(self, event_id: str) -> None:
+        """Note that an event has been dealt with: everybody who is to get it has been sent it."""
+        self.position = event_id
+        if self.waiting:
+            here = parse_position(event_id)
+            for position in [each for each in self.waiting if parse_position(each) <= here]:
+                self.waiting.pop(position).set_result(None)
+
+    def sent(self, receivers: Mapping[Connection, object]) -> None:
+        """Note who was sent something that is not confirmed yet; before :meth:`advance`."""
+        if self.confirmations is not None:
+            self.confirmations.sent(receivers)
+
+    async def reached(self, position: str) -> None:
+        """Wait until everything up to ``position`` has been dealt with."""
+        if parse_position(position) > parse_position(self.position):
+            future = self.waiting.get(position)
+            if future is None:
+                future = self.waiting[position] = asyncio.get_running_loop().create_future()
+            await asyncio.shield(future)
 
     def link(self, connection: Connection) -> None:
         """Remember whose changes concern ``connection``: the user it acts as, and who impersonates them."""

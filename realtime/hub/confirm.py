@@ -1,0 +1,108 @@
+"""What clients are known to have received, told from the answers to pings. Pure.
+
+TCP does not tell a server what its client has read. A pong does: it confirms everything that was sent before its
+ping. So what was sent is confirmed in rounds: whoever was sent something since the last round, and owes no answer,
+is pinged, with the position reached as the ping's payload. Who is sent nothing costs nothing here.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Generic, TypeVar
+
+from realtime.bus.positions import format_position, parse_position
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Confirmations(Generic[T]):
+    """How far each receiver of a stream has confirmed it.
+
+    A receiver is *settled* when everything that it was sent is confirmed: then it has all that is for it, up to the
+    present position. Positions are those of :mod:`realtime.bus.positions`; they never go back.
+
+    Args:
+        position: Where the stream is.
+        on_sent: Called when the first receiver since the last round was sent something.
+    """
+
+    __slots__ = ("_asked", "_known", "_mark", "_on_sent", "_unasked")
+
+    def __init__(self, position: str, on_sent: Callable[[], None] = lambda: None) -> None:
+        self._on_sent = on_sent
+        # The position at the last round: who was settled then has everything up to it.
+        self._mark = position
+        # Who was sent something since it was last asked.
+        self._unasked: dict[T, object] = {}
+        # Asked and has not answered -> the position at that ping.
+        self._asked: dict[T, str] = {}
+        # Not settled -> up to where everything is confirmed. Those that were settled at the last round are missing.
+        self._known: dict[T, str] = {}
+
+    def sent(self, receivers: Mapping[T, object]) -> None:
+        """Note who was sent something. Called for each event, so there is no loop in Python here."""
+        if not self._unasked:
+            self._on_sent()
+        self._unasked.update(receivers)
+
+    def ask(self, position: str, matters: Callable[[T], bool]) -> list[T]:
+        """Begin a round: return who is to be pinged now, with ``position`` as the payload.
+
+        Args:
+            position: The present one: everything up to it has been sent.
+            matters: Whether anybody will ever want to know what a receiver has; the others are not asked.
+        """
+        waiting = {each: None for each in self._unasked if each in self._asked}
+        asked = [each for each in self._unasked if each not in waiting and matters(each)]
+        for each in asked:
+            self._known.setdefault(each, self._mark)
+            self._asked[each] = position
+        self._unasked = waiting
+        self._mark = position
+        return asked
+
+    def ask_again(self, receiver: T, position: str) -> None:
+        """Note that ``receiver`` was pinged once more: a client may answer only the latest ping (RFC 6455 5.5.3)."""
+        if receiver in self._asked:
+            self._asked[receiver] = position
+            self._unasked.pop(receiver, None)
+
+    def answered(self, receiver: T, position: str) -> bool:
+        """Take the payload of a pong; return whether it confirmed anything. Pongs to other pings do not."""
+        if self._asked.get(receiver) != position:
+            return False
+        del self._asked[receiver]
+        if receiver in self._unasked:
+            self._known[receiver] = position
+        else:
+            del self._known[receiver]
+        return True
+
+    def is_settled(self, receiver: T) -> bool:
+        """Tell whether everything that ``receiver`` was sent is confirmed."""
+        return receiver not in self._known and receiver not in self._unasked
+
+    def confirmed(self, receiver: T, position: str) -> str:
+        """Return up to where ``receiver`` has everything; ``position`` is the present one."""
+        known = self._known.get(receiver)
+        if known is not None:
+            return known
+        return self._mark if receiver in self._unasked else position
+
+    def forget(self, receiver: T) -> None:
+        """Forget a receiver that is gone."""
+        self._unasked.pop(receiver, None)
+        self._asked.pop(receiver, None)
+        self._known.pop(receiver, None)
+
+    def unsettled(self) -> Mapping[T, str]:
+        """Return who has not confirmed everything that was sent before the last round, and up to where each has."""
+        return self._known
+
+    def floor(self, position: str, *, without: Mapping[T, object]) -> str:
+        """Return up to where everybody has everything, but for the receivers in ``without``.
+
+        ``position`` is the present one.
+        """
+        known = [parse_position(at) for each, at in self._known.items() if each not in without]
+        if any(each not in self._known for each in self._unasked):
+            known.append(parse_position(self._mark))
+        return format_position(min(known)) if known else position
