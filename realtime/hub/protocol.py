@@ -158,7 +158,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self._parser = None if is_between_messages else parser
 
     def _frame_received(self, connection: Connection, frame: Frame) -> None:
-        if self._closing or frame.opcode not in _DATA_OPCODES:
+        if self._closing:
+            return
+        if frame.opcode is Opcode.PONG:
+            self._hub.ponged(connection, bytes(frame.data))
+        if frame.opcode not in _DATA_OPCODES:
             return
         # Empty ones are not kept: the limit on a message's size would let any number of them in.
         if frame.data:
