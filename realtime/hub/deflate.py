@@ -6,9 +6,14 @@ that it refers to nothing before it and ends at a byte. Each connection's own pa
 """
 
 import zlib
+from collections.abc import Sequence
 
-_RAW_DEFLATE = -15
-"""DEFLATE without a header, with the largest window."""
+from websockets.exceptions import NegotiationError
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
+from websockets.typing import ExtensionParameter
+
+_MAX_WINDOW_BITS = 15
 
 
 class Compressor:
@@ -22,8 +27,9 @@ class Compressor:
     __slots__ = ("_compressor", "_threshold_bytes")
 
     def __init__(self, *, level: int, threshold_bytes: int) -> None:
-        # Making one takes longer than compressing an event, so it is kept.
-        self._compressor = zlib.compressobj(level, zlib.DEFLATED, _RAW_DEFLATE)
+        # Making one takes longer than compressing an event, so it is kept. The negative window stands for DEFLATE
+        # without a header of zlib's.
+        self._compressor = zlib.compressobj(level, zlib.DEFLATED, -_MAX_WINDOW_BITS)
         self._threshold_bytes = threshold_bytes
 
     def compress(self, text: bytes) -> bytes | None:
@@ -40,3 +46,37 @@ class Compressor:
         # (RFC 7692 section 7.1.1.1).
         blocks = self._compressor.compress(text) + self._compressor.flush(zlib.Z_FULL_FLUSH)
         return blocks if len(blocks) < len(text) else None
+
+
+def inflater() -> PerMessageDeflate:
+    """Return what decompresses the messages of one client, each by itself."""
+    return PerMessageDeflate(
+        remote_no_context_takeover=True,
+        local_no_context_takeover=True,
+        remote_max_window_bits=_MAX_WINDOW_BITS,
+        local_max_window_bits=_MAX_WINDOW_BITS,
+    )
+
+
+class Negotiation(ServerPerMessageDeflateFactory):
+    """Accepts an offer of permessage-deflate such that neither side keeps a context between messages.
+
+    An offer that asks for a smaller window of the server is declined, since events are compressed before it is known
+    who receives them (RFC 7692 section 7.1.2.1); a client may offer several.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(server_no_context_takeover=True, client_no_context_takeover=True)
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
+        """Return the parameters of the answer to one offer, and the extension.
+
+        Raises:
+            NegotiationError: The offer is declined.
+        """
+        answer, extension = super().process_request_params(params, accepted_extensions)
+        if extension.local_max_window_bits < _MAX_WINDOW_BITS:
+            raise NegotiationError("a smaller window is not supported")
+        return answer, extension

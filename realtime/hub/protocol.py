@@ -5,7 +5,6 @@ the hub has built. A parser exists only while a message is on its way in, so an 
 """
 
 import asyncio
-import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,14 +12,15 @@ from uvicorn.config import Config
 from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.server import ServerState
 from websockets.datastructures import Headers
-from websockets.frames import Frame, Opcode
+from websockets.frames import Opcode
 from websockets.http11 import Request
-from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from realtime.errors import CloseCode
 from realtime.hub.connection import Connection
-from realtime.hub.frames import close_frame, masked_size
+from realtime.hub.deflate import Negotiation
+from realtime.hub.frames import close_frame
+from realtime.hub.incoming import Incoming, Received, logger, short_frame
 
 if TYPE_CHECKING:
     from realtime.hub.hub import Hub
@@ -28,11 +28,7 @@ if TYPE_CHECKING:
 PATH = "/v1/realtime"
 """Where clients connect; a trailing slash is accepted (wire specification 1.1)."""
 
-# The library logs each connection; the hub has its own line for that.
-_logger = logging.getLogger("realtime.hub.websockets")
-_logger.setLevel(logging.CRITICAL)
-
-_DATA_OPCODES = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
+_COMPRESSION = (Negotiation(),)
 
 
 class WebSocketProtocol(asyncio.Protocol):
@@ -41,13 +37,11 @@ class WebSocketProtocol(asyncio.Protocol):
     __slots__ = (
         "_closing",
         "_connection",
-        "_fragments",
         "_hub",
+        "_incoming",
         "_is_broken",
         "_open_protocols",
-        "_parser",
         "_transport",
-        "_unparsed_bytes",
     )
 
     def __init__(
@@ -66,11 +60,7 @@ class WebSocketProtocol(asyncio.Protocol):
         # What the hub knows of it; None before the handshake is done.
         self._connection: Connection | None = None
         # Present while a message is incomplete.
-        self._parser: ServerProtocol | None = None
-        # What the parser was given and has not returned as a frame. Its buffer does not tell: it keeps the head
-        # of an incomplete frame elsewhere.
-        self._unparsed_bytes = 0
-        self._fragments: list[bytes] = []
+        self._incoming: Incoming | None = None
         # Whether a close frame was sent, or the connection given up.
         self._closing = False
         # Whether the client broke the protocol: whatever else it sends is dropped.
@@ -87,7 +77,7 @@ class WebSocketProtocol(asyncio.Protocol):
         """Tell the hub that the client is gone."""
         self._open_protocols.discard(cast("Any", self))
         self._closing = True
-        self._parser = None
+        self._incoming = None
         if self._connection is not None:
             self._hub.lost(self._connection)
 
@@ -114,7 +104,8 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def handshake(self, method: str, target: str, headers: list[tuple[str, str]]) -> None:
         """Answer the opening handshake; ``target`` is path and query. A refusal here is plain HTTP."""
-        parser = ServerProtocol(logger=_logger)
+        compression = _COMPRESSION if self._hub.settings.compression else None
+        parser = ServerProtocol(extensions=compression, logger=logger)
         path = target.partition("?")[0]
         if path.rstrip("/") != PATH:
             response = parser.reject(HTTPStatus.NOT_FOUND, f"WebSocket clients connect to {PATH}.\n")
@@ -129,6 +120,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._hub.settings.send_buffer_bytes)
         remote = get_remote_addr(self._transport)
         self._connection = Connection(self, remote[0] if remote else "")
+        self._connection.deflates = bool(parser.extensions)
         self._hub.open(self._connection, target, headers)
 
     # Incoming frames.
@@ -139,47 +131,41 @@ class WebSocketProtocol(asyncio.Protocol):
         if connection is None or self._is_broken:
             return
         connection.awaits_pong = False
-        parser = self._parser
-        if parser is None:
-            parser = ServerProtocol(state=OPEN, max_size=self._hub.settings.max_message_bytes, logger=_logger)
-        parser.receive_data(data)
-        self._unparsed_bytes += len(data)
-        for event in parser.events_received():
-            frame = cast("Frame", event)
-            self._unparsed_bytes -= masked_size(len(frame.data))
-            self._frame_received(connection, frame)
-        output = parser.data_to_send()
-        if parser.state is not OPEN:
-            self._ended_by_client(connection, parser, b"".join(output))
+        incoming = self._incoming
+        if incoming is None:
+            received = short_frame(data)
+            if received is not None:
+                self._received(connection, received)
+                return
+            limit = self._hub.settings.max_message_bytes
+            incoming = Incoming(max_message_bytes=limit, deflates=connection.deflates)
+        for received in incoming.receive(data):
+            self._received(connection, received)
+        answer = incoming.answer()
+        if not incoming.is_open:
+            self._ended_by_client(connection, incoming, answer)
             return
-        if output and not self._closing:
-            self._transport.write(b"".join(output))
-        is_between_messages = not self._unparsed_bytes and parser.current_size is None
-        self._parser = None if is_between_messages else parser
+        if answer and not self._closing:
+            self._transport.write(answer)
+        self._incoming = None if incoming.is_empty else incoming
 
-    def _frame_received(self, connection: Connection, frame: Frame) -> None:
+    def _received(self, connection: Connection, received: Received) -> None:
+        """Pass on a whole message or a pong."""
+        opcode, payload = received
         if self._closing:
             return
-        if frame.opcode is Opcode.PONG:
-            self._hub.ponged(connection, bytes(frame.data))
-        if frame.opcode not in _DATA_OPCODES:
+        if opcode is Opcode.PONG:
+            self._hub.ponged(connection, payload)
             return
-        # Empty ones are not kept: the limit on a message's size would let any number of them in.
-        if frame.data:
-            self._fragments.append(bytes(frame.data))
-        if not frame.fin:
-            return
-        message = b"".join(self._fragments)
-        self._fragments = []
         try:
-            message.decode()
+            payload.decode()
         except UnicodeDecodeError:
             # RFC 6455 section 8.1
             self._hub.end(connection, CloseCode.INVALID_DATA, "not UTF-8", reason="invalid_utf8")
         else:
-            self._hub.message(connection, message)
+            self._hub.message(connection, payload)
 
-    def _ended_by_client(self, connection: Connection, parser: ServerProtocol, farewell: bytes) -> None:
+    def _ended_by_client(self, connection: Connection, incoming: Incoming, farewell: bytes) -> None:
         """Close after a close frame from the client, or after bytes that are no WebSocket frames.
 
         ``farewell`` is the close frame that answers either; it is not sent if the hub has sent its own.
@@ -187,8 +173,8 @@ class WebSocketProtocol(asyncio.Protocol):
         if not self._closing and not self._transport.is_closing():
             self._transport.write(farewell)
         self._closing = True
-        self._parser = None
-        if parser.close_rcvd is not None:
+        self._incoming = None
+        if incoming.has_closed:
             self._transport.close()
         else:
             # As in close(): more may be on its way, such as the rest of a message that is too large.

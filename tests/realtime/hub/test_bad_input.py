@@ -306,12 +306,12 @@ class TestFrames:
                 await raw.writer.drain()
             raw.send(frame(PING))
             assert await raw.read_frame() == (PONG, b"")
-            (protocol,) = [
-                connection.wire
+            (incoming,) = [
+                incoming
                 for connection in shared.hub.registry.rooms[shared.project].connections
-                if getattr(connection.wire, "_fragments", None)
+                if (incoming := getattr(connection.wire, "_incoming", None)) is not None
             ]
-            assert protocol._fragments == [b'{"type":']  # type: ignore[attr-defined]
+            assert incoming._fragments == [b'{"type":']
             raw.send(frame(CONTINUATION, b'"ping"}'))
 
             assert await raw.read_frame() == (TEXT, b'{"type":"pong"}')
