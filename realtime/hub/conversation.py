@@ -190,7 +190,8 @@ class Conversation:
         items = [(item.subscription_id or secrets.token_hex(10), item) for item in message.items]
         self._check_count(connection, items)
         return encode_subscribed(
-            [self._register(connection, room, subscription_id, item) for subscription_id, item in items]
+            [self._register(connection, room, subscription_id, item) for subscription_id, item in items],
+            room.position,
         )
 
     def _register(

@@ -64,7 +64,6 @@ class Handshake:
     params: Mapping[str, QueryValue]
     """All parameters of the URL; for :func:`build_slots`."""
     origin: str = ""
-    referer: str = ""
     sdk_name: str = ""
 
 
@@ -92,7 +91,6 @@ def parse_handshake(target: str, headers: Iterable[tuple[str, str]]) -> Handshak
         channels=_channels(request.params.get("channels")),
         params=request.params,
         origin=request.headers.get("origin", ""),
-        referer=request.headers.get("referer", ""),
         sdk_name=request.headers.get("x-sdk-name", ""),
     )
 

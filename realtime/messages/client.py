@@ -63,8 +63,6 @@ class SubscribeItem(msgspec.Struct, frozen=True):
     """The client's own ID, possibly the literal ``unique()``; None asks the server to make one."""
     channels: list[str]
     """Channel names as requested, before their conversion (wire specification 5.2)."""
-    filter_queries: list[Any]
-    """The query texts as requested."""
     filter: Filter | None
     """What an event's payload must match; None lets every event pass."""
     since: str | None = None
@@ -210,7 +208,6 @@ def _subscribe_item(members: dict[str, Any], limits: MessageLimits) -> Subscribe
     return SubscribeItem(
         subscription_id=members.get("subscriptionId"),
         channels=members["channels"],
-        filter_queries=texts,
         filter=compiled,
         since=members.get("since"),
         queries=tuple(serialize(query) for query in understood),

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 PONG = b'{"type":"pong"}'
-"""The answer to a ``ping``; the only frame without ``data``."""
+"""The answer to a ``ping``; the only frame without ``data`` (wire specification 3.5)."""
 EVENT_SUFFIX = b"]}}"
 """What follows the subscription IDs of an ``event`` frame; see :func:`event_prefix`."""
 
@@ -61,19 +61,21 @@ def encode_error(code: int, message: str) -> bytes:
     return _encode({"type": "error", "data": {"code": code, "message": message}})
 
 
-def encode_pong() -> bytes:
-    """Return the ``pong`` frame (wire specification 3.5)."""
-    return PONG
-
-
 def encode_authenticated(user: Mapping[str, Any] | None) -> bytes:
     """Encode the response to ``authentication`` with the account object; None for an API key."""
     return _encode_response({"to": "authentication", "success": True, "user": user})
 
 
-def encode_subscribed(items: Sequence[Subscribed]) -> bytes:
-    """Encode the response to ``subscribe``, one entry for each item of the message, in its order."""
-    return _encode_response({"to": "subscribe", "success": True, "subscriptions": items})
+def encode_subscribed(items: Sequence[Subscribed], position: str) -> bytes:
+    """Encode the response to ``subscribe`` (wire specification 3.4 and 16.3).
+
+    Args:
+        items: One for each item of the message, in its order.
+        position: The position of the project's log when they were registered: events after it arrive.
+    """
+    return _encode_response(
+        {"to": "subscribe", "success": True, "subscriptions": items, "position": position}
+    )
 
 
 def encode_unsubscribed(items: Sequence[tuple[str, bool]]) -> bytes:
@@ -88,7 +90,8 @@ def encode_system(code: str, message: str, **extra: Any) -> bytes:
     """Encode a ``system`` frame, which tells a client about its stream (wire specification 16.6).
 
     Args:
-        code: ``gap`` or ``draining``.
+        code: ``gap`` (events may be missing), ``draining`` (the server is about to close the connection) or
+            ``signed_out`` (the session or token ended, and the connection goes on as a guest's).
         message: The same for people.
         **extra: Further members of ``data`` under their names on the wire, such as ``retryAfterMs``.
     """

@@ -200,14 +200,13 @@ class TestSubscribeShape:
         assert only_item(data) == SubscribeItem(
             subscription_id="s1",
             channels=["rows", "files"],
-            filter_queries=[ACTIVE],
             filter=compile_filter([ACTIVE]),
             since="12-0",
             queries=(ACTIVE,),
         )
 
     def test_smallest_item_lets_every_event_pass(self) -> None:
-        assert only_item([{"channels": []}]) == SubscribeItem(None, [], [], None)
+        assert only_item([{"channels": []}]) == SubscribeItem(None, [], None)
 
     def test_no_item_is_accepted(self) -> None:
         assert parse("subscribe", []) == Subscribe(())
@@ -344,7 +343,6 @@ class TestSubscribeQueries:
     def test_queries_are_repeated_as_understood(self) -> None:
         query = '{ "values": [1], "ignored": true, "attribute": "n", "method": "equal" }'
         item = only_item([{"channels": ["rows"], "queries": [query]}])
-        assert item.filter_queries == [query]
         assert item.queries == ('{"method":"equal","attribute":"n","values":[1]}',)
 
     def test_equal_queries_are_one_filter(self) -> None:

@@ -14,7 +14,6 @@ from realtime.messages import (
     encode_authenticated,
     encode_connected,
     encode_error,
-    encode_pong,
     encode_subscribed,
     encode_system,
     encode_unsubscribed,
@@ -69,7 +68,7 @@ class TestError:
 
 class TestPong:
     def test_bytes(self) -> None:
-        assert encode_pong() == PONG == b'{"type":"pong"}'
+        assert PONG == b'{"type":"pong"}'
 
 
 class TestResponse:
@@ -83,17 +82,17 @@ class TestResponse:
 
     def test_subscribe(self) -> None:
         query = '{"method":"isNull","attribute":"a","values":[]}'
-        frame = encode_subscribed([Subscribed("123", ["rows"], [query]), Subscribed("b", [], [])])
+        frame = encode_subscribed([Subscribed("123", ["rows"], [query]), Subscribed("b", [], [])], "17-0")
         assert frame == (
             b'{"type":"response","data":{"to":"subscribe","success":true,"subscriptions":['
             b'{"subscriptionId":"123","channels":["rows"],'
             b'"queries":["{\\"method\\":\\"isNull\\",\\"attribute\\":\\"a\\",\\"values\\":[]}"]},'
-            b'{"subscriptionId":"b","channels":[],"queries":[]}]}}'
+            b'{"subscriptionId":"b","channels":[],"queries":[]}],"position":"17-0"}}'
         )
 
     @pytest.mark.parametrize("recovered", [True, False])
     def test_subscribe_with_since_tells_whether_it_recovered(self, recovered: bool) -> None:
-        frame = encode_subscribed([Subscribed("a", ["rows"], [], recovered)])
+        frame = encode_subscribed([Subscribed("a", ["rows"], [], recovered)], "0-0")
         assert json.loads(frame)["data"]["subscriptions"][0]["recovered"] is recovered
 
     def test_unsubscribe(self) -> None:
@@ -163,7 +162,7 @@ class TestRoundTrips:
         st.lists(st.tuples(st.text(), st.lists(st.text()), st.lists(st.text()), st.none() | st.booleans()))
     )
     def test_subscribed(self, items: list[tuple[str, list[str], list[str], bool | None]]) -> None:
-        frame = json.loads(encode_subscribed([Subscribed(*item) for item in items]))
+        frame = json.loads(encode_subscribed([Subscribed(*item) for item in items], "0-0"))
         assert [
             (item["subscriptionId"], item["channels"], item["queries"], item.get("recovered"))
             for item in frame["data"]["subscriptions"]

@@ -134,9 +134,11 @@ class TestSubscribe:
 
         async with shared.greeted(jwt=shared.token("ada")) as client:
             frame = await client.ask("subscribe", batch)
+            position = shared.hub.registry.rooms[shared.project].position
 
         assert list(frame) == ["type", "data"]
-        assert list(frame["data"]) == ["to", "success", "subscriptions"]
+        assert list(frame["data"]) == ["to", "success", "subscriptions", "position"]
+        assert frame["data"].pop("position") == position
         assert frame["data"] == {
             "to": "subscribe",
             "success": True,
