@@ -10,9 +10,10 @@ import pytest
 import redis
 import redis.asyncio
 
+from tests.topologies import Cluster, Sentinels
 from workers.embedded import EmbeddedValkey
 
-_SERVERS = {"valkey", "module_valkey"}
+_SERVERS = {"valkey", "module_valkey", "sentinels", "cluster"}
 """Fixtures that start a server; a test that starts one by itself is marked in its file."""
 
 
@@ -47,6 +48,20 @@ async def redis_client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
     client = redis.asyncio.Redis.from_url(redis_url)
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+def sentinels(tmp_path: Path) -> Iterator[Sentinels]:
+    """A master, its replica and three Sentinels, of this test alone: it may kill what it likes."""
+    with Sentinels(tmp_path / "sentinels") as servers:
+        yield servers
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Three primaries and their replicas, of this test alone: it may kill what it likes."""
+    with Cluster(tmp_path / "cluster") as servers:
+        yield servers
 
 
 class Proxy:
