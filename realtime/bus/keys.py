@@ -58,6 +58,24 @@ def idempotency_key(project: str, key: str) -> str:
     return f"{_tag(project)}:idempotency:{project}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
+def resume_key(project: str, subscription_id: str) -> str:
+    """Name the record by which a subscription returns after its connection was lost.
+
+    String: ``<holder> <owner> <mode> <position>`` (``resume.lua`` says what they mean), for as long as the
+    subscription lives and a lifetime longer. ``subscription_id`` was checked (wire specification 4.3).
+    """
+    return f"{_tag(project)}:resume:{project}:{subscription_id}"
+
+
+def resume_floor_key(project: str, hub_id: str) -> str:
+    """Name the record of how far everybody on a hub has confirmed what they were sent.
+
+    String: a position. Expires a lifetime after the hub last wrote it. One a hub and project, so that a hub that
+    dies leaves behind how far its clients had come, at the price of one write for all of them.
+    """
+    return f"{_tag(project)}:resume-floor:{project}:{hub_id}"
+
+
 def projects_key(number: int) -> str:
     """Name the set of the projects in bucket ``number``.
 

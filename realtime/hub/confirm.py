@@ -5,7 +5,7 @@ ping. So what was sent is confirmed in rounds: whoever was sent something since 
 is pinged, with the position reached as the ping's payload. Who is sent nothing costs nothing here.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Container, Hashable, Mapping
 from typing import Generic, TypeVar
 
 from realtime.bus.positions import format_position, parse_position
@@ -32,10 +32,15 @@ class Confirmations(Generic[T]):
         self._mark = position
         # Who was sent something since it was last asked.
         self._unasked: dict[T, object] = {}
-        # Asked and has not answered -> the position at that ping.
-        self._asked: dict[T, str] = {}
+        # Asked and has not answered -> the position that its answer confirms, and when it was first asked.
+        self._asked: dict[T, tuple[str, float]] = {}
         # Not settled -> up to where everything is confirmed. Those that were settled at the last round are missing.
         self._known: dict[T, str] = {}
+
+    @property
+    def all_settled(self) -> bool:
+        """Whether everybody has confirmed everything."""
+        return not self._unasked and not self._known
 
     def sent(self, receivers: Mapping[T, object]) -> None:
         """Note who was sent something. Called for each event, so there is no loop in Python here."""
@@ -43,31 +48,40 @@ class Confirmations(Generic[T]):
             self._on_sent()
         self._unasked.update(receivers)
 
-    def ask(self, position: str, matters: Callable[[T], bool]) -> list[T]:
+    def ask_all(self, position: str, now: float, matters: Callable[[T], bool]) -> list[T]:
         """Begin a round: return who is to be pinged now, with ``position`` as the payload.
 
         Args:
             position: The present one: everything up to it has been sent.
+            now: The time, in seconds.
             matters: Whether anybody will ever want to know what a receiver has; the others are not asked.
         """
         waiting = {each: None for each in self._unasked if each in self._asked}
         asked = [each for each in self._unasked if each not in waiting and matters(each)]
         for each in asked:
             self._known.setdefault(each, self._mark)
-            self._asked[each] = position
+            self._asked[each] = position, now
         self._unasked = waiting
         self._mark = position
         return asked
 
-    def ask_again(self, receiver: T, position: str) -> None:
-        """Note that ``receiver`` was pinged once more: a client may answer only the latest ping (RFC 6455 5.5.3)."""
-        if receiver in self._asked:
-            self._asked[receiver] = position
-            self._unasked.pop(receiver, None)
+    def ask(self, receiver: T, position: str, now: float) -> bool:
+        """Return whether ``receiver`` is to be pinged outside of a round: not if it is settled.
+
+        If it has been asked before, only the new ping counts: a client may answer the latest one only (RFC 6455
+        section 5.5.3). The arguments are those of :meth:`ask_all`.
+        """
+        if self.is_settled(receiver):
+            return False
+        self._known.setdefault(receiver, self._mark)
+        self._unasked.pop(receiver, None)
+        self._asked[receiver] = position, self._asked.get(receiver, ("", now))[1]
+        return True
 
     def answered(self, receiver: T, position: str) -> bool:
-        """Take the payload of a pong; return whether it confirmed anything. Pongs to other pings do not."""
-        if self._asked.get(receiver) != position:
+        """Take the payload of a pong; return whether it confirmed anything. Only the answer that is awaited does."""
+        asked = self._asked.get(receiver)
+        if asked is None or asked[0] != position:
             return False
         del self._asked[receiver]
         if receiver in self._unasked:
@@ -87,22 +101,20 @@ class Confirmations(Generic[T]):
             return known
         return self._mark if receiver in self._unasked else position
 
+    def overdue(self, before: float) -> list[T]:
+        """Return who was asked before that time, in seconds, and has not answered."""
+        return [each for each, (_, asked_at) in self._asked.items() if asked_at < before]
+
     def forget(self, receiver: T) -> None:
         """Forget a receiver that is gone."""
         self._unasked.pop(receiver, None)
         self._asked.pop(receiver, None)
         self._known.pop(receiver, None)
 
-    def unsettled(self) -> Mapping[T, str]:
-        """Return who has not confirmed everything that was sent before the last round, and up to where each has."""
-        return self._known
-
-    def floor(self, position: str, *, without: Mapping[T, object]) -> str:
-        """Return up to where everybody has everything, but for the receivers in ``without``.
+    def floor(self, position: str, without: Container[T]) -> str:
+        """Return up to where everybody has everything, but for those in ``without``; right after a round.
 
         ``position`` is the present one.
         """
         known = [parse_position(at) for each, at in self._known.items() if each not in without]
-        if any(each not in self._known for each in self._unasked):
-            known.append(parse_position(self._mark))
         return format_position(min(known)) if known else position

@@ -1,0 +1,92 @@
+-- Read and write the records by which subscriptions of one project return after their connection was lost.
+--
+-- A record is "<holder> <owner> <mode> <position>": which connection of which hub holds the subscription
+-- (<hub>:<connection>), who made it, and from where it goes on for its next connection. In mode "at" that is <position>; in mode "from"
+-- it is the floor of the holder's hub (how far everybody there has confirmed), and at least <position>.
+--
+-- KEYS[i]  a record, or a hub's floor
+-- ARGV[1]  how long records live, in milliseconds
+-- ARGV[2]  what the name of a hub's floor begins with
+-- ARGV     then four for each key: an operation, a holder, an owner, a position
+--
+-- claim    Take the subscription over. Returns from where it goes on; an empty text if it is a new one.
+-- at, from Write the record, unless somebody else holds the subscription by now.
+-- forget   Delete it, unless somebody else holds the subscription by now.
+-- renew    Let it live on.
+-- floor    Write the floor of a hub.
+--
+-- Returns a text for each key. Doing all of it again, when the answer was lost, changes nothing and answers the same.
+
+local lifetime, floor_prefix = ARGV[1], ARGV[2]
+
+local function numbers(position)
+  local milliseconds, sequence = string.match(position, '^(%d+)-(%d+)$')
+  return tonumber(milliseconds), tonumber(sequence)
+end
+
+local function is_later(one, other)
+  local a_ms, a_seq = numbers(one)
+  local b_ms, b_seq = numbers(other)
+  return a_ms > b_ms or (a_ms == b_ms and a_seq > b_seq)
+end
+
+local function parse(record)
+  if record then
+    return string.match(record, '^(%S+) (%S+) (%S+) (%S+)$')
+  end
+end
+
+local function write(key, holder, owner, mode, position)
+  redis.call('SET', key, holder .. ' ' .. owner .. ' ' .. mode .. ' ' .. position, 'PX', lifetime)
+end
+
+local function goes_on(holder, mode, position)
+  if mode == 'from' then
+    local floor = redis.call('GET', floor_prefix .. string.match(holder, '^[^:]*'))
+    if floor and is_later(floor, position) then
+      return floor
+    end
+  end
+  return position
+end
+
+local function claim(key, holder, owner, position)
+  local held_by, owned_by, mode, held_at = parse(redis.call('GET', key))
+  local since
+  if held_by == holder then
+    -- This is said again: the answer was lost.
+    since = mode == 'at' and held_at
+  elseif owned_by == owner then
+    since = goes_on(held_by, mode, held_at)
+  end
+  if since then
+    write(key, holder, owner, 'at', since)
+    return since
+  end
+  write(key, holder, owner, 'from', position)
+  return ''
+end
+
+local answers = {}
+for i, key in ipairs(KEYS) do
+  local at = 4 * i - 1
+  local operation, holder, owner, position = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  answers[i] = ''
+  if operation == 'claim' then
+    answers[i] = claim(key, holder, owner, position)
+  elseif operation == 'floor' then
+    redis.call('SET', key, position, 'PX', lifetime)
+  elseif operation == 'renew' then
+    redis.call('PEXPIRE', key, lifetime)
+  else
+    local held_by = parse(redis.call('GET', key))
+    if held_by == holder or (not held_by and operation ~= 'forget') then
+      if operation == 'forget' then
+        redis.call('DEL', key)
+      else
+        write(key, holder, owner, operation, position)
+      end
+    end
+  end
+end
+return answers

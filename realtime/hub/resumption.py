@@ -1,0 +1,278 @@
+"""How a subscription returns under its ID after its connection was lost, to this hub or to another.
+
+SDKs make the IDs of subscriptions themselves and use them again when they reconnect (wire specification 16.5). So a
+record in Redis says of each who made it and from where it goes on. That is the last position up to which its client
+has confirmed everything, as far as anybody knows:
+
+- While a connection is open and answers, its hub's *floor* stands for it: one position for all such connections of a
+  project, written about once a round, and only while events are sent.
+- A connection that is late with its answers, or has just been sent a replay, has a position of its own in the record,
+  so that it does not hold the floor back; and so has one that ended, whose position is known exactly.
+- When a hub dies, what its records say remains: its clients go on from the floor, wherever they turn up.
+
+Every record errs towards the past. So nothing is missed, and what may come twice was sent and not yet confirmed.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+from realtime.bus.resumption import Holder, ResumeRecords
+from realtime.hub.confirm import Confirmations
+from realtime.hub.connection import Connection
+from realtime.hub.frames import PING_FRAME, ping_frame
+from realtime.hub.index import Subscription
+from realtime.hub.room import Room
+from realtime.identity.model import Identity
+
+MIN_ID_CHARS = 16
+"""IDs of fewer characters may well be used by several clients at once, such as ``feed``: they do not return."""
+
+_MIN_ROUND_S = 0.1
+_MAX_ROUND_S = 2.0
+_PING_COST_S = 0.0004
+"""A round waits so long for each connection that the last one pinged: a few per cent of the time go into pings."""
+
+_PATIENCE_S = 1.0
+"""How late an answer may be before the connection gets a position of its own."""
+
+
+class Resumption:
+    """Keeps track of what the connections of a hub have received, and of where their subscriptions go on.
+
+    Used from one event loop.
+
+    Args:
+        records: What all hubs know; None if subscriptions do not return by themselves.
+        loop_time: The event loop's clock, in seconds.
+    """
+
+    def __init__(self, records: ResumeRecords | None, *, loop_time: Callable[[], float]) -> None:
+        self._records = records
+        self._loop_time = loop_time
+        # Rooms in which something was sent and is not confirmed.
+        self._unsettled: dict[Room, None] = {}
+        # Late with their answers: their records hold a position of their own.
+        self._held: dict[Connection, None] = {}
+        # Have left their room, and may still confirm what they were sent before.
+        self._parting: dict[Connection, _Parting] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._round_s = _MIN_ROUND_S
+
+    # Called by the registry.
+
+    def room_made(self, room: Room) -> None:
+        """Keep track of the connections of a new room."""
+        if self._records is not None:
+            room.confirmations = Confirmations(room.position, lambda: self._wake(room))
+
+    def leaving(self, connection: Connection, room: Room) -> None:
+        """Record where the subscriptions of a connection go on that is about to leave its room."""
+        if connection not in self._parting:
+            self._let_go(connection, _Parting(room, room.position, _returning(connection)))
+
+    def identity_changed(self, connection: Connection, room: Room, before: Identity) -> None:
+        """Let the subscriptions return to whom the connection acts as now, and not to ``before``."""
+        if self._records is None or _owner(connection.identity) == _owner(before):
+            return
+        for subscription in _returning(connection):
+            self._write(connection, room, subscription)
+
+    # Called by the conversation.
+
+    async def claim(self, connection: Connection, room: Room, ids: Sequence[str]) -> dict[str, str]:
+        """Take over those of the subscriptions that return; return from where each of them goes on.
+
+        ``ids`` are IDs that a client sent. Waits for as long as Redis is away.
+
+        Raises:
+            redis.RedisError: Too much waits for Redis already.
+        """
+        claimable = [each for each in ids if self.may_return(each) and each not in connection.subscriptions]
+        if self._records is None or not claimable:
+            return {}
+        position = room.position
+        found = await self._records.claim(room.project.id, claimable, _holder(connection), position)
+        if connection.room is not room:
+            # It went while this waited: new ones return to the beginning, since nothing was sent.
+            new = [each for each, since in zip(claimable, found, strict=True) if since is None]
+            self._records.hold(room.project.id, new, _holder(connection), position)
+        return {each: since for each, since in zip(claimable, found, strict=True) if since is not None}
+
+    def may_return(self, subscription_id: str) -> bool:
+        """Tell whether a subscription with this ID, which its client made, returns by itself."""
+        return self._records is not None and len(subscription_id) >= MIN_ID_CHARS
+
+    def registered(self, room: Room, subscription: Subscription, since: str) -> None:
+        """Follow a subscription that returns by itself; ``since`` is where its replay began, or empty."""
+        subscription.since = since
+        connection = subscription.subscriber
+        if since and isinstance(connection, Connection):
+            # The replay is confirmed like everything else.
+            room.sent({connection: None})
+
+    def unsubscribed(self, connection: Connection, room: Room, subscription_id: str) -> None:
+        """Forget a subscription that its client ended."""
+        if self.may_return(subscription_id) and self._records is not None:
+            self._records.forget(room.project.id, [subscription_id], _holder(connection))
+
+    # Called by the hub.
+
+    def ponged(self, connection: Connection, payload: bytes) -> None:
+        """Take the answer to a ping: the client has received everything that was sent before that ping."""
+        parting = self._parting.get(connection)
+        room = parting.room if parting else connection.room
+        if room is None or room.confirmations is None or self._records is None:
+            return
+        position = payload.decode("latin-1")
+        if not room.confirmations.answered(connection, position):
+            return
+        if parting:
+            self.gone(connection)
+            return
+        is_settled = room.confirmations.is_settled(connection)
+        was_held = connection in self._held
+        if is_settled:
+            self._held.pop(connection, None)
+        for subscription in _returning(connection):
+            if is_settled and (was_held or subscription.since):
+                subscription.since = ""
+                self._write(connection, room, subscription)
+            elif was_held and not subscription.since:
+                self._records.hold(room.project.id, [subscription.id], _holder(connection), position)
+
+    def heartbeat(self, connection: Connection) -> bytes:
+        """Return the ping of a connection's heartbeat; it asks again what an earlier one asked."""
+        room = connection.room
+        if room is None or room.confirmations is None or not _has_returning(connection):
+            return PING_FRAME
+        asks = room.confirmations.ask(connection, room.position, self._loop_time())
+        return ping_frame(room.position.encode()) if asks else PING_FRAME
+
+    def renew(self, connection: Connection) -> None:
+        """Let the records of a connection live on."""
+        room = connection.room
+        if room is None or room.confirmations is None or self._records is None:
+            return
+        ids = [subscription.id for subscription in _returning(connection)]
+        if ids:
+            self._records.renew(room.project.id, ids)
+            if room.confirmations.all_settled:
+                self._records.set_floor(room.project.id, room.position)
+
+    def part(self, connection: Connection) -> bool:
+        """Ask a connection that is about to leave, because the server stops, what it has received.
+
+        Returns:
+            Whether to wait for its answer: until then :meth:`is_parting`, or until :meth:`gone` ends the waiting.
+        """
+        room = connection.room
+        if room is None or room.confirmations is None or not _has_returning(connection):
+            return False
+        if not room.confirmations.ask(connection, room.position, self._loop_time()):
+            return False
+        self._parting[connection] = _Parting(room, room.position, _returning(connection))
+        connection.wire.send(ping_frame(room.position.encode()))
+        return True
+
+    def is_parting(self, connection: Connection) -> bool:
+        """Tell whether a connection that has left may still confirm something."""
+        return connection in self._parting
+
+    def gone(self, connection: Connection) -> None:
+        """Stop waiting for the answer of a connection that has left. No effect if nobody waits."""
+        parting = self._parting.pop(connection, None)
+        if parting is not None:
+            self._let_go(connection, parting)
+
+    def stop(self) -> None:
+        """Ask nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # Rounds.
+
+    def _wake(self, room: Room) -> None:
+        self._unsettled[room] = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._round_s, self._round)
+
+    def _round(self) -> None:
+        """Ask everybody who was sent something, and write up to where all have confirmed it."""
+        self._timer = None
+        rooms, self._unsettled = self._unsettled, {}
+        asked = sum([self._ask_all(room) for room in rooms])
+        self._round_s = min(max(_MIN_ROUND_S, asked * _PING_COST_S), _MAX_ROUND_S)
+        for room in rooms:
+            if room.confirmations is not None and not room.confirmations.all_settled:
+                self._wake(room)
+
+    def _ask_all(self, room: Room) -> int:
+        """Begin a room's round; return how many were asked."""
+        confirmations, records, now = room.confirmations, self._records, self._loop_time()
+        assert confirmations is not None and records is not None  # noqa: S101, PT018 - rooms without never wake
+        for late in confirmations.overdue(now - _PATIENCE_S):
+            if late not in self._held:
+                self._held[late] = None
+                for subscription in _returning(late):
+                    self._write(late, room, subscription)
+        asked = confirmations.ask_all(room.position, now, _has_returning)
+        if asked:
+            frame = ping_frame(room.position.encode())
+            for connection in asked:
+                connection.wire.send(frame)
+        records.set_floor(room.project.id, confirmations.floor(room.position, self._held))
+        return len(asked)
+
+    def _let_go(self, connection: Connection, parting: "_Parting") -> None:
+        """Record where the subscriptions of a connection that has left go on."""
+        room = parting.room
+        self._held.pop(connection, None)
+        if room.confirmations is None or self._records is None:
+            return
+        confirmed = room.confirmations.confirmed(connection, parting.position)
+        room.confirmations.forget(connection)
+        for each in parting.subscriptions:
+            self._records.hold(room.project.id, [each.id], _holder(connection), each.since or confirmed)
+
+    def _write(self, connection: Connection, room: Room, subscription: Subscription) -> None:
+        """Bring the record of a subscription up to date."""
+        confirmations, records = room.confirmations, self._records
+        assert confirmations is not None and records is not None  # noqa: S101, PT018 - both are there or neither
+        confirmed = confirmations.confirmed(connection, room.position)
+        if subscription.since or connection in self._held:
+            position = subscription.since or confirmed
+            records.hold(room.project.id, [subscription.id], _holder(connection), position)
+        else:
+            records.follow(room.project.id, [subscription.id], _holder(connection), confirmed)
+
+
+class _Parting(NamedTuple):
+    """What a connection leaves behind."""
+
+    room: Room
+    position: str
+    """Where the room was when it was last sent something."""
+    subscriptions: list[Subscription]
+
+
+def _returning(connection: Connection) -> list[Subscription]:
+    """Return the subscriptions of a connection that return by themselves."""
+    return [each for each in connection.subscriptions.values() if each.since is not None]
+
+
+def _has_returning(connection: Connection) -> bool:
+    return any(each.since is not None for each in connection.subscriptions.values())
+
+
+def _holder(connection: Connection) -> Holder:
+    # IDs of objects come again only after their connection's end, which was written before.
+    return Holder(f"{id(connection):x}", _owner(connection.identity))
+
+
+def _owner(identity: Identity) -> str:
+    """Name whom a connection acts as; a digest, since a token's subject may be any text."""
+    who = f"key:{identity.key_id}" if identity.key_id else f"user:{identity.user_id}"
+    return sha256(who.encode()).hexdigest()[:16]
