@@ -38,8 +38,8 @@ Received = tuple[Opcode, bytes]
 def short_frame(data: bytes) -> Received | None:
     """Read ``data`` if it is exactly one short frame: a pong, or a text message that is neither split nor compressed.
 
-    Making a parser for it would cost twenty times as much, and every ping is answered by one
-    (benchmarks/incoming.py).
+    Making a parser for it would cost ten times as much, and every ping is answered by one
+    (benchmarks/frames.py).
 
     Returns:
         None if it is anything else, valid or not; an :class:`Incoming` is to read it then.
