@@ -240,7 +240,7 @@ class LiveListener:
 
     async def _serve(self) -> None:
         """Use one connection until it breaks, which raises an exception group."""
-        link = await Link.open(self._subscriber)
+        link = await Link.open(self._subscriber, self)
         try:
             async with asyncio.TaskGroup() as group:
                 self._link, self._group = link, group
@@ -249,8 +249,7 @@ class LiveListener:
                     watch.held, watch.overflowed = [], False
                 own = [self._probe_channel, *([_BRIDGE] if self._bridge else [])]
                 link.subscribe([*own, *self._by_channel])
-                group.create_task(link.write())
-                group.create_task(self._read(link))
+                group.create_task(link.wait_broken())
                 group.create_task(self._probe_regularly())
                 group.create_task(self._raise_when_silent(link))
         finally:
@@ -287,16 +286,8 @@ class LiveListener:
 
     # What arrives.
 
-    async def _read(self, link: Link) -> None:
-        while True:
-            kind, channel, content = await link.receive()
-            if kind == b"message":
-                self._take(channel, content)
-                _call(self._on_settled)
-            else:
-                self._subscribed(channel)
-
-    def _take(self, channel: bytes, content: bytes) -> None:
+    def message(self, channel: bytes, content: bytes) -> None:
+        """Take a message off the link."""
         watch = self._by_channel.get(channel)
         if watch is not None:
             if watch.held is None:
@@ -310,7 +301,12 @@ class LiveListener:
         elif self._on_bridge is not None and channel == _BRIDGE:
             _call(self._on_bridge, content)
 
-    def _subscribed(self, channel: bytes) -> None:
+    def settled(self) -> None:
+        """Pass on that a burst has ended."""
+        _call(self._on_settled)
+
+    def subscribed(self, channel: bytes) -> None:
+        """Take a confirmation off the link."""
         watch = self._by_channel.get(channel)
         if watch is not None and self._group is not None:
             self._group.create_task(self._settle(watch))
@@ -319,6 +315,12 @@ class LiveListener:
             self._subscribed_at = asyncio.get_running_loop().time()
             self._has_tried.set()
             log.info("connected to Redis", projects=len(self._watches))
+
+    def lost(self, channel: bytes) -> None:
+        """Ignore what only servers of a cluster do."""
+
+    def moved(self, slot: int) -> None:
+        """Ignore what only servers of a cluster do."""
 
     async def _settle(self, watch: Watch) -> None:
         """Bring a project whose channel was just subscribed to the point from which it is live."""

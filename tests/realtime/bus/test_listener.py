@@ -187,6 +187,17 @@ class TestDelivery:
         await heard.until(lambda: heard.numbers() == [1, 2])
         await one.stop()
 
+    async def test_messages_that_came_in_together_are_settled_together(
+        self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus
+    ) -> None:
+        settled_at: list[int] = []
+        one = await listen(redis_url, on_settled=lambda: settled_at.append(len(heard.messages)))
+        await one.watch("demo")
+        await bus.publish("demo", [envelope(n) for n in range(1000)])
+
+        await heard.until(lambda: settled_at and settled_at[-1] == 1000)
+        assert len(settled_at) < 100
+
     async def test_projects_are_told_apart(
         self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus
     ) -> None:
