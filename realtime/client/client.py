@@ -11,9 +11,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any
 
+from realtime.bus.positions import START
 from realtime.client.connection import Connection, Timeouts
 from realtime.client.errors import ConnectionLostError, RefusedError, UnreachableError
-from realtime.client.frames import Event, Response, System, batches, realtime_url, token_expiry
+from realtime.client.frames import (
+    Event,
+    Response,
+    System,
+    batches,
+    position_of,
+    realtime_url,
+    token_expiry,
+)
 from realtime.client.schedule import Backoff
 from realtime.client.subscription import Gap, GapHook, GapReason, Subscription
 
@@ -54,7 +63,8 @@ class RealtimeClient:
     Use it as an async context manager. Entering makes the first connection, which must succeed. A connection
     that is lost later is made again, for as long as the context lasts, with jittered exponential back-off;
     all subscriptions are then taken up again under the same IDs, each from the last event it got (wire
-    specification 16.4). Only close code 1008 ends that: every iterator then raises :class:`RefusedError`.
+    specification 16.4), so that their readers notice a delay and nothing else. Only close code 1008 ends
+    that: every iterator then raises :class:`RefusedError`.
 
     Changing subscriptions never opens a connection. Each change is one message, of which a hub accepts
     32 a minute (wire specification 4.1). The client belongs to one event loop; its methods may be called from
@@ -95,6 +105,8 @@ class RealtimeClient:
         self._token = ""
         self._user: dict[str, Any] | None = None
         self._position = ""
+        # Subscriptions whose readers have to take something before more is read from the hub.
+        self._full: list[Subscription] = []
         # What a draining hub asked for, in seconds; used once, instead of the back-off.
         self._retry_after_s: float | None = None
 
@@ -118,18 +130,39 @@ class RealtimeClient:
         channels: str | Sequence[str],
         queries: Sequence[str] = (),
         *,
+        since: str = "",
         on_gap: GapHook | None = None,
     ) -> Subscription:
         """Return a subscription to ``channels``; nothing is sent before it is entered or iterated.
 
+        To lose nothing while your own program restarts, store a position and start from it::
+
+            async with client.subscribe(channels, since=stored) as events:
+                store(events.since)
+                async for event in events:
+                    process(event)
+                    store(event.id)
+
         Args:
             channels: channel names such as ``databases.main.tables.posts.rows``, also with ``*`` for an ID.
             queries: filters on the payload, as JSON strings (wire specification 6); all of them must match.
+            since: a position in the project's log, such as the ``id`` of the last event that was dealt with:
+                what came after it is delivered first. Empty for live events only. If the log no longer reaches
+                back so far, ``recovered`` of the subscription is False, and there is a :class:`Gap`.
             on_gap: called where events may be missing; see :class:`Subscription`.
+
+        Raises:
+            ValueError: ``since`` is not a position.
         """
         names = (channels,) if isinstance(channels, str) else tuple(channels)
         return Subscription(
-            self, f"s{uuid.uuid4().hex}", names, queries, queue_size=self._queue_size, on_gap=on_gap
+            self,
+            f"s{uuid.uuid4().hex}",
+            names,
+            queries,
+            since=since,
+            queue_size=self._queue_size,
+            on_gap=on_gap,
         )
 
     async def __aenter__(self) -> "RealtimeClient":
@@ -194,9 +227,11 @@ class RealtimeClient:
         by_id = {subscription.id: subscription for subscription in subscriptions}
 
         def confirm(response: Response) -> None:
+            # An older hub tells its position only with ``connected``: early, but never too late.
+            position = response.position or connection.position
             for item in response.subscriptions:
                 if item.subscription_id in by_id:
-                    by_id[item.subscription_id].confirm(item, self._position)
+                    by_id[item.subscription_id].confirm(item, position)
 
         items = [subscription.item() for subscription in subscriptions]
         await connection.request("subscribe", items, confirm)
@@ -232,7 +267,7 @@ class RealtimeClient:
         async with asyncio.TaskGroup() as tasks:
             upkeep = tasks.create_task(self._keep_up(connection, list(self._subscriptions.values())))
             try:
-                await connection.receive()
+                await connection.receive(self._until_read)
             finally:
                 self._connection = None
                 upkeep.cancel()
@@ -279,7 +314,10 @@ class RealtimeClient:
             by_id = {subscription.id: subscription for subscription in subscriptions}
             items = [subscription.item() for subscription in subscriptions]
             for batch in batches(items, max_items=_BATCH_ITEMS, max_bytes=_BATCH_BYTES):
-                await self._take_up(connection, [by_id[str(item["subscriptionId"])] for item in batch])
+                ids = [str(item["subscriptionId"]) for item in batch]
+                # Those that were closed while the batch before was on its way stay away.
+                if wanted := [by_id[id_] for id_ in ids if id_ in self._subscriptions]:
+                    await self._take_up(connection, wanted)
             await self._renew(connection)
         except (ConnectionLostError, RefusedError, UnreachableError) as error:
             # A new handshake decides: it raises what is final, and backs off from what is not.
@@ -313,11 +351,20 @@ class RealtimeClient:
     # Frames that nobody asked for.
 
     def _deliver(self, event: Event) -> None:
-        self._position = event.id or self._position
+        # What is replayed to one subscription may be older than what another one got.
+        if (position_of(event.id) or START) > (position_of(self._position) or START):
+            self._position = event.id
         for subscription_id in event.subscriptions:
             # Absent when it was closed while the event was on its way.
             if (subscription := self._subscriptions.get(subscription_id)) is not None:
                 subscription.push(event)
+                if subscription.is_full:
+                    self._full.append(subscription)
+
+    async def _until_read(self) -> None:
+        """Wait until readers who catch up have room for what comes next."""
+        while self._full:
+            await self._full.pop().make_room(self._timeouts.stall_s)
 
     def _note(self, system: System) -> None:
         if system.code == "gap":

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import ssl as ssl_module
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -42,6 +42,9 @@ class Timeouts(NamedTuple):
     """Between WebSocket pings, and for the pong; a silent peer is left after twice that."""
     close_s: float = 2.0
     """For the hub's part of the closing handshake."""
+    stall_s: float = 5.0
+    """Not for the hub but for a reader with a full queue, while missed events come in: if it takes none for so
+    long, events are dropped."""
 
 
 class _Request(NamedTuple):
@@ -75,6 +78,8 @@ class Connection:
         self._on_system = on_system
         self._response_timeout_s = response_timeout_s
         self._unanswered: deque[_Request] = deque()
+        # Whether a reader holds it back: frames wait here, maybe an answer among them.
+        self._is_held = False
 
     @classmethod
     async def open(
@@ -134,11 +139,17 @@ class Connection:
                 CloseCode.POLICY_VIOLATION, "the hub closed the connection for good"
             )
 
-    async def receive(self) -> None:
-        """Read frames until the connection is closed, by either side. Requests without answer fail then."""
+    async def receive(self, ready: Callable[[], Awaitable[None]]) -> None:
+        """Read frames until the connection is closed, by either side. Requests without answer fail then.
+
+        ``ready`` is awaited after each frame. While it waits nothing is read, so that the hub has to wait too.
+        """
         try:
             while True:
                 self._take(await self._websocket.recv(decode=False))
+                self._is_held = True
+                await ready()
+                self._is_held = False
         except ConnectionClosed as closed:
             _logger.debug("connection closed: %s", closed)
         finally:
@@ -164,18 +175,23 @@ class Connection:
         self._unanswered.append(_Request(answer, on_response))
         try:
             await self._websocket.send(encode_message(message_type, data))
-            async with asyncio.timeout(self._response_timeout_s):
-                return await answer
+            await self._await_answer(answer)
+            return answer.result()
         except ConnectionClosed as error:
             raise ConnectionLostError("the connection was lost") from error
-        except TimeoutError as error:
-            # Answers are told apart by their order only: a connection that skips one is of no more use.
-            self._websocket.transport.abort()
-            raise ConnectionLostError(f"no answer within {self._response_timeout_s:g} s") from error
+        finally:
+            answer.cancel()
 
     async def close(self) -> None:
         """Close the connection and wait for the hub's close frame, for a bounded time."""
         await self._websocket.close()
+
+    async def _await_answer(self, answer: asyncio.Future[Response]) -> None:
+        while not (await asyncio.wait([answer], timeout=self._response_timeout_s))[0]:
+            if not self._is_held:
+                # Answers are told apart by their order only: a connection that skips one is of no more use.
+                self._websocket.transport.abort()
+                raise ConnectionLostError(f"no answer within {self._response_timeout_s:g} s")
 
     def _take(self, text: bytes) -> None:
         try:

@@ -12,6 +12,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
+from realtime.bus.positions import Position, parse_position
+
 
 class Event(msgspec.Struct, frozen=True):
     """One event as it was delivered to a subscription (wire specification 3.2)."""
@@ -53,11 +55,12 @@ class SubscribedItem(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """``data`` of the answer to a message (wire specification 3.4)."""
+    """``data`` of the answer to a message (wire specification 3.4, 16.3)."""
 
     to: str
     subscriptions: tuple[SubscribedItem, ...] = ()
     user: dict[str, Any] | None = None
+    position: str = ""
 
 
 class System(msgspec.Struct, frozen=True, rename="camel"):
@@ -87,6 +90,14 @@ def decode_frame(text: bytes) -> Frame:
 def decode_data(frame: Frame, data_type: type[_DataT]) -> _DataT:
     """Decode ``data`` of a frame; raise as :func:`decode_frame` does when it is no ``data_type``."""
     return msgspec.json.decode(frame.data, type=data_type)
+
+
+def position_of(event_id: str) -> Position | None:
+    """Return an event's position in the log, for comparing; None for an event that is in no log."""
+    try:
+        return parse_position(event_id)
+    except ValueError:
+        return None
 
 
 def encode_message(message_type: str, data: object) -> str:

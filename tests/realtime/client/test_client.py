@@ -58,14 +58,15 @@ class Peer:
         assert message["type"] == expected_type
         return message["data"]
 
-    async def subscribed(self, **extra: object) -> list[dict[str, Any]]:
-        """Take a subscribe message and confirm it; return its items."""
+    async def subscribed(self, position: str = "", **extra: object) -> list[dict[str, Any]]:
+        """Take a subscribe message and confirm it at a position of the log; return its items."""
         items: list[dict[str, Any]] = await self.message("subscribe")
         answers = [
             {"subscriptionId": item["subscriptionId"], "channels": item["channels"], "queries": [], **extra}
             for item in items
         ]
-        await self.send("response", {"to": "subscribe", "success": True, "subscriptions": answers})
+        response = {"to": "subscribe", "success": True, "subscriptions": answers, "position": position}
+        await self.send("response", response)
         return items
 
     async def unsubscribed(self) -> list[str]:
@@ -141,6 +142,10 @@ class TestOpen:
                 assert peer.headers["X-Appwrite-Project"] == "demo"
                 assert peer.websocket.request is not None
                 assert peer.websocket.request.path == "/v1/realtime?project=demo"
+
+    async def test_compression_is_offered(self, hub: Hub) -> None:
+        async with opened(hub) as (_, peer):
+            assert "permessage-deflate" in peer.headers["Sec-WebSocket-Extensions"]
 
     async def test_two_credentials_are_refused(self) -> None:
         with pytest.raises(ValueError, match="one of"):
@@ -401,11 +406,120 @@ class TestReconnect:
             peer.websocket.transport.abort()
             again = await hub.accept()
             await again.connected("9-0")
-            await again.subscribed(**answer)
+            await again.subscribed("9-0", **answer)
             await again.event("10-0", events.id)
             assert gaps == []
             await next_event(events)
             assert gaps == [Gap(GapReason.RECONNECTED)]
+
+    async def test_subscription_without_events_goes_on_from_where_the_hub_registered_it(
+        self, hub: Hub
+    ) -> None:
+        """Not from where the connection began, nor from where others are: both may be far away."""
+        async with opened(hub, position="5-0") as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("5-0"))
+            busy = await client.subscribe("a").__aenter__()
+            await peer.event("6-0", busy.id)
+            tasks.create_task(peer.subscribed("8-0"))
+            quiet = await client.subscribe("b").__aenter__()
+            assert quiet.since == "8-0"
+            await peer.event("9-0", busy.id)
+            await until(lambda: busy.position == "9-0")
+            peer.websocket.transport.abort()
+            again = await hub.accept()
+            await again.connected("20-0")
+            items = await again.subscribed("20-0", recovered=True)
+            assert [item["since"] for item in items] == ["9-0", "8-0"]
+
+    async def test_answer_that_promises_a_replay_does_not_move_the_position(self, hub: Hub) -> None:
+        async with opened(hub) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("5-0"))
+            await client.subscribe("a").__aenter__()
+            last = peer
+            for _ in range(2):
+                last.websocket.transport.abort()
+                last = await hub.accept()
+                await last.connected("20-0")
+                (item,) = await last.subscribed("20-0", recovered=True)
+                assert item["since"] == "5-0"
+
+    async def test_answer_without_replay_moves_the_position(self, hub: Hub) -> None:
+        async with opened(hub) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("5-0"))
+            events = await client.subscribe("a").__aenter__()
+            peer.websocket.transport.abort()
+            again = await hub.accept()
+            await again.connected("19-0")
+            await again.subscribed("20-0", recovered=False)
+            await until(lambda: events.position == "20-0")
+            assert events.recovered is False
+
+    async def test_replayed_and_live_events_arrive_each_once(self, hub: Hub) -> None:
+        gaps: list[Gap] = []
+        async with opened(hub) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("5-0"))
+            events = await client.subscribe("a", on_gap=gaps.append).__aenter__()
+            recovered = [events.recovered]
+            for position in ("9-0", "10-0", "10-1"):
+                await peer.event(position, events.id)
+            await until(lambda: events.position == "10-1")
+            await peer.websocket.close(1001)
+            again = await hub.accept()
+            await again.connected("12-0")
+            await again.subscribed("12-0", recovered=True)
+            # A hub that took over from a killed one may know an older position only.
+            for position in ("9-0", "10-0", "10-1", "10-2", "11-0", "11-0", "13-0"):
+                await again.event(position, events.id)
+            received = [(await next_event(events)).id for _ in range(6)]
+            assert received == ["9-0", "10-0", "10-1", "10-2", "11-0", "13-0"]
+            assert [*recovered, events.recovered] == [None, True]
+            assert gaps == []
+            assert client.position == "13-0"
+
+    async def test_replay_of_one_subscription_holds_back_no_event_of_another(self, hub: Hub) -> None:
+        async with opened(hub) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("5-0"))
+            live = await client.subscribe("a").__aenter__()
+            tasks.create_task(peer.subscribed("7-0", recovered=True))
+            replayed = await client.subscribe("b", since="1-0").__aenter__()
+            await peer.event("8-0", live.id)
+            await peer.event("2-0", replayed.id)
+            await peer.event("9-0", replayed.id)
+            await peer.event("8-1", live.id)
+            assert [(await next_event(live)).id for _ in range(2)] == ["8-0", "8-1"]
+            assert [(await next_event(replayed)).id for _ in range(2)] == ["2-0", "9-0"]
+            assert client.position == "9-0"
+
+    async def test_events_of_no_log_are_never_dropped(self, hub: Hub) -> None:
+        async with opened(hub) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("5-0"))
+            events = await client.subscribe("a").__aenter__()
+            for n in range(2):
+                await peer.event("", events.id, n=n)
+            assert [(await next_event(events)).payload["n"] for _ in range(2)] == [0, 1]
+            assert events.position == "5-0"
+
+    async def test_subscription_closed_meanwhile_is_not_taken_up(
+        self, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("realtime.client.client._BATCH_ITEMS", 1)
+        async with opened(hub) as (client, peer), asyncio.TaskGroup() as tasks:
+            entered = []
+            for channel in "abc":
+                tasks.create_task(peer.subscribed("5-0"))
+                entered.append(await client.subscribe(channel).__aenter__())
+            peer.websocket.transport.abort()
+            again = await hub.accept()
+            await again.connected("5-0")
+            (first,) = await again.message("subscribe")
+            closing = tasks.create_task(entered[1].__aexit__(None, None, None))
+            assert await again.message("unsubscribe") == [{"subscriptionId": entered[1].id}]
+            answer = {"subscriptionId": first["subscriptionId"], "channels": ["a"], "recovered": True}
+            await again.send("response", {"to": "subscribe", "success": True, "subscriptions": [answer]})
+            await again.send("response", {"to": "unsubscribe", "success": True, "subscriptions": []})
+            (next_item,) = await again.subscribed("5-0", recovered=True)
+            assert next_item["subscriptionId"] == entered[2].id
+            await closing
 
     async def test_subscribing_while_away_waits_for_the_next_connection(self, hub: Hub) -> None:
         async with opened(hub) as (client, peer):
@@ -527,6 +641,140 @@ class TestReconnect:
             assert again.headers["X-Appwrite-JWT"] == "second"
 
 
+class TestSince:
+    """Starting from a position that the user stored."""
+
+    async def test_events_after_the_position_come_first(self, hub: Hub) -> None:
+        async with opened(hub, position="9-0") as (client, peer), asyncio.TaskGroup() as tasks:
+            confirming = tasks.create_task(peer.subscribed("9-0", recovered=True))
+            events = await client.subscribe("a", since="5-0").__aenter__()
+            assert (await confirming)[0]["since"] == "5-0"
+            assert (events.recovered, events.since) == (True, "5-0")
+            for position in ("5-0", "6-0", "10-0"):
+                await peer.event(position, events.id)
+            assert [(await next_event(events)).id for _ in range(2)] == ["6-0", "10-0"]
+
+    async def test_position_that_the_log_no_longer_has_is_a_gap(self, hub: Hub) -> None:
+        story: list[object] = []
+        async with opened(hub, position="9-0") as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("9-0", recovered=False))
+            events = await client.subscribe("a", since="5-0", on_gap=story.append).__aenter__()
+            assert (events.recovered, events.since) == (False, "9-0")
+            await peer.event("10-0", events.id)
+            story.append((await next_event(events)).id)
+        assert story == [Gap(GapReason.EXPIRED), "10-0"]
+
+    async def test_subscribe_interrupted_by_the_loss_asks_again_from_there(self, hub: Hub) -> None:
+        async with opened(hub) as (client, peer):
+            entering = asyncio.create_task(client.subscribe("a", since="5-0").__aenter__())
+            await peer.message("subscribe")
+            peer.websocket.transport.abort()
+            again = await hub.accept()
+            await again.connected("9-0")
+            (item,) = await again.subscribed("9-0", recovered=True)
+            assert item["since"] == "5-0"
+            assert (await entering).recovered is True
+
+    @pytest.mark.parametrize("since", ["yesterday", "5", "5-", "-1-0", f"{2**64}-0"])
+    async def test_what_is_no_position_is_refused_at_the_call(self, since: str) -> None:
+        with pytest.raises(ValueError, match="position"):
+            RealtimeClient("http://localhost/v1", "demo").subscribe("a", since=since)
+
+
+class TestCatchUp:
+    """A replay may be larger than the queue, and comes faster than anybody reads."""
+
+    async def test_replay_larger_than_the_queue_loses_nothing(self, hub: Hub) -> None:
+        gaps: list[Gap] = []
+        async with opened(hub, queue_size=3) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("150-0", recovered=True))
+            events = await client.subscribe("a", since="0-1", on_gap=gaps.append).__aenter__()
+            sending = tasks.create_task(send_many(peer, events.id, 200))
+            received: list[str] = []
+            while len(received) < 200:
+                received.append((await next_event(events)).id)
+                await asyncio.sleep(0)
+            assert received == [f"{n}-0" for n in range(1, 201)]
+            assert gaps == []
+            await sending
+
+    async def test_queue_stays_bounded_while_the_hub_waits(self, hub: Hub) -> None:
+        timeouts = Timeouts(close_s=0.05)
+        async with (
+            opened(hub, queue_size=3, timeouts=timeouts) as (client, peer),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(peer.subscribed("100-0", recovered=True))
+            events = await client.subscribe("a", since="0-1").__aenter__()
+            await send_many(peer, events.id, 50)
+            await until(lambda: events.is_full)
+            assert client.position == "3-0"
+
+    async def test_reader_that_takes_nothing_is_a_slow_one(self, hub: Hub) -> None:
+        gaps: list[Gap] = []
+        timeouts = Timeouts(stall_s=0.05)
+        async with (
+            opened(hub, queue_size=3, timeouts=timeouts) as (client, peer),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(peer.subscribed("10-0", recovered=True))
+            events = await client.subscribe("a", since="0-1", on_gap=gaps.append).__aenter__()
+            await send_many(peer, events.id, 10)
+            await until(lambda: client.position == "10-0")
+            assert (await next_event(events)).id == "8-0"
+            assert gaps == [Gap(GapReason.SLOW_READER, dropped=7)]
+
+    async def test_reader_that_has_caught_up_holds_nobody_back_any_more(self, hub: Hub) -> None:
+        async with opened(hub, queue_size=3) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("2-0", recovered=True))
+            events = await client.subscribe("a", since="0-1").__aenter__()
+            await send_many(peer, events.id, 2)
+            for _ in range(2):
+                await next_event(events)
+            waiting = asyncio.create_task(anext(events))
+            await asyncio.sleep(0)
+            for n in range(3, 10):
+                await peer.event(f"{n}-0", events.id)
+            await until(lambda: client.position == "9-0")
+            await waiting
+
+    async def test_leaving_the_block_lets_the_others_go_on(self, hub: Hub) -> None:
+        async with opened(hub, queue_size=1) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("5-0"))
+            other = await client.subscribe("b").__aenter__()
+            tasks.create_task(peer.subscribed("5-0", recovered=True))
+            events = await client.subscribe("a", since="0-1").__aenter__()
+            await send_many(peer, events.id, 5)
+            await peer.event("6-0", other.id)
+            await until(lambda: events.is_full)
+            tasks.create_task(peer.unsubscribed())
+            await events.__aexit__(None, None, None)
+            assert (await next_event(other)).id == "6-0"
+
+    async def test_answer_that_waits_behind_a_slow_reader_is_waited_for(self, hub: Hub) -> None:
+        timeouts = Timeouts(response_s=0.1, stall_s=5)
+        async with (
+            opened(hub, queue_size=1, timeouts=timeouts) as (client, peer),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(peer.subscribed("5-0", recovered=True))
+            events = await client.subscribe("a", since="0-1").__aenter__()
+            await send_many(peer, events.id, 2)
+            await until(lambda: events.is_full)
+            tasks.create_task(peer.subscribed("5-0"))
+            entering = asyncio.create_task(client.subscribe("b").__aenter__())
+            assert (await asyncio.wait([entering], timeout=0.3))[1] == {entering}
+            for _ in range(2):
+                await next_event(events)
+            await entering
+        assert hub.connections == 1
+
+
+async def send_many(peer: Peer, subscription_id: str, count: int) -> None:
+    for n in range(1, count + 1):
+        await peer.event(f"{n}-0", subscription_id)
+
+
 class TestToken:
     async def test_token_near_its_end_is_renewed_on_the_open_connection(self, hub: Hub) -> None:
         tokens = [token(time.time() + 30.5), token(time.time() + 3600)]
@@ -575,6 +823,32 @@ class TestGaps:
             story.append((await next_event(events)).id)
             story.append((await next_event(events)).id)
         assert story == ["1-0", Gap(GapReason.HUB), "2-0"]
+
+    async def test_log_that_began_anew_is_followed(self, hub: Hub) -> None:
+        """Its first positions may be older than those of the lost one."""
+        async with opened(hub) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("90-0"))
+            events = await client.subscribe("a").__aenter__()
+            await peer.event("91-0", events.id)
+            await peer.send("system", {"code": "gap", "message": "events may be missing"})
+            for position in ("1-0", "1-0", "2-0"):
+                await peer.event(position, events.id)
+            assert [(await next_event(events)).id for _ in range(3)] == ["91-0", "1-0", "2-0"]
+            assert events.position == "2-0"
+
+    async def test_system_frames_of_other_codes_are_no_gap(
+        self, hub: Hub, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        gaps: list[Gap] = []
+        async with opened(hub) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("5-0"))
+            events = await client.subscribe("a", on_gap=gaps.append).__aenter__()
+            await peer.send("system", {"code": "signed_out", "message": "Your session ended."})
+            await peer.send("system", {"code": "novelty", "more": [1]})
+            await peer.event("6-0", events.id)
+            assert (await next_event(events)).id == "6-0"
+        assert gaps == []
+        assert "not understood" not in caplog.text
 
     async def test_hook_that_raises_leaves_the_loop(self, hub: Hub) -> None:
         def stop(gap: Gap) -> None:
