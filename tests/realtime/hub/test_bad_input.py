@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import struct
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MEGABYTES_10 = 10_000_000
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
+COMPRESSED = 4
+"""The reserved bit that marks a compressed message."""
 PING_MESSAGE = b'{"type":"ping"}'
 UPGRADE = {
     "Host": "localhost",
@@ -113,11 +116,14 @@ async def wire(hub: "RunningHub") -> AsyncIterator[Wire]:
 
 
 @contextlib.asynccontextmanager
-async def websocket(hub: "RunningHub") -> AsyncIterator[Wire]:
+async def websocket(hub: "RunningHub", *, compresses: bool = False) -> AsyncIterator[Wire]:
     """Open a WebSocket, and take the greeting."""
+    offer = {"Sec-WebSocket-Extensions": "permessage-deflate"} if compresses else {}
     async with wire(hub) as raw:
-        raw.send(request("GET", f"/v1/realtime?project={hub.project}", UPGRADE))
-        assert (await raw.read_answer()).status == 101
+        raw.send(request("GET", f"/v1/realtime?project={hub.project}", UPGRADE | offer))
+        answer = await raw.read_answer()
+        assert answer.status == 101
+        assert ("sec-websocket-extensions" in answer.headers) == compresses
         opcode, greeting = await raw.read_frame()
         assert opcode == TEXT
         assert json.loads(greeting)["type"] == "connected"
@@ -149,6 +155,12 @@ def frame(
     else:
         head = struct.pack("!BBQ", first, mask | 127, claimed)
     return head + bytes(4 * masked) + payload
+
+
+def deflated(text: bytes) -> bytes:
+    """Return the payload of a compressed message (RFC 7692 section 7.2.1)."""
+    compressor = zlib.compressobj(wbits=-15)
+    return (compressor.compress(text) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
 
 
 def nested(levels: int) -> str:
@@ -321,6 +333,91 @@ class TestFrames:
             raw.send(frame(CLOSE, struct.pack("!H", 4321) + b"bye"))
 
             assert await raw.read_close() == (4321, "bye")
+
+
+class TestCompressedFrames:
+    """16.1 and RFC 7692: what was negotiated is no way around the limits."""
+
+    @pytest.mark.parametrize(
+        ("sent", "code"),
+        [
+            pytest.param([frame(TEXT, b"\xff" * 100, reserved=COMPRESSED)], 1002, id="corrupt"),
+            pytest.param([frame(TEXT, deflated(b"\xff\xfe"), reserved=COMPRESSED)], 1007, id="not UTF-8"),
+            pytest.param([frame(TEXT, deflated(b"x" * 60_000_000), reserved=COMPRESSED)], 1009, id="bomb"),
+            pytest.param(
+                [frame(TEXT, deflated(b"x" * 64_001), reserved=COMPRESSED)], 1009, id="a little too large"
+            ),
+            pytest.param(
+                [
+                    frame(TEXT, b"\x00\x00\x00\xff\xff", reserved=COMPRESSED, fin=False),
+                    *[frame(CONTINUATION, b"\x00\x00\x00\xff\xff", fin=False)] * 20_000,
+                ],
+                1009,
+                id="endless and empty",
+            ),
+            pytest.param([frame(PING, reserved=COMPRESSED)], 1002, id="compressed ping"),
+            pytest.param(
+                [
+                    frame(TEXT, b"{", fin=False),
+                    frame(CONTINUATION, deflated(b"}"), reserved=COMPRESSED),
+                ],
+                1002,
+                id="compressed from the middle on",
+            ),
+        ],
+    )
+    async def test_violation_closes(self, shared: "RunningHub", sent: Sequence[bytes], code: int) -> None:
+        async with websocket(shared, compresses=True) as raw:
+            raw.send(b"".join(sent))
+
+            assert (await raw.read_close())[0] == code
+
+    async def test_malformed_offer_is_refused(self, shared: "RunningHub") -> None:
+        """RFC 6455 section 9.1."""
+        async with wire(shared) as raw:
+            headers = UPGRADE | {"Sec-WebSocket-Extensions": "permessage-deflate; ="}
+            raw.send(request("GET", f"/v1/realtime?project={shared.project}", headers))
+
+            assert (await raw.read_answer()).status == 400
+
+    async def test_valid_frames_arrive_however_they_are_cut(self, shared: "RunningHub") -> None:
+        """One byte at a time, in fragments of one byte; and one that is not compressed among them."""
+        message = deflated(PING_MESSAGE)
+        fragments = [frame(TEXT, message[:1], fin=False, reserved=COMPRESSED)]
+        fragments += [frame(CONTINUATION, bytes([byte]), fin=False) for byte in message[1:]]
+
+        async with websocket(shared, compresses=True) as raw:
+            for byte in b"".join([*fragments, frame(CONTINUATION), frame(TEXT, PING_MESSAGE)]):
+                raw.send(bytes([byte]))
+                await asyncio.sleep(0)
+
+            assert [await raw.read_frame() for _ in range(2)] == [(TEXT, b'{"type":"pong"}')] * 2
+
+
+class TestPongs:
+    async def test_hub_is_told_what_a_pong_repeats(
+        self, shared: "RunningHub", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whether it comes alone, in pieces, with others, or between the fragments of a message."""
+        pongs: list[bytes] = []
+        monkeypatch.setattr(shared.hub, "ponged", lambda _, payload: pongs.append(payload))
+
+        async with websocket(shared) as raw:
+            for count, sent in (
+                (1, [frame(PONG, b"alone")]),
+                (2, [frame(PONG, b"in pieces")[:4], frame(PONG, b"in pieces")[4:]]),
+                (4, [frame(PONG) + frame(PONG, b"x" * 125)]),
+                (5, [frame(TEXT, b'{"type":', fin=False), frame(PONG, b"between")]),
+            ):
+                for data in sent:
+                    raw.send(data)
+                    # Each is to be read by itself.
+                    await asyncio.sleep(0.01)
+                await shared.until(lambda: len(pongs) == count)  # noqa: B023 - it has ended before the next turn
+            raw.send(frame(CONTINUATION, b'"ping"}'))
+
+            assert await raw.read_frame() == (TEXT, b'{"type":"pong"}')
+        assert pongs == [b"alone", b"in pieces", b"", b"x" * 125, b"between"]
 
 
 class TestVanishing:
