@@ -6,6 +6,7 @@ are written is decided in :mod:`realtime.hub.resumption`.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,6 +67,8 @@ class ResumeRecords:
         self._floors: dict[str, str] = {}
         self._count = 0
         self._has_work = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     async def run(self) -> None:
         """Write what is asked for, until cancelled. While Redis is away everything waits, and is tried again."""
@@ -79,6 +82,12 @@ class ResumeRecords:
                 log.warning("records of subscriptions could not be written", error=repr(error))
                 await asyncio.sleep(backoff_s(failures, random.random()))  # noqa: S311 - not a secret
                 failures += 1
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until everything that was asked for is written, for ``timeout_s`` at most, while :meth:`run` runs."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._is_idle.wait()
 
     async def claim(
         self, project: str, subscription_ids: Sequence[str], holder: Holder, position: str
@@ -119,7 +128,7 @@ class ResumeRecords:
     def set_floor(self, project: str, position: str) -> None:
         """Say up to where everybody on this hub has everything, but for those that :meth:`hold` was said of."""
         self._floors[project] = position
-        self._has_work.set()
+        self._wake()
 
     def _token(self, holder: Holder) -> str:
         return f"{self._hub_id}:{holder.token}"
@@ -137,7 +146,11 @@ class ResumeRecords:
     def _add(self, project: str, operation: _Operation) -> None:
         self._waiting.setdefault(project, []).append(operation)
         self._count += 1
+        self._wake()
+
+    def _wake(self) -> None:
         self._has_work.set()
+        self._is_idle.clear()
 
     async def _work(self) -> None:
         """Do a batch for each project; what fails waits on, and holds up no other project."""
@@ -150,6 +163,8 @@ class ResumeRecords:
                 failure = error
         if self._waiting or self._floors:
             self._has_work.set()
+        else:
+            self._is_idle.set()
         if failure is not None:
             raise failure
 

@@ -56,7 +56,7 @@ class Confirmations(Generic[T]):
             now: The time, in seconds.
             matters: Whether anybody will ever want to know what a receiver has; the others are not asked.
         """
-        waiting = {each: None for each in self._unasked if each in self._asked}
+        waiting: dict[T, object] = {each: None for each in self._unasked if each in self._asked}
         asked = [each for each in self._unasked if each not in waiting and matters(each)]
         for each in asked:
             self._known.setdefault(each, self._mark)

@@ -7,7 +7,9 @@ and does what has to be done once a second. Used from one event loop only.
 
 import asyncio
 import contextlib
+import secrets
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import UTC, datetime
 from random import SystemRandom
@@ -20,16 +22,20 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from realtime.bus import LiveListener, RedisBus, connect, redis_url
+from realtime.bus.resumption import ResumeRecords
 from realtime.errors import CloseCode
 from realtime.hub.connection import Connection
 from realtime.hub.console import TEST_CHANNEL, TEST_INTERVAL_S, periodic_event
 from realtime.hub.conversation import Conversation
+from realtime.hub.deflate import Compressor
 from realtime.hub.drain import STEP_S, batches
 from realtime.hub.fanout import Fanout, Receivers
-from realtime.hub.frames import PING_FRAME, EventFrame, text_frame
+from realtime.hub.frames import EventFrame, text_frame
 from realtime.hub.metrics import Metrics, Stats
 from realtime.hub.opening import Opening
 from realtime.hub.registry import CONSOLE, Registry
+from realtime.hub.resumption import Resumption
+from realtime.hub.subscribing import Subscribing
 from realtime.identity.jwt import TokenVerifier
 from realtime.identity.model import Project
 from realtime.identity.resolver import Resolver
@@ -40,6 +46,12 @@ from realtime.settings import Settings
 log = structlog.get_logger("realtime.hub")
 
 _TICK_S = 1.0
+
+_ANSWER_STEPS = 10
+"""How many steps of a drain a client may take to say what it has received."""
+
+_FAREWELL_S = 2.0
+"""How long a hub that stops waits until Redis knows where the subscriptions of its clients go on."""
 
 
 class Hub:
@@ -68,6 +80,11 @@ class Hub:
             leeway_s=settings.jwt_leeway_s,
         )
         self.resolver = Resolver(self.store, self.verifier, clock=time.time)
+        self.compressor = (
+            Compressor(level=settings.compression_level, threshold_bytes=settings.compression_threshold_bytes)
+            if settings.compression
+            else None
+        )
         self.stats = Stats()
         self.metrics = Metrics(self.stats)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,17 +100,33 @@ class Hub:
             on_settled=self._settled,
             on_bridge=self._bridged,
         )
+        self.records = ResumeRecords(
+            redis,
+            hub_id=secrets.token_hex(8),
+            lifetime_s=settings.resume_lifetime_s + 3 * settings.heartbeat_interval_s,
+        )
+        self.resumption = Resumption(self.records if settings.resume == "auto" else None, loop_time=loop_time)
         self.registry = Registry(
             self.listener,
             self._load_project,
             self.stats,
+            self.resumption,
             turn_s=settings.heartbeat_interval_s,
             loop_time=loop_time,
             clock=time.time,
         )
         self._opening = Opening(settings, self.registry, self.resolver, self.stats, clock=time.time)
+        subscribing = Subscribing(
+            settings, self.registry, self.bus, self.resumption, self.stats, compressor=self.compressor
+        )
         self._conversation = Conversation(
-            settings, self.registry, self.resolver, self.stats, spawn=self._spawn, clock=time.time
+            settings,
+            self.registry,
+            self.resolver,
+            subscribing,
+            self.stats,
+            spawn=self._spawn,
+            clock=time.time,
         )
         self._fanout = Fanout(
             self.registry,
@@ -121,14 +154,18 @@ class Hub:
             await redis.ping()
             hub = cls(settings, redis, records)
             await hub.listener.start()
-            ticker = asyncio.get_running_loop().create_task(hub._tick_for_ever())
+            hub._spawn(hub._tick_for_ever())
+            writer = asyncio.get_running_loop().create_task(hub.records.run())
             try:
                 yield hub
             finally:
-                ticker.cancel()
+                hub.resumption.stop()
                 for task in hub._tasks:
                     task.cancel()
-                await asyncio.gather(ticker, *hub._tasks, return_exceptions=True)
+                await asyncio.gather(*hub._tasks, return_exceptions=True)
+                await hub.records.flush(_FAREWELL_S)
+                writer.cancel()
+                await asyncio.wait([writer])
                 await hub.listener.stop()
                 await hub.verifier.aclose()
         finally:
@@ -178,10 +215,12 @@ class Hub:
 
     def ponged(self, connection: Connection, payload: bytes) -> None:
         """Take the answer to a ping: the client has received everything that was sent before that ping."""
+        self.resumption.ponged(connection, payload)
 
     def lost(self, connection: Connection) -> None:
         """Forget a connection whose client is gone."""
         self.registry.leave(connection, "client")
+        self.resumption.gone(connection)
 
     def end(self, connection: Connection, code: CloseCode, text: str = "", *, reason: str) -> None:
         """Close a connection; ``reason`` is its label in metrics and logs."""
@@ -201,13 +240,29 @@ class Hub:
         random = SystemRandom()
         window_s = self.settings.drain_window_s
         log.info("draining", connections=len(self._leaving), window_s=window_s)
+        asked: deque[list[Connection]] = deque()
         for batch in batches(self._leaving, window_s, random):
+            asked.append(batch)
             for connection in batch:
                 retry_after_ms = int(random.uniform(0, min(window_s, 5)) * 1000)
                 notice = encode_system("draining", "The server restarts.", retryAfterMs=retry_after_ms)
                 connection.wire.send(text_frame(notice))
-                self.registry.end(connection, CloseCode.GOING_AWAY, "The server restarts.", reason="drained")
+                self.resumption.part(connection)
+                self.registry.leave(connection, "drained")
             await asyncio.sleep(STEP_S)
+            if len(asked) > _ANSWER_STEPS:
+                self._dismiss(asked.popleft())
+        for _ in range(_ANSWER_STEPS):
+            if not any(self.resumption.is_parting(each) for batch in asked for each in batch):
+                break
+            await asyncio.sleep(STEP_S)
+        while asked:
+            self._dismiss(asked.popleft())
+
+    def _dismiss(self, batch: Sequence[Connection]) -> None:
+        for connection in batch:
+            self.resumption.gone(connection)
+            connection.wire.close(CloseCode.GOING_AWAY, "The server restarts.")
 
     # Once a second.
 
@@ -230,6 +285,10 @@ class Hub:
 
     def _beat(self) -> None:
         """Ping the connections whose turn it is, and end those that left the ping before unanswered."""
+        interval_s = self.settings.heartbeat_interval_s
+        is_renewal = (
+            not self._ticks // interval_s % max(1, int(self.settings.resume_lifetime_s / interval_s / 2))
+        )
         for connection in self.registry.wheel.advance():
             self.registry.watch_expiry(connection)
             if connection.awaits_pong:
@@ -237,7 +296,9 @@ class Hub:
                 connection.wire.abort()
             else:
                 connection.awaits_pong = True
-                connection.wire.send(PING_FRAME)
+                connection.wire.send(self.resumption.heartbeat(connection))
+                if is_renewal:
+                    self.resumption.renew(connection)
             if connection.identity.home and connection.room is not None:
                 # Its changes are announced to another project, which this hub may not listen to.
                 self._spawn(self._fanout.recheck(connection.room, connection))

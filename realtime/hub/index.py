@@ -35,7 +35,7 @@ _Member = TypeVar("_Member", bound=object)
 class Subscription:
     """Channels that a connection listens to under one ID; made and changed by :class:`SubscriptionIndex`."""
 
-    __slots__ = ("channels", "ending", "id", "subscriber")
+    __slots__ = ("channels", "ending", "id", "since", "subscriber")
 
     def __init__(self, subscriber: "Subscriber", subscription_id: str) -> None:
         # As the client knows it; unique within its connection.
@@ -46,6 +46,9 @@ class Subscription:
         self.subscriber = subscriber
         # Channel -> which of its events pass; None lets every event pass.
         self.channels: dict[str, Filter | None] = {}
+        # How it returns when its connection is lost (realtime.hub.resumption): not at all (None), from where its
+        # connection is known to be (empty), or from this position, since what was replayed is not confirmed yet.
+        self.since: str | None = None
 
     def __repr__(self) -> str:
         return f"<Subscription {self.id!r} to {list(self.channels)}>"

@@ -7,14 +7,16 @@ from typing import Protocol
 import structlog
 
 from realtime.channels import rebind
-from realtime.errors import CloseCode
+from realtime.errors import ClientError, CloseCode
 from realtime.hub.connection import Connection
 from realtime.hub.expiry import ExpiryQueue
+from realtime.hub.frames import text_frame
 from realtime.hub.metrics import Stats
 from realtime.hub.room import FORMER_LIFETIME_S, Former, Room
 from realtime.hub.wheel import Wheel
 from realtime.identity.model import CONSOLE as CONSOLE_ID
 from realtime.identity.model import Identity, Project
+from realtime.messages import encode_error
 
 log = structlog.get_logger("realtime.hub")
 
@@ -46,6 +48,19 @@ class LoadProject(Protocol):
         """Return the record of ``project_id``. Raises ``redis.RedisError`` when Redis is out of reach."""
 
 
+class Observer(Protocol):
+    """Who follows what becomes of rooms and connections; implemented by :class:`realtime.hub.resumption.Resumption`."""
+
+    def room_made(self, room: Room) -> None:
+        """Take note of a room from which every later event will be heard."""
+
+    def identity_changed(self, connection: Connection, room: Room, before: Identity) -> None:
+        """Take note that a connection does not act as ``before`` any more."""
+
+    def leaving(self, connection: Connection, room: Room) -> None:
+        """Take note that a connection leaves; it still has its subscriptions."""
+
+
 class Registry:
     """The rooms of a hub and the connections in them. Used from the event loop only."""
 
@@ -54,6 +69,7 @@ class Registry:
         watcher: Watcher,
         load_project: LoadProject,
         stats: Stats,
+        observer: Observer,
         *,
         turn_s: int,
         loop_time: Callable[[], float],
@@ -62,6 +78,7 @@ class Registry:
         self._watcher = watcher
         self._load_project = load_project
         self._stats = stats
+        self._observer = observer
         self._loop_time = loop_time
         self._clock = clock
         self._turn_s = turn_s
@@ -114,6 +131,7 @@ class Registry:
         if room.position == "0-0":
             room.position = position
         room.is_watched = True
+        self._observer.room_made(room)
         room.idle_since = self._loop_time()
         return room
 
@@ -175,6 +193,7 @@ class Registry:
                 until = self._loop_time() + FORMER_LIFETIME_S
                 room.remember_former(old.user_id, Former(connection, old.roles, until))
         self.watch_expiry(connection)
+        self._observer.identity_changed(connection, room, old)
 
     def watch_expiry(self, connection: Connection) -> None:
         """Queue a connection whose identity ends before its next heartbeat; later ones would only take memory."""
@@ -188,6 +207,7 @@ class Registry:
         room = connection.room
         if room is None:
             return
+        self._observer.leaving(connection, room)
         connection.room = None
         self.wheel.remove(connection)
         room.unlink(connection)
@@ -209,3 +229,10 @@ class Registry:
         if not connection.closed:
             self.leave(connection, reason)
             connection.wire.close(code, text)
+
+    def refuse(self, connection: Connection, error: ClientError) -> None:
+        """Tell a client what is wrong with its message, and close it if the rule that it broke says so."""
+        self._stats.count("realtime_message_errors", error.type)
+        connection.wire.send(text_frame(encode_error(error.code, str(error))))
+        if error.close_code is not None:
+            self.end(connection, error.close_code, str(error), reason=error.type)

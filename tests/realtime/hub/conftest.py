@@ -79,9 +79,17 @@ class Client:
         await self.send({"type": message_type} if data is None else {"type": message_type, "data": data})
         return await self.receive()
 
-    async def subscribe(self, *channels: str, id: str = "s", queries: Sequence[str] = ()) -> dict[str, Any]:  # noqa: A002
+    async def subscribe(
+        self,
+        *channels: str,
+        id: str = "s",  # noqa: A002
+        queries: Sequence[str] = (),
+        since: str | None = None,
+    ) -> dict[str, Any]:
         """Subscribe under one ID and return the response's ``data``."""
-        item = {"subscriptionId": id, "channels": list(channels), "queries": list(queries)}
+        item: dict[str, Any] = {"subscriptionId": id, "channels": list(channels), "queries": list(queries)}
+        if since is not None:
+            item["since"] = since
         frame = await self.ask("subscribe", [item])
         assert frame["type"] == "response", frame
         data: dict[str, Any] = frame["data"]

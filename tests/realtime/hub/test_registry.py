@@ -9,6 +9,7 @@ from realtime.errors import CloseCode
 from realtime.hub.connection import Connection
 from realtime.hub.metrics import Stats
 from realtime.hub.registry import ROOM_LINGER_S, Registry
+from realtime.hub.resumption import Resumption
 from realtime.hub.room import Room
 from realtime.identity.model import GUEST, Identity, Project
 
@@ -73,6 +74,7 @@ class Bench:
             self.watcher,
             self.load,
             self.stats,
+            Resumption(None, loop_time=lambda: self.loop_time),
             turn_s=TURN_S,
             loop_time=lambda: self.loop_time,
             clock=lambda: self.now,

@@ -1,0 +1,213 @@
+"""Making, changing and ending subscriptions: wire specification 4.3, 4.4 and 16.4.
+
+Most messages are answered at once. One whose subscriptions may go on from somewhere, because it says so or because
+their IDs have been seen before, waits for Redis: then the answer comes first, and what was missed follows.
+"""
+
+import secrets
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisError
+
+from realtime.bus import RedisBus
+from realtime.channels import convert
+from realtime.errors import ClientError, ErrorKind
+from realtime.hub.connection import Connection
+from realtime.hub.deflate import Compressor
+from realtime.hub.frames import text_frame
+from realtime.hub.limits import message_limits
+from realtime.hub.metrics import Stats
+from realtime.hub.registry import CONSOLE, Registry
+from realtime.hub.replay import ConnectionGoneError, Replay
+from realtime.hub.resumption import Resumption
+from realtime.hub.room import Room
+from realtime.messages import (
+    Subscribe,
+    Subscribed,
+    SubscribeItem,
+    Unsubscribe,
+    encode_subscribed,
+    encode_unsubscribed,
+)
+from realtime.settings import Settings
+
+log = structlog.get_logger("realtime.hub")
+
+_TAIL = "console.tail."
+
+_ON_CONNECTION = "subscriptions are allowed on a connection"
+_IN_SUBSCRIPTION = "channels are allowed in a subscription"
+
+_Items = list[tuple[str, SubscribeItem]]
+
+
+class Subscribing:
+    """Answers the messages of a hub's connections that are about subscriptions."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        bus: RedisBus,
+        resumption: Resumption,
+        stats: Stats,
+        *,
+        compressor: Compressor | None,
+    ) -> None:
+        self._registry = registry
+        self._bus = bus
+        self._resumption = resumption
+        self._stats = stats
+        self._compressor = compressor
+        self._replays = settings.resume != "off"
+        self._buffer_bytes = settings.send_buffer_bytes // 2
+        self._max_subscriptions = settings.subscriptions_per_connection
+        self._max_conditions = settings.conditions_per_connection
+        self._limits = message_limits(settings)
+
+    # Subscribing (4.3).
+
+    def subscribe(
+        self, connection: Connection, room: Room, message: Subscribe
+    ) -> Coroutine[Any, Any, None] | None:
+        """Register all items or none, and answer; or return what has to be awaited for that.
+
+        Raises:
+            ClientError: A rule is broken; nothing was registered.
+        """
+        self._check_tails(room, message)
+        items = [(item.subscription_id or secrets.token_hex(10), item) for item in message.items]
+        self._check_count(connection, items)
+        if self._waits(connection, message):
+            return self._go_on(connection, room, items)
+        response = [self._register(connection, room, each, item) for each, item in items]
+        connection.wire.send(text_frame(encode_subscribed(response, room.position)))
+        return None
+
+    def _waits(self, connection: Connection, message: Subscribe) -> bool:
+        """Tell whether an item may have to go on from where an earlier connection was."""
+        return self._replays and any(
+            item.channels and (item.since is not None or self._may_return(connection, item))
+            for item in message.items
+        )
+
+    def _may_return(self, connection: Connection, item: SubscribeItem) -> bool:
+        return (
+            item.subscription_id is not None
+            and self._resumption.may_return(item.subscription_id)
+            and item.subscription_id not in connection.subscriptions
+        )
+
+    def _register(
+        self, connection: Connection, room: Room, subscription_id: str, item: SubscribeItem
+    ) -> Subscribed:
+        """Let a subscription begin now."""
+        channels = convert(item.channels, connection.identity.user_id)
+        if channels:
+            room.index.subscribe(connection, subscription_id, channels, item.filter)
+        # Whoever asks for a replay that there is none of must not believe that it has everything.
+        recovered = False if item.since is not None else None
+        return Subscribed(subscription_id, channels, item.queries, recovered)
+
+    async def _go_on(self, connection: Connection, room: Room, items: _Items) -> None:
+        try:
+            await self._resume(connection, room, items)
+        except ConnectionGoneError:
+            log.debug("a client left while events were replayed", project=room.project.id)
+        except RedisError as error:
+            log.warning("subscriptions could not be resumed", project=room.project.id, error=repr(error))
+            self._registry.refuse(connection, ClientError(ErrorKind.UNAVAILABLE))
+        except Exception:
+            log.exception("subscribing failed")
+            self._registry.refuse(connection, ClientError(ErrorKind.SERVER_ERROR))
+
+    async def _resume(self, connection: Connection, room: Room, items: _Items) -> None:
+        """Answer, replay what was missed, and go live."""
+        claimable = [
+            each for each, item in items if item.since is None and self._may_return(connection, item)
+        ]
+        returning = await self._resumption.claim(connection, room, claimable)
+        replay = Replay(
+            self._bus,
+            room,
+            connection,
+            stats=self._stats,
+            compressor=self._compressor,
+            buffer_bytes=self._buffer_bytes,
+        )
+        for subscription_id, item in items:
+            since = item.since if item.since is not None else returning.get(subscription_id)
+            channels = convert(item.channels, connection.identity.user_id)
+            if since is not None and channels:
+                replay.add(subscription_id, channels, item.filter, since)
+        recovered = await replay.check()
+        response = []
+        for subscription_id, item in items:
+            if subscription_id in recovered:
+                channels = convert(item.channels, connection.identity.user_id)
+                verdict = recovered[subscription_id]
+                response.append(Subscribed(subscription_id, channels, item.queries, verdict))
+            else:
+                response.append(self._register(connection, room, subscription_id, item))
+        self._follow(connection, room, [each for each in claimable if not recovered.get(each)], {})
+        connection.wire.send(text_frame(encode_subscribed(response, room.position)))
+        await replay.run()
+        self._follow(connection, room, [each for each in claimable if recovered.get(each)], returning)
+
+    def _follow(
+        self, connection: Connection, room: Room, ids: Sequence[str], returning: dict[str, str]
+    ) -> None:
+        for subscription_id in ids:
+            subscription = connection.subscriptions.get(subscription_id)
+            if subscription is not None:
+                self._resumption.registered(room, subscription, returning.get(subscription_id, ""))
+
+    def _check_count(self, connection: Connection, items: _Items) -> None:
+        """Check what the connection would have afterwards: items add to subscriptions that exist (4.3)."""
+        channels = {
+            subscription_id: _requested(connection.subscriptions[subscription_id].channels)
+            for subscription_id, _ in items
+            if subscription_id in connection.subscriptions
+        }
+        for subscription_id, item in items:
+            channels.setdefault(subscription_id, set()).update(item.channels)
+        self._check_limit(
+            len({*connection.subscriptions, *channels}), self._max_subscriptions, _ON_CONNECTION
+        )
+        for names in channels.values():
+            self._check_limit(len(names), self._limits.max_channels, _IN_SUBSCRIPTION)
+        added = {item.filter for _, item in items if item.filter is not None}
+        cost = connection.query_cost + sum(query.cost for query in added)
+        self._check_limit(cost, self._max_conditions, "conditions are allowed in the queries of a connection")
+
+    def _check_limit(self, count: int, limit: int, what: str) -> None:
+        if limit and count > limit:
+            raise ClientError(ErrorKind.LIMIT_EXCEEDED, reason=f"At most {limit} {what}.")
+
+    def _check_tails(self, room: Room, message: Subscribe) -> None:
+        """Refuse console tails (4.7): they need a console, whose teams own the projects."""
+        for item in message.items:
+            for channel in item.channels:
+                if channel.startswith(_TAIL):
+                    if room.project.id != CONSOLE.id:
+                        raise ClientError(ErrorKind.TAIL_NOT_CONSOLE)
+                    raise ClientError(ErrorKind.TAIL_REFUSED, project=channel.removeprefix(_TAIL))
+
+    # Unsubscribing (4.4).
+
+    def unsubscribe(self, connection: Connection, room: Room, message: Unsubscribe) -> bytes:
+        """End subscriptions; return the answer."""
+        removed = []
+        for subscription_id in message.ids:
+            was_there = room.index.unsubscribe(connection, subscription_id)
+            if was_there:
+                self._resumption.unsubscribed(connection, room, subscription_id)
+            removed.append((subscription_id, was_there))
+        return encode_unsubscribed(removed)
+
+
+def _requested(channels: Iterable[str]) -> set[str]:
+    """Return the channels of a subscription without those that stand for ``account`` (wire specification 5.2)."""
+    return {channel for channel in channels if not channel.startswith("account.")}
