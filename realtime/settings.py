@@ -188,10 +188,10 @@ class Settings(BaseSettings):
         512, "bytes", "From which size on an event is compressed; smaller ones gain nothing."
     )
     compression_level: int = Field(
-        default=1,
+        default=4,
         ge=1,
         le=9,
-        description="How hard zlib tries, from 1 to 9.",
+        description="How hard zlib tries, from 1 to 9; an event is compressed once, however many receive it.",
         json_schema_extra={"unit": "level"},
     )
 
