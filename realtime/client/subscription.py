@@ -150,9 +150,8 @@ class Subscription:
         is_first = self._confirmed is not None and not self._confirmed.done()
         if not is_first or self.position:
             self.recovered = item.recovered is True
-        if self.recovered:
-            self._replay_end = position_of(position)
-        else:
+        self._replay_end = position_of(position) if self.recovered else None
+        if not self.recovered:
             self.position = position
             self._newest = position_of(position)
         if self.recovered is False:
@@ -178,16 +177,16 @@ class Subscription:
                 self._is_stalled = True
 
     def push(self, item: Event | Gap) -> None:
-        """Queue an event or a gap for the reader. Never blocks.
+        """Queue an event or a gap for the reader. Never blocks: a full queue drops its oldest event.
 
-        Events that arrived before are dropped; so is, from a full queue, the oldest, unless the hub waits.
+        An event that has arrived before is dropped.
         """
         if isinstance(item, Event):
             if not self._advance(item.id):
                 return
         elif item.reason is GapReason.HUB:
             self._newest = None
-        if len(self._queue) >= self._queue_size and not self.is_full:
+        if len(self._queue) >= self._queue_size:
             self._queue.popleft()
             self._dropped += 1
         self._queue.append(item)

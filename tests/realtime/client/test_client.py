@@ -370,8 +370,14 @@ class TestSubscribe:
                 await entering
 
 
-async def collect(events: AsyncIterator[Event]) -> list[Event]:
-    return [event async for event in events]
+async def collect(events: AsyncIterator[Event], count: int = 0) -> list[Event]:
+    """Return the next ``count`` events, or all until the end."""
+    received = []
+    async for event in events:
+        received.append(event)
+        if len(received) == count:
+            break
+    return received
 
 
 class TestReconnect:
@@ -723,6 +729,47 @@ class TestCatchUp:
             await until(lambda: client.position == "10-0")
             assert (await next_event(events)).id == "8-0"
             assert gaps == [Gap(GapReason.SLOW_READER, dropped=7)]
+
+    async def test_reader_that_goes_on_is_waited_for_again(self, hub: Hub) -> None:
+        timeouts = Timeouts(stall_s=0.3)
+        gaps: list[Gap] = []
+        async with (
+            opened(hub, queue_size=3, timeouts=timeouts) as (client, peer),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(peer.subscribed("100-0", recovered=True))
+            events = await client.subscribe("a", since="0-1", on_gap=gaps.append).__aenter__()
+            await send_many(peer, events.id, 10)
+            await until(lambda: client.position == "10-0")
+            await next_event(events)
+            for n in range(11, 14):
+                await peer.event(f"{n}-0", events.id)
+            await until(lambda: events.is_full)
+            received = [(await next_event(events)).id for _ in range(5)]
+            assert received == ["9-0", "10-0", "11-0", "12-0", "13-0"]
+            assert gaps == [Gap(GapReason.SLOW_READER, dropped=7)]
+
+    async def test_queue_that_is_full_when_the_connection_is_lost_loses_nothing(self, hub: Hub) -> None:
+        timeouts = Timeouts(heartbeat_s=0.05, close_s=0.05)
+        gaps: list[Gap] = []
+        async with (
+            opened(hub, queue_size=3, timeouts=timeouts) as (client, peer),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(peer.subscribed("100-0", recovered=True))
+            events = await client.subscribe("a", since="0-1", on_gap=gaps.append).__aenter__()
+            await send_many(peer, events.id, 3)
+            await until(lambda: events.is_full)
+            peer.websocket.transport.abort()
+            reading = asyncio.create_task(collect(events, 1))
+            again = await hub.accept()
+            await again.connected("100-0")
+            (item,) = await again.subscribed("100-0", recovered=True)
+            for n in range(int(str(item["since"]).partition("-")[0]) + 1, 10):
+                await again.event(f"{n}-0", events.id)
+            received = [*await reading, *await collect(events, 8)]
+            assert [event.id for event in received] == [f"{n}-0" for n in range(1, 10)]
+            assert gaps == []
 
     async def test_reader_that_has_caught_up_holds_nobody_back_any_more(self, hub: Hub) -> None:
         async with opened(hub, queue_size=3) as (client, peer), asyncio.TaskGroup() as tasks:
