@@ -28,6 +28,10 @@ COUNTERS: dict[str, tuple[str, str | None]] = {
     "realtime_events_undecodable": ("Messages from Redis that are no events; ignored.", None),
     "realtime_deliveries": ("Event frames handed to connections.", None),
     "realtime_events_without_receiver": ("Events that no connection of this hub was to receive.", None),
+    "realtime_deliveries_replayed": (
+        "Event frames sent again from the log, to subscriptions that go on from where they were.",
+        None,
+    ),
     "realtime_identity_refreshes": ("Identities read again because they may have changed.", None),
     "realtime_gaps": (
         "Times a project's events could not be read back completely after Redis was away.",
