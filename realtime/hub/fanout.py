@@ -149,8 +149,6 @@ class Fanout:
             self._stats.count("realtime_events_undecodable")
             log.warning("ignored an event that is not UTF-8", project=room.project.id)
             return None
-        if live.id:
-            room.position = live.id
         if parts is None:
             return self._identity_changed(room, live)
         self._stats.events_received += 1
@@ -287,11 +285,18 @@ class Fanout:
             self._add_former(receivers, room, subject, parts, roles, payload)
         if not receivers:
             self._stats.events_without_receiver += 1
+            self._advance(room, live)
             return
         frame = EventFrame(event_prefix(bytes(live.data), live.id))
         for connection, subscriptions in receivers.items():
             connection.wire.send(frame.for_matches(subscriptions))
         self._stats.deliveries += len(receivers)
+        room.sent(receivers)
+        self._advance(room, live)
+
+    def _advance(self, room: Room, live: LiveMessage) -> None:
+        if live.id:
+            room.advance(live.id)
 
     def _add_former(
         self,
