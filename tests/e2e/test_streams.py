@@ -1,0 +1,73 @@
+"""Unmodified SDKs lose their connections and hubs, and nothing else: the stream checker over the newest one.
+
+They know nothing of resuming. Their subscriptions return under the IDs that they made themselves (wire specification
+16.5); other clients are in the same crowd, so that 200 of them come back together.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.streams.crowd import PACKAGE, SDK_FOLDER
+from tests.streams.stage import open_stage
+
+
+@pytest.fixture(autouse=True)
+def sdk(require: Callable[[bool, str], None]) -> None:
+    """Skip without Node.js or the SDK."""
+    require(shutil.which("node") is not None, "Node.js is missing")
+    require(
+        (SDK_FOLDER / "node_modules" / PACKAGE).is_dir(),
+        "the SDKs are not installed (make test-e2e installs them)",
+    )
+
+
+class TestCuts:
+    async def test_two_hundred_clients_cut_off_for_two_seconds_again_and_again_miss_nothing(
+        self, redis_url: str, tmp_path: Path
+    ) -> None:
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2)
+            await stage.connect(sdk=100, python=50, raw=50)
+            async with stage.load.running():
+                for _ in range(3):
+                    await stage.load.go_on(30)
+                    await stage.cut(away_s=2)
+            await stage.check()
+
+    async def test_what_was_confirmed_before_a_cut_is_not_repeated(
+        self, redis_url: str, tmp_path: Path
+    ) -> None:
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2)
+            await stage.connect(sdk=30)
+            async with stage.load.running():
+                await stage.load.go_on(30)
+            await stage.all_settled()
+            await stage.cut(away_s=0)
+            await stage.check()
+            assert stage.journal.repeats() == 0
+
+
+class TestHubs:
+    async def test_killed_hub_costs_its_clients_nothing(self, redis_url: str, tmp_path: Path) -> None:
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2)
+            await stage.connect(sdk=40)
+            async with stage.load.running():
+                await stage.load.go_on(30)
+                await stage.hubs[0].kill()
+                await stage.load.go_on(60)
+                await stage.all_connected()
+            await stage.check()
+
+    async def test_rolling_restart_costs_clients_nothing(self, redis_url: str, tmp_path: Path) -> None:
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2)
+            await stage.connect(sdk=40)
+            async with stage.load.running():
+                await stage.roll()
+                await stage.load.go_on(10)
+            await stage.check()

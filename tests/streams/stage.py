@@ -1,0 +1,188 @@
+"""A scenario's parts together: hubs on one Redis, clients that reach them through a gateway, and events."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from realtime.bus import RedisBus, connect
+from realtime.identity.model import Project
+from realtime.identity.store import IdentityStore
+from realtime.publisher import Publisher
+from tests.streams.crowd import Crowd, Member
+from tests.streams.gateway import Gateway
+from tests.streams.hubs import HubProcess
+from tests.streams.journal import Journal, until
+from tests.streams.load import TABLES, Load, rows_channel
+from tests.streams.people import GUEST, Person, bearer
+from tests.streams.readers import PROJECT, PythonReader, RawReader, Reader, Wanted
+from tests.topologies import free_ports
+
+PUBLISH_RETRY_S = 30.0
+SEEN_DEADLINE_S = 15.0
+TEAMS = ("red", "blue")
+READER_ROLES = ("team:red", "team:blue", "users", "user:raw3", "user:python6", "user:sdk9")
+
+SETTLED_S = 1.0
+"""How long after its last pong a hub's records may still be behind: some rounds of 0.1 s (wire specification 16.5)."""
+
+ALL_ROWS = "rows"
+"""The channel that the rows of every table are on."""
+
+
+class Stage:
+    """What a scenario acts with. Made by :func:`open_stage`."""
+
+    def __init__(
+        self, redis_url: str, folder: Path, gateway: Gateway, publisher: Publisher, bus: RedisBus
+    ) -> None:
+        self.journal = Journal()
+        self.gateway = gateway
+        self.hubs: list[HubProcess] = []
+        self.load = Load(self.journal, publisher, READER_ROLES)
+        self.readers: list[Reader] = []
+        self._redis_url = redis_url
+        self._folder = folder
+        self._bus = bus
+        self._reading: list[asyncio.Task[None]] = []
+
+    # Hubs.
+
+    async def start_hubs(self, count: int, **settings: Any) -> None:
+        """Start hubs side by side, and route clients to them in turn."""
+        self.hubs += [self.make_hub(**settings) for _ in range(count)]
+        await asyncio.gather(*(hub.start() for hub in self.hubs[-count:]))
+        self.gateway.route(*(hub.port for hub in self.hubs))
+
+    def make_hub(self, **settings: Any) -> HubProcess:
+        """Return one more hub, which does not run yet."""
+        (port,) = free_ports(1)
+        chosen = {"redis_url": self._redis_url, **settings}
+        return HubProcess(port, self._folder / f"hub-{port}.log", **chosen)
+
+    async def roll(self) -> None:
+        """Replace every hub by a new one, one after the other, as a deploy does."""
+        for old in self.hubs.copy():
+            new = self.make_hub(**old.settings)
+            self.hubs.append(new)
+            await new.start()
+            self.gateway.route(*(hub.port for hub in self.hubs if hub is not old))
+            await old.stop()
+            self.hubs.remove(old)
+            await self.all_connected()
+
+    # Clients.
+
+    async def connect(self, *, python: int = 0, raw: int = 0, sdk: int = 0) -> None:
+        """Connect clients of each kind, guests and members of teams, and wait until all are subscribed."""
+        port = self.gateway.port
+        added: list[PythonReader | RawReader | Crowd] = [
+            *(PythonReader(self.journal, port, *each) for each in _members("python", python)),
+            *(RawReader(self.journal, port, *each) for each in _members("raw", raw)),
+        ]
+        if sdk:
+            added.append(Crowd(self.journal, port, list(_members("sdk", sdk))))
+        await self.add(*added)
+
+    async def add(self, *readers: PythonReader | RawReader | Crowd) -> None:
+        """Connect clients, and wait until all of them are subscribed."""
+        self.readers += readers
+        self._reading += [asyncio.get_running_loop().create_task(reader.run()) for reader in readers]
+        await self.all_connected()
+
+    async def all_connected(self) -> None:
+        """Wait until all clients are connected and subscribed."""
+        await self._until(
+            lambda: all(reader.is_connected() for reader in self.readers), "all to be connected"
+        )
+
+    async def all_seen(self) -> None:
+        """Wait until all clients have seen what they must, or a generous time is over."""
+        await self.journal.until_seen(SEEN_DEADLINE_S)
+        self._raise_failure()
+
+    async def all_settled(self) -> None:
+        """Wait until all clients have seen and confirmed all there is, and the hubs have taken note of that."""
+        await self.all_seen()
+        await self._until(lambda: all(reader.is_settled() for reader in self.readers), "all to be confirmed")
+        await asyncio.sleep(SETTLED_S)
+        self.journal.confirm()
+
+    async def cut(self, *, away_s: float) -> None:
+        """Break all connections, keep clients away for a while, and wait until all are back."""
+        self.gateway.refuse()
+        await asyncio.sleep(away_s)
+        self.gateway.accept()
+        await self.all_connected()
+
+    # The end.
+
+    async def check(self, *, redis_may_lose: bool = False) -> None:
+        """Wait until everything that is due has arrived, and check what every client saw."""
+        lost = self.journal.compare_log(await self._logged())
+        assert redis_may_lose or not lost, f"Redis confirmed and lost {len(lost)} events"
+        await self.all_seen()
+        # Frames of a connection come in order. So when these are there, nothing is still on its way.
+        await self.load.publish_to_all()
+        await self.all_seen()
+        self.journal.assert_clean()
+
+    async def aclose(self) -> None:
+        """Disconnect the clients and kill the hubs."""
+        for task in self._reading:
+            task.cancel()
+        await asyncio.gather(*self._reading, return_exceptions=True)
+        await asyncio.gather(*(hub.kill() for hub in self.hubs))
+
+    async def _logged(self) -> list[str]:
+        ids, after = [], "0-0"
+        while page := await self._bus.read_log(PROJECT, after):
+            ids += [event_id for event_id, _ in page]
+            after = ids[-1]
+        return ids
+
+    async def _until(self, condition: Any, what: str) -> None:
+        def holds() -> bool:
+            self._raise_failure()
+            return bool(condition())
+
+        await until(holds, what)
+
+    def _raise_failure(self) -> None:
+        for task in self._reading:
+            if task.done():
+                task.result()
+
+
+@asynccontextmanager
+async def open_stage(redis_url: str, folder: Path, **log_limits: Any) -> AsyncIterator[Stage]:
+    """Set a stage without hubs and clients, with the project in Redis, and clear everything away at the end."""
+    async with AsyncExitStack() as stack:
+        redis = connect(redis_url)
+        stack.push_async_callback(redis.aclose)
+        await IdentityStore(redis).put_project(Project(id=PROJECT))
+        bus = RedisBus(redis, **log_limits)
+        gateway = await stack.enter_async_context(Gateway.running())
+        publisher = Publisher(PROJECT, bus=bus, retry_s=PUBLISH_RETRY_S)
+        stage = Stage(redis_url, folder, gateway, publisher, bus)
+        stack.push_async_callback(stage.aclose)
+        yield stage
+
+
+def _members(kind: str, count: int) -> Iterator[Member]:
+    """Return guests and members of teams in turn, with one subscription or two."""
+    tables = itertools.cycle(TABLES)
+    for number in range(count):
+        name = f"{kind}{number}"
+        yield Member(_person(name, number), name, _wanted(next(tables), number))
+
+
+def _person(name: str, number: int) -> Person:
+    return GUEST if number % 4 == 0 else bearer(name, *TEAMS[: number % 3])
+
+
+def _wanted(table: str, number: int) -> Wanted:
+    one = {"table": (rows_channel(table),)}
+    return one | {"all": (ALL_ROWS,)} if number % 2 else one

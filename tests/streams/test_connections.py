@@ -1,0 +1,83 @@
+"""Clients lose their connections and miss nothing; nothing comes twice that they had confirmed."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.streams.stage import open_stage
+
+pytestmark = pytest.mark.integration
+
+
+class TestCuts:
+    async def test_clients_cut_off_for_two_seconds_again_and_again_miss_nothing(
+        self, redis_url: str, tmp_path: Path
+    ) -> None:
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2)
+            await stage.connect(python=40, raw=40)
+            async with stage.load.running():
+                for _ in range(2):
+                    await stage.load.go_on(30)
+                    await stage.cut(away_s=2)
+            await stage.check()
+
+    async def test_frames_that_vanish_before_the_cut_come_again(self, redis_url: str, tmp_path: Path) -> None:
+        """The network swallows frames and pongs for a while, so that the hub has sent what nobody received."""
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2)
+            await stage.connect(python=30, raw=30)
+            async with stage.load.running():
+                for _ in range(3):
+                    await stage.load.go_on(20)
+                    stage.gateway.swallow()
+                    await stage.load.go_on(30)
+                    await stage.cut(away_s=0.1)
+            await stage.check()
+
+    async def test_quick_cuts_one_after_the_other_leave_no_gap_between_replay_and_live(
+        self, redis_url: str, tmp_path: Path
+    ) -> None:
+        """Many return while others are still being served what they missed, and are cut off in the middle of that."""
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2)
+            await stage.connect(python=30, raw=30)
+            async with stage.load.running():
+                for _ in range(12):
+                    await asyncio.sleep(0.3)
+                    stage.gateway.cut()
+                await stage.all_connected()
+            await stage.check()
+
+
+class TestConfirmed:
+    async def test_what_was_confirmed_before_a_cut_is_not_repeated(
+        self, redis_url: str, tmp_path: Path
+    ) -> None:
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2)
+            await stage.connect(python=10, raw=30)
+            for _ in range(2):
+                async with stage.load.running():
+                    await stage.load.go_on(30)
+                await stage.all_settled()
+                await stage.cut(away_s=0)
+            await stage.check()
+            assert stage.journal.repeats() == 0
+
+    async def test_what_was_confirmed_before_a_hub_is_killed_is_not_repeated(
+        self, redis_url: str, tmp_path: Path
+    ) -> None:
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2)
+            await stage.connect(python=10, raw=30)
+            async with stage.load.running():
+                await stage.load.go_on(30)
+            await stage.all_settled()
+            await stage.hubs[0].kill()
+            async with stage.load.running():
+                await stage.load.go_on(20)
+                await stage.all_connected()
+            await stage.check()
+            assert stage.journal.repeats() == 0
