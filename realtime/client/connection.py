@@ -37,7 +37,8 @@ class Timeouts(NamedTuple):
     open_s: float = 10.0
     """From the first packet to the ``connected`` frame."""
     response_s: float = 10.0
-    """For the answer to a message; without one the connection is given up."""
+    """For the answer to a message, as long as nothing else arrives: an answer may have to wait behind a replay.
+    Without one the connection is given up."""
     heartbeat_s: float = 20.0
     """Between WebSocket pings, and for the pong; a silent peer is left after twice that."""
     close_s: float = 2.0
@@ -80,6 +81,8 @@ class Connection:
         self._unanswered: deque[_Request] = deque()
         # Whether a reader holds it back: frames wait here, maybe an answer among them.
         self._is_held = False
+        # How many frames have arrived.
+        self._frames = 0
 
     @classmethod
     async def open(
@@ -147,6 +150,7 @@ class Connection:
         try:
             while True:
                 self._take(await self._websocket.recv(decode=False))
+                self._frames += 1
                 self._is_held = True
                 await ready()
                 self._is_held = False
@@ -187,8 +191,10 @@ class Connection:
         await self._websocket.close()
 
     async def _await_answer(self, answer: asyncio.Future[Response]) -> None:
-        while not (await asyncio.wait([answer], timeout=self._response_timeout_s))[0]:
-            if not self._is_held:
+        while not answer.done():
+            frames = self._frames
+            await asyncio.wait([answer], timeout=self._response_timeout_s)
+            if not answer.done() and self._frames == frames and not self._is_held:
                 # Answers are told apart by their order only: a connection that skips one is of no more use.
                 self._websocket.transport.abort()
                 raise ConnectionLostError(f"no answer within {self._response_timeout_s:g} s")

@@ -7,7 +7,7 @@ import msgspec
 import typer
 from rich.text import Text
 
-from realtime.client import Event, Gap, RealtimeClient
+from realtime.client import Event, Gap, RealtimeClient, Subscription
 from workers.cli.context import development_key, load_settings, local_endpoint
 from workers.cli.output import CommandError, note, show
 from workers.dev.demo import FAMILY_CHANNELS
@@ -32,6 +32,9 @@ def tail(
     endpoint: Annotated[
         str | None, typer.Option(help="The API endpoint, such as http://localhost:8080/v1.")
     ] = None,
+    since: Annotated[
+        str, typer.Option(metavar="ID", help="Begin with what came after this event, as far as it is kept.")
+    ] = "",
     count: Annotated[int, typer.Option(min=0, help="End after so many events; 0 goes on until Ctrl+C.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
@@ -48,17 +51,17 @@ def tail(
         jwt=jwt,
         session=session,
     )
-    asyncio.run(
-        _follow(client, tuple(channels or FAMILY_CHANNELS), query or [], count=count, as_json=as_json)
-    )
+    try:
+        events = client.subscribe(channels or FAMILY_CHANNELS, query or [], since=since, on_gap=_note_gap)
+    except ValueError as error:
+        raise CommandError(f"--since {since!r} is not the ID of an event. {error}") from error
+    asyncio.run(_follow(client, events, count=count, as_json=as_json))
 
 
-async def _follow(
-    client: RealtimeClient, channels: tuple[str, ...], queries: list[str], *, count: int, as_json: bool
-) -> None:
-    async with client, client.subscribe(channels, queries, on_gap=_note_gap) as events:
+async def _follow(client: RealtimeClient, events: Subscription, *, count: int, as_json: bool) -> None:
+    async with client, events:
         # Said once the hub has confirmed: what is published from now on arrives.
-        note(f"Subscribed to {', '.join(channels)}. Ctrl+C ends it.")
+        note(f"Subscribed to {', '.join(events.requested_channels)}. Ctrl+C ends it.")
         received = 0
         async for event in events:
             show(render_json(event) if as_json else render(event))

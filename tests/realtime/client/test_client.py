@@ -557,6 +557,21 @@ class TestReconnect:
             await again.subscribed()
             await entering
 
+    async def test_answer_behind_a_long_replay_is_waited_for(self, hub: Hub) -> None:
+        async with (
+            opened(hub, timeouts=Timeouts(response_s=0.2)) as (client, peer),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(peer.subscribed("5-0", recovered=True))
+            events = await client.subscribe("a", since="0-1").__aenter__()
+            entering = asyncio.create_task(client.subscribe("b").__aenter__())
+            for n in range(1, 6):
+                await peer.event(f"{n}-0", events.id)
+                assert (await asyncio.wait([entering], timeout=0.1))[1] == {entering}
+            await peer.subscribed("5-0")
+            await entering
+        assert hub.connections == 1
+
     async def test_policy_violation_ends_every_iterator(self, hub: Hub) -> None:
         async with opened(hub) as (client, peer), asyncio.TaskGroup() as tasks:
             tasks.create_task(peer.subscribed())

@@ -261,6 +261,41 @@ class TestTail:
         assert '"payload":{"$id":"f"}' in stdout
         assert len(stdout.splitlines()) == 1
 
+    def test_it_begins_after_an_event(self, ready: Callable[..., Dev]) -> None:
+        dev = ready()
+        elsewhere = dev.line_to_copy("tail")[2:]
+        ids = [
+            json.loads(dev.run("publish", "teams.t.update", "{}", "--json", *elsewhere).stdout)["events"][0][
+                "id"
+            ]
+            for _ in range(3)
+        ]
+        tail = ("tail", "--json", "--count", "2", "--since", ids[0], *elsewhere)
+        lines = dev.run(*tail).stdout.splitlines()
+        assert [json.loads(line)["id"] for line in lines] == ids[1:]
+
+    def test_position_that_is_not_kept_is_told(self, ready: Callable[..., Dev]) -> None:
+        dev = ready()
+        tail = subprocess.Popen(
+            [REALTIME, "tail", "--since", "1-0", "--count", "1", *dev.line_to_copy("tail")[2:]],
+            cwd=dev.folder,
+            env=dev.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert tail.stderr is not None
+        assert tail.stderr.readline().startswith("Subscribed to ")
+        assert tail.stderr.readline() == "Events may be missing here (expired).\n"
+        dev.run(*dev.line_to_copy("publish"))
+        stdout, _ = tail.communicate(timeout=DEADLINE_S)
+        assert "rows.1.create" in stdout
+
+    def test_since_that_is_no_position_is_told(self, ready: Callable[..., Dev]) -> None:
+        dev = ready()
+        result = dev.run("tail", "--since", "yesterday", exit_code=1)
+        assert "--since 'yesterday' is not the ID of an event" in result.stderr
+
     def test_refusal_is_told(self, ready: Callable[..., Dev]) -> None:
         dev = ready()
         elsewhere = dev.line_to_copy("tail")[2:]
