@@ -1,0 +1,238 @@
+"""Subscriptions return under the ID that their client made (wire specification 16.5)."""
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import redis.asyncio
+
+from realtime.bus.keys import resume_key
+
+if TYPE_CHECKING:
+    from tests.realtime.hub.conftest import Client, RunningHub, Start
+
+ROWS = "databases.d.tables.t.rows"
+EVENT = f"{ROWS}.1.update"
+ID = "3f5b9c0d7a1e4f2b8c6d"
+OTHER_ID = "a81d5c0d7a1e4f2b8c6d"
+
+
+def numbers(events: list[dict[str, Any]]) -> list[int]:
+    return [event["payload"]["n"] for event in events]
+
+
+async def publish(hub: "RunningHub", *values: int, roles: tuple[str, ...] = ("any",)) -> None:
+    """Publish numbered events; those who are to receive them have been sent them."""
+    for n in values:
+        published = await hub.publish(EVENT, {"n": n}, roles=roles)
+    room = hub.hub.registry.rooms.get("demo")
+    if room is not None:
+        await room.reached(published.id)
+
+
+async def receive(client: "Client", count: int) -> list[dict[str, Any]]:
+    return [await client.receive_event() for _ in range(count)]
+
+
+async def settled(hub: "RunningHub") -> None:
+    """Wait until everything that was sent is confirmed, and Redis knows it."""
+    room = hub.hub.registry.rooms["demo"]
+    assert room.confirmations is not None
+    confirmations = room.confirmations
+    await hub.until(lambda: confirmations.all_settled and not hub.hub.resumption._unsettled)
+    await hub.hub.records.flush(5)
+
+
+async def left(hub: "RunningHub") -> None:
+    """Wait until a hub has noticed that its clients are gone, and Redis knows it."""
+    await hub.until(lambda: hub.hub.registry.connection_count == 0)
+    await hub.hub.records.flush(5)
+
+
+def is_recovered(response: dict[str, Any]) -> object:
+    (item,) = response["subscriptions"]
+    return item.get("recovered")
+
+
+class TestReturn:
+    async def test_what_came_between_is_replayed(self, hub: "RunningHub") -> None:
+        async with hub.greeted() as client:
+            assert is_recovered(await client.subscribe(ROWS, id=ID)) is None
+            await publish(hub, 0, 1)
+            await receive(client, 2)
+            await settled(hub)
+        await left(hub)
+        await publish(hub, 2, 3)
+        async with hub.greeted() as client:
+            assert is_recovered(await client.subscribe(ROWS, id=ID)) is True
+            await publish(hub, 4)
+            assert numbers(await receive(client, 3)) == [2, 3, 4]
+            await client.assert_silent()
+
+    async def test_nothing_is_repeated_to_a_client_that_confirmed_everything(self, hub: "RunningHub") -> None:
+        for _ in range(3):
+            async with hub.greeted() as client:
+                await client.subscribe(ROWS, id=ID)
+                await client.assert_silent()
+                await publish(hub, 0)
+                await receive(client, 1)
+                await settled(hub)
+            await left(hub)
+
+    async def test_what_was_not_confirmed_is_repeated(self, hub: "RunningHub") -> None:
+        async with hub.greeted() as client:
+            await client.subscribe(ROWS, id=ID)
+            client.socket.transport.pause_reading()
+            await publish(hub, 0, 1)
+            client.socket.transport.abort()
+        await left(hub)
+        async with hub.greeted() as client:
+            await client.subscribe(ROWS, id=ID)
+            assert numbers(await receive(client, 2)) == [0, 1]
+
+    async def test_returns_to_another_hub(self, hub: "RunningHub", start_hub: "Start") -> None:
+        async with start_hub() as other:
+            async with hub.greeted() as client:
+                await client.subscribe(ROWS, id=ID)
+                await publish(hub, 0)
+                await receive(client, 1)
+                await settled(hub)
+            await left(hub)
+            await publish(hub, 1)
+            async with other.greeted() as client:
+                await client.subscribe(ROWS, id=ID)
+                assert numbers(await receive(client, 1)) == [1]
+
+    async def test_returns_while_the_lost_connection_is_still_open(
+        self, hub: "RunningHub", start_hub: "Start"
+    ) -> None:
+        async with start_hub() as other, hub.greeted() as lost:
+            await lost.subscribe(ROWS, id=ID)
+            await publish(hub, 0)
+            await receive(lost, 1)
+            await settled(hub)
+            lost.socket.transport.pause_reading()
+            await publish(hub, 1)
+            async with other.greeted() as client:
+                await client.subscribe(ROWS, id=ID)
+                assert numbers(await receive(client, 1)) == [1]
+                await settled(other)
+                lost.socket.transport.abort()
+                await left(hub)
+            await left(other)
+            # What the first hub wrote at last has not undone what the second one knew.
+            async with hub.greeted() as client:
+                await client.subscribe(ROWS, id=ID)
+                await client.assert_silent()
+
+    async def test_connection_that_did_not_see_the_replay_gets_it_again(self, hub: "RunningHub") -> None:
+        async with hub.greeted() as client:
+            await client.subscribe(ROWS, id=ID)
+        await left(hub)
+        await publish(hub, 0, 1)
+        async with hub.greeted() as client:
+            client.socket.transport.pause_reading()
+            item = {"subscriptionId": ID, "channels": [ROWS]}
+            await client.send({"type": "subscribe", "data": [item]})
+            await hub.until(lambda: hub.hub.registry.subscription_count == 1)
+            client.socket.transport.abort()
+        await left(hub)
+        async with hub.greeted() as client:
+            await client.subscribe(ROWS, id=ID)
+            assert numbers(await receive(client, 2)) == [0, 1]
+
+    async def test_permissions_of_the_return_decide(self, hub: "RunningHub") -> None:
+        session = await hub.add_user("ann", labels=("vip",))
+        async with hub.greeted(headers={"x-appwrite-session": session}) as client:
+            await client.subscribe(ROWS, id=ID)
+        await left(hub)
+        await publish(hub, 0, roles=("label:vip",))
+        await publish(hub, 1, roles=("user:ann",))
+        session = await hub.add_user("ann")
+        async with hub.greeted(headers={"x-appwrite-session": session}) as client:
+            await client.subscribe(ROWS, id=ID)
+            assert numbers(await receive(client, 1)) == [1]
+            await client.assert_silent()
+
+    async def test_subscription_of_somebody_else_does_not_return(self, hub: "RunningHub") -> None:
+        async with hub.greeted(jwt=hub.token(sub="ann")) as client:
+            await client.subscribe(ROWS, id=ID)
+        await left(hub)
+        await publish(hub, 0)
+        async with hub.greeted(jwt=hub.token(sub="bob")) as client:
+            assert is_recovered(await client.subscribe(ROWS, id=ID)) is None
+            await client.assert_silent()
+
+    async def test_returns_to_whom_the_connection_became(self, hub: "RunningHub") -> None:
+        session = await hub.add_user("ann")
+        async with hub.greeted() as client:
+            await client.subscribe(ROWS, id=ID)
+            await client.ask("authentication", {"session": session})
+        await left(hub)
+        await publish(hub, 0, roles=("user:ann",))
+        async with hub.greeted() as client:
+            await client.ask("authentication", {"session": session})
+            await client.subscribe(ROWS, id=ID)
+            assert numbers(await receive(client, 1)) == [0]
+
+    async def test_id_that_may_not_be_unique_does_not_return(self, hub: "RunningHub") -> None:
+        async with hub.greeted() as client:
+            await client.subscribe(ROWS, id="feed")
+        await left(hub)
+        await publish(hub, 0)
+        async with hub.greeted() as client:
+            assert is_recovered(await client.subscribe(ROWS, id="feed")) is None
+            await client.assert_silent()
+
+    async def test_subscription_that_was_ended_does_not_return(
+        self, hub: "RunningHub", redis_client: redis.asyncio.Redis
+    ) -> None:
+        async with hub.greeted() as client:
+            await client.subscribe(ROWS, id=ID)
+            await client.ask("unsubscribe", [{"subscriptionId": ID}])
+        await left(hub)
+        assert not await redis_client.exists(resume_key("demo", ID))
+        await publish(hub, 0)
+        async with hub.greeted() as client:
+            await client.subscribe(ROWS, id=ID)
+            await client.assert_silent()
+
+    async def test_explicit_mode_waits_to_be_asked(self, start_hub: "Start") -> None:
+        async with start_hub(resume="explicit") as hub:
+            async with hub.greeted() as client:
+                await client.subscribe(ROWS, id=ID)
+            await hub.until(lambda: hub.hub.registry.connection_count == 0)
+            await publish(hub, 0)
+            async with hub.greeted() as client:
+                assert is_recovered(await client.subscribe(ROWS, id=ID)) is None
+                await client.assert_silent()
+                assert is_recovered(await client.subscribe(ROWS, id=OTHER_ID, since="0-0")) is True
+                assert numbers(await receive(client, 1)) == [0]
+
+
+class TestDrain:
+    async def test_nothing_is_missed_or_repeated_across_a_restart(self, start_hub: "Start") -> None:
+        """Events go on while the client of the first hub is sent away."""
+        async with start_hub() as second:
+            async with start_hub(drain_window_s=0.2) as first, first.greeted() as client:
+                await client.subscribe(ROWS, id=ID)
+                reading = asyncio.create_task(read_until_closed(client))
+                sent = 0
+                while not reading.done():
+                    await publish(second, sent)
+                    sent += 1
+                    if sent == 20:
+                        first.server.should_exit = True
+                before = await reading
+                assert client.socket.close_code == 1001
+            async with second.greeted() as client:
+                await client.subscribe(ROWS, id=ID)
+                after = numbers(await receive(client, sent - len(before)))
+                await client.assert_silent()
+        assert before + after == list(range(sent))
+
+
+async def read_until_closed(client: "Client") -> list[int]:
+    """Return the numbers of the events that still arrive."""
+    frames = [json.loads(frame) async for frame in client.socket]
+    return [frame["data"]["payload"]["n"] for frame in frames if frame["type"] == "event"]
