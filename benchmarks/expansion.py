@@ -8,14 +8,14 @@ fill in 42 names, for comparison.
     python -m benchmarks.expansion [--seconds 1]
 """
 
-import argparse
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import orjson
 
-from benchmarks.common import say, show
+from benchmarks.common import Table, options_of, say, show
+from benchmarks.payloads import sentence
 from realtime.events.event import Event, prepare
 from realtime.events.names import expand
 
@@ -36,7 +36,7 @@ PAYLOAD = {
     "$tableId": "sample",
     "$databaseId": "default",
     "$permissions": ['read("any")', 'read("team:red")', 'update("user:owner")'],
-    "text": "x" * 800,
+    "text": sentence(800, 0),
     "numbers": list(range(20)),
 }
 
@@ -94,18 +94,15 @@ def per_second(call: Callable[[], object], seconds: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_of(__doc__)
     parser.add_argument("--seconds", type=float, default=0.5, help="CPU time for each round of each row")
-    seconds = parser.parse_args().seconds
+    options = parser.parse_args()
     rows = []
     for label, names, call in cases():
         say(label)
-        rows.append([label, names, per_second(call, seconds)])
-    show(
-        "Events expanded or prepared, for each second of one core's CPU time", ["", "names", "events/s"], rows
-    )
+        rows.append([label, names, per_second(call, options.seconds)])
+    title = "Events expanded or prepared, for each second of one core's CPU time"
+    show(Table("expansion", title, ["", "names", "events/s"], rows), options)
 
 
 if __name__ == "__main__":

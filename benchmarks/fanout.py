@@ -1,146 +1,259 @@
 """How many event frames one core can deliver, when one event goes to very many connections.
 
-Each event is a file's update of which the members of a team are told, in frames of 1.6 KB. All receivers are
-members, each by a token of its own. A tenth as many guests are subscribed to the same channel and must not get it.
-Each frame of the hub bears its connection's subscription ID. Beside it, servers that send frames of the same size to
-all, without permissions or subscriptions: a bare uvloop protocol, the least that a server in Python can do;
-``websockets`` with its ``broadcast``; and Bun's native ``publish`` if ``bun`` is installed. The budget is 0.9 of Bun,
-by CPU time.
+Each event is a change of a resource that the members of a team may read. All receivers are members, each by a token
+of its own, and have subscribed by a message with an ID that they made themselves, as the SDKs do. A tenth as many
+guests are subscribed to the same channel and must not get it. Each frame of the hub bears its connection's
+subscription ID. Beside it, servers that send frames of the same size to all, without permissions or subscriptions:
+Bun's native ``publish``; a bare uvloop protocol, the least that a server in Python can do; ``ws`` of Node.js;
+``websockets`` with its ``broadcast``; python-socketio; Django Channels on Redis. Texts are words, so that compression
+finds what it finds in texts. The budgets: 0.9 of Bun by CPU time; compressed no slower than plain, and at most a third
+of the bytes.
 
-- *per CPU second*: events come one by one, each when the one before is done. Deliveries by the server's CPU time,
-  in user and kernel: what a delivery costs.
-- *per second*: events come as fast as the server takes them. Deliveries by the clock, as the clients see it.
+- *per CPU second*: the next event is published when everybody has the one before. Deliveries by the server's CPU time,
+  in user and kernel: what a delivery costs. The client never sleeps, so that no server has to wake it.
+- *per second*: several events are under way. Deliveries by the clock, as the clients see it.
+- *busy*: the CPU time of the server and of the load client for each second of that. The server is to be the bottleneck
+  and the client is not: 100 % and less.
 
-    python -m benchmarks.fanout [--connections 100 1000] [--deliveries 200000] [--rounds 1]
+Without options, the servers meet at 1,000 connections and 1.6 KB, and the hub and Bun at some other points.
+
+    python -m benchmarks.fanout [--full] [--only hub Bun] [--connections 1000] [--sizes 1600] [--seconds 1.5]
+                                [--rounds 2]
 """
 
 import argparse
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.common import PROJECT, envelope, query_of, say, show, token
-from benchmarks.load import Load, wsload
-from benchmarks.servers import Peer, Server, bare_peer, bun_peer, hub, running, valkey, websockets_peer
+from benchmarks.candidates import Candidate, bare, bun, guests, hub, peers, websockets
+from benchmarks.common import PROJECT, TEAM, Table, options_of, say, show
+from benchmarks.load import Load, Stuck, wsload
+from benchmarks.payloads import bodies, subject_of
+from benchmarks.servers import Server, running, valkey
 from realtime.bus import RedisBus, connect
 
-CHANNEL = "buckets.photos.files"
-ROLE = "team:readers"
-TEXT_BYTES = 1_023
-"""So that the frames of the hub have 1,600 bytes."""
-ENVELOPE_BYTES = 27
-"""What the envelope on the live channel, which the peers pass on, has more than the hub's frame."""
-PACE = 40_000
-"""Deliveries a second that every server here can do: at this pace each event is done before the next one."""
+SIZES = (400, 1_600, 8_000)
+CONNECTIONS = (100, 1_000, 10_000)
+MIDDLE = (1_000, 1_600)
+"""Connections and bytes of the point where all servers meet."""
 BATCH = 8
-"""Events published at once when there is no pace, so that the server never waits for the publisher."""
+"""Events published at once when several are under way."""
+UNDER_WAY_BYTES = 131_072
+"""How much may be under way to a connection: less than what the smallest of the servers' buffers holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row of the table."""
+
+    candidate: Candidate
+    connections: int
+    frame_bytes: int
+    compresses: bool
+
+    @property
+    def point(self) -> tuple[int, int, bool]:
+        """Where it can be compared with others."""
+        return self.connections, self.frame_bytes, self.compresses
 
 
 class Result(NamedTuple):
-    """What one server did in one round."""
+    """What a server did in one round."""
 
     per_cpu_s: float
     per_s: float
+    server_share: float
+    """CPU time of the server for each second, while ``per_s`` was measured."""
+    client_share: float
+    """The same of the client."""
     frame_bytes: float
 
 
-async def publish(redis_url: str, body: bytes, events: int, interval_s: float) -> None:
-    """Publish ``events``, one at each interval; for an interval of 0 as fast as Redis takes them."""
-    loop = asyncio.get_running_loop()
-    async with connect(redis_url) as redis:
-        bus = RedisBus(redis)
-        if not interval_s:
-            for _ in range(events // BATCH):
-                await bus.publish(PROJECT, [body] * BATCH)
-            return
-        start_s = loop.time()
-        for number in range(events):
-            await asyncio.sleep(start_s + number * interval_s - loop.time())
-            await bus.publish(PROJECT, [body])
+class Publisher:
+    """Publishes as fast as the receivers of ``load`` let it, and counts deliveries."""
+
+    def __init__(self, bus: RedisBus, load: Load, messages: Sequence[bytes]) -> None:
+        self._bus = bus
+        self._load = load
+        self._messages = messages
+        self._published = 0
+
+    async def deliver(self, seconds: float, batch: int, under_way: int) -> int:
+        """Publish for some time, and wait for the last delivery; return how many deliveries there were.
+
+        Args:
+            seconds: For how long.
+            batch: Events published at once.
+            under_way: How many of them may not have been delivered while the next batch is published.
+        """
+        first = self._published
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            body = self._messages[self._published // batch % len(self._messages)]
+            await self._bus.publish(PROJECT, [body] * batch)
+            self._published += batch
+            await self._load.received((self._published - under_way) * self._load.connections)
+        await self._load.received(self._published * self._load.connections)
+        return (self._published - first) * self._load.connections
 
 
 @contextlib.contextmanager
-def guests(program: Path, server: Server, connections: int) -> Iterator[None]:
-    """Hold connections that subscribe, and make sure that they get nothing."""
-    with Load(program, server, connections, query=query_of(CHANNEL), greeting_frames=1) as load:
+def uninvited(program: Path, server: Server, connections: int, channel: str) -> Iterator[None]:
+    """Hold connections of guests, and make sure that they get nothing."""
+    with Load(program, server, connections, speech=guests(channel)) as load:
         load.opened()
         yield
-        if load.stop()["frames"]:
+        if load.counts().frames:
             raise SystemExit("Guests received what is not for them.")
 
 
-def measure(program: Path, peer: Peer | None, redis_url: str, connections: int, events: int) -> Result:
-    """Measure one server, the hub when ``peer`` is None, with so many receivers and events."""
-    is_hub = peer is None
-    tokens = [token(f"user{number}", "readers") for number in range(connections)] if is_hub else []
-    text = "x" * (TEXT_BYTES if is_hub else TEXT_BYTES - ENVELOPE_BYTES)
-    body = envelope("buckets.photos.files.cat.update", {"$id": "cat", "text": text}, ROLE)
+async def deliver(redis_url: str, server: Server, load: Load, frame_bytes: int, seconds: float) -> Result:
+    """Deliver in both ways, for ``seconds`` each."""
+    messages = bodies(frame_bytes, f"team:{TEAM}", is_hub=server.is_hub)
+    async with connect(redis_url) as redis:
+        publisher = Publisher(RedisBus(redis), load, messages)
+        await publisher.deliver(0.2, 1, 0)
+        before_s = server.cpu_s()
+        delivered = await publisher.deliver(seconds, 1, 0)
+        per_cpu_s = delivered / (server.cpu_s() - before_s)
+        load.toggle_busy()
+        batch = max(1, min(BATCH, UNDER_WAY_BYTES // frame_bytes // 2))
+        before = time.monotonic(), server.cpu_s(), load.process.cpu_s()
+        delivered = await publisher.deliver(seconds, batch, batch)
+        after = time.monotonic(), server.cpu_s(), load.process.cpu_s()
+    passed_s, server_s, client_s = (late - early for early, late in zip(before, after, strict=True))
+    counts = load.counts()
+    return Result(
+        per_cpu_s,
+        delivered / passed_s,
+        server_s / passed_s,
+        client_s / passed_s,
+        counts.bytes / counts.frames,
+    )
 
-    def receivers(*, is_busy: bool) -> Load:
-        return Load(
-            program,
-            server,
-            connections,
-            query=query_of(CHANNEL),
-            tokens=tokens,
-            greeting_frames=1 if is_hub else 0,
-            expected_frames=events,
-            is_busy=is_busy,
-        )
 
-    starting: AbstractContextManager[Server] = running(peer, redis_url) if peer else hub(redis_url)
+def measure(program: Path, redis_url: str, case: Case, seconds: float) -> Result:
+    """Measure one server in one case.
+
+    Raises:
+        Stuck: It did not manage.
+    """
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(starting)
-        if is_hub:
-            stack.enter_context(guests(program, server, connections // 10))
-        with receivers(is_busy=True) as load:
-            load.opened()
-            before_s = server.cpu_s()
-            asyncio.run(publish(redis_url, body, events, connections / PACE))
-            report = load.finished()
-            per_cpu_s = report["frames"] / (server.cpu_s() - before_s)
-        with receivers(is_busy=False) as load:
-            load.opened()
-            asyncio.run(publish(redis_url, body, events, 0))
-            per_s = connections * events / load.finished()["window_s"]
-    return Result(per_cpu_s, per_s, report["bytes"] / report["frames"])
+        server = stack.enter_context(running(case.candidate, redis_url, deflates=case.compresses))
+        if server.is_hub:
+            channel = subject_of(case.frame_bytes).channel
+            stack.enter_context(uninvited(program, server, case.connections // 10, channel))
+        load = Load(program, server, case.connections, deflates=case.compresses, is_busy=True)
+        stack.enter_context(load).opened()
+        result = asyncio.run(deliver(redis_url, server, load, case.frame_bytes, seconds))
+        if case.compresses and not load.counts().deflated:
+            raise Stuck("frames are not compressed")
+    return result
 
 
-def best_of(program: Path, redis_url: str, connections: int, events: int, rounds: int) -> dict[str, Result]:
-    """Return the best that each server did; they take turns, so that all see the same machine."""
-    best: dict[str, Result] = {}
-    for _ in range(rounds):
-        for peer in (None, bare_peer(), websockets_peer(), *filter(None, [bun_peer()])):
-            name = peer.name if peer else "hub"
-            say(f"{name}: one event to {connections:,} connections")
-            result = measure(program, peer, redis_url, connections, events)
-            best[name] = Result(*map(max, result, best.get(name, result)))
-    return best
+def best_of(program: Path, redis_url: str, case: Case, seconds: float, rounds: int) -> Result | str:
+    """Return the best that a server did; or why it did nothing."""
+    if case.candidate.missing:
+        return case.candidate.missing
+    how = "compressed" if case.compresses else "plain"
+    say(f"{case.candidate.name}: {case.frame_bytes:,} bytes to {case.connections:,} connections, {how}")
+    try:
+        results = [measure(program, redis_url, case, seconds) for _ in range(rounds)]
+    except Stuck as problem:
+        return str(problem)
+    return max(results)
+
+
+def default_cases() -> list[Case]:
+    """Return all servers at one point, plain and compressed; then the hub and Bun along each axis."""
+    connections, frame_bytes = MIDDLE
+    channel = subject_of(frame_bytes).channel
+    by_url = hub(channel, by_url=True, name="hub, subscribed by URL")
+    cases = [Case(it, *MIDDLE, compresses=False) for it in (hub(channel), by_url, *peers())]
+    cases += [Case(it, *MIDDLE, compresses=True) for it in (hub(channel), *peers()[:-2]) if it.compresses]
+    points = [(100, frame_bytes), (10_000, frame_bytes), (connections, 400), (connections, 8_000)]
+    for point in points:
+        for compresses in (False, True):
+            # Small events are not compressed by the hub, and 10,000 take long to open.
+            if not compresses or point[1] > 1_000:
+                both = hub(subject_of(point[1]).channel), bun()
+                cases += [Case(it, *point, compresses=compresses) for it in both]
+    return cases
+
+
+def all_cases(connections: Sequence[int], sizes: Sequence[int]) -> list[Case]:
+    """Return every server at every point, plain and compressed."""
+    return [
+        Case(candidate, number, size, compresses=compresses)
+        for compresses in (False, True)
+        for number in connections
+        for size in sizes
+        for candidate in (hub(subject_of(size).channel), *peers())
+        if candidate.compresses or not compresses
+    ]
+
+
+def cases_of(options: argparse.Namespace) -> list[Case]:
+    """Return what ``options`` ask for."""
+    if options.full or options.connections or options.sizes:
+        cases = all_cases(options.connections or CONNECTIONS, options.sizes or SIZES)
+    else:
+        cases = default_cases()
+    return [case for case in cases if not options.only or case.candidate.name in options.only]
+
+
+def rows_of(results: dict[Case, Result | str]) -> list[list[object]]:
+    """Return the table's rows; those of one point follow each other, the hub first."""
+    rows: list[list[object]] = []
+    hubs = {case.point: result for case, result in results.items() if case.candidate.name == "hub"}
+    for case, result in results.items():
+        how = "compressed" if case.compresses else "plain"
+        row: list[object] = [case.candidate.name, case.connections, case.frame_bytes, how]
+        if isinstance(result, str):
+            rows.append([*row, result, *[""] * 4])
+            continue
+        of_hub = hubs.get(case.point)
+        ratio = f"{of_hub.per_cpu_s / result.per_cpu_s:.2f}" if isinstance(of_hub, Result) else ""
+        busy = f"{result.server_share:.0%} / {result.client_share:.0%}"
+        rows.append([*row, result.per_cpu_s, ratio, result.per_s, busy, round(result.frame_bytes)])
+    return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--connections", type=int, nargs="+", default=[100, 1000])
-    parser.add_argument("--deliveries", type=int, default=200_000, help="of each kind, by each server")
-    parser.add_argument("--rounds", type=int, default=1, help="the best one counts")
+    parser = options_of(__doc__)
+    parser.add_argument("--full", action="store_true", help="every server at every point: half an hour")
+    parser.add_argument("--connections", type=int, nargs="+", help="every server with so many")
+    parser.add_argument("--sizes", type=int, nargs="+", help="every server with frames of so many bytes")
+    parser.add_argument("--only", nargs="+", help="the servers of these names")
+    parser.add_argument("--seconds", type=float, default=1.5, help="for each of the two ways")
+    parser.add_argument("--rounds", type=int, default=2, help="the best one counts")
     options = parser.parse_args()
-    rows = []
     with wsload() as program, valkey() as redis_url:
-        for connections in options.connections:
-            events = options.deliveries // connections // BATCH * BATCH
-            best = best_of(program, redis_url, connections, events, options.rounds)
-            for name, result in best.items():
-                ratio = f"{best['hub'].per_cpu_s / result.per_cpu_s:.2f}"
-                rows.append(
-                    [name, connections, round(result.frame_bytes), result.per_cpu_s, result.per_s, ratio]
-                )
-    columns = ["server", "connections", "bytes a frame", "per CPU second", "per second", "hub / this, by CPU"]
-    show("Deliveries of one event to many connections", columns, rows)
+        results = {
+            # The numbers of all servers but these are far from each other, and from the hub's.
+            case: best_of(program, redis_url, case, options.seconds, rounds=rounds_of(case, options.rounds))
+            for case in cases_of(options)
+        }
+    columns = ["server", "connections", "bytes", "", "per CPU s", "hub / this", "per s", "busy", "sent"]
+    notes = [
+        "hub / this: by CPU time. sent: bytes of a frame on the wire, on average.",
+        "busy: CPU time of server and load client for each second of 'per s': the client is not the bottleneck.",
+    ]
+    show(
+        Table("fanout", "Deliveries of one event to many connections", columns, rows_of(results), notes),
+        options,
+    )
+
+
+def rounds_of(case: Case, rounds: int) -> int:
+    """Return how often a case is measured: those of which the budgets speak as often as was asked for."""
+    rivals = {"hub", bun().name, bare().name, websockets().name}
+    return rounds if case.candidate.name in rivals and case.connections <= MIDDLE[0] else 1
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ the hub costs. The two take turns, so that both see the same machine. The budget
     python -m benchmarks.latency [--events 5000]
 """
 
-import argparse
 import asyncio
 import statistics
 import time
@@ -16,8 +15,10 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from benchmarks.common import PROJECT, envelope, query_of, say, show, token
-from benchmarks.servers import Server, hub, valkey
+from benchmarks.candidates import hub
+from benchmarks.common import PROJECT, TEAM, Table, options_of, query_of, say, show, token
+from benchmarks.payloads import envelope, sentence
+from benchmarks.servers import Server, running, valkey
 from realtime.bus import RedisBus, connect
 from realtime.bus.keys import live_channel
 
@@ -65,7 +66,7 @@ async def open_bare(redis_url: str) -> Receiver:
 
 async def open_websocket(server: Server) -> Receiver:
     """Subscribe at the hub, as somebody who may read the event."""
-    target = f"/v1/realtime?project={PROJECT}&{query_of(CHANNEL)}&jwt={token('user', 'readers')}"
+    target = f"/v1/realtime?project={PROJECT}&{query_of(CHANNEL)}&jwt={token('user')}"
     request = (
         f"GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -75,7 +76,7 @@ async def open_websocket(server: Server) -> Receiver:
 
 async def measure(redis_url: str, server: Server, events: int) -> tuple[list[float], list[float]]:
     """Return the times of both ways, in milliseconds."""
-    body = envelope(EVENT, {"$id": "42", "text": "x" * 800}, "team:readers")
+    body = envelope(EVENT, {"$id": "42", "text": sentence(800, 0)}, f"team:{TEAM}")
     ways = {BARE_PROJECT: await open_bare(redis_url), PROJECT: await open_websocket(server)}
     times: dict[str, list[float]] = {BARE_PROJECT: [], PROJECT: []}
     async with connect(redis_url) as redis:
@@ -97,21 +98,17 @@ def row(name: str, times_ms: list[float]) -> list[object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_of(__doc__)
     parser.add_argument("--events", type=int, default=5_000)
-    events = parser.parse_args().events
-    with valkey() as redis_url, hub(redis_url) as server:
-        say(f"{events:,} events, one after another")
-        bare, through_hub = uvloop.run(measure(redis_url, server, events))
+    options = parser.parse_args()
+    with valkey() as redis_url, running(hub(CHANNEL, by_url=True), redis_url) as server:
+        say(f"{options.events:,} events, one after another")
+        bare, through_hub = uvloop.run(measure(redis_url, server, options.events))
     added = statistics.median(through_hub) - statistics.median(bare)
-    show(
-        "From the call of publish to one subscriber, in milliseconds",
-        ["to", "p50", "p90", "p99"],
-        [row("a client subscribed at Redis", bare), row("a client subscribed at the hub", through_hub)],
-        f"The hub adds {added:.3f} ms to the median.",
-    )
+    rows = [row("a client subscribed at Redis", bare), row("a client subscribed at the hub", through_hub)]
+    title = "From the call of publish to one subscriber, in milliseconds"
+    note = f"The hub adds {added:.3f} ms to the median."
+    show(Table("latency", title, ["to", "p50", "p90", "p99"], rows, [note]), options)
 
 
 if __name__ == "__main__":

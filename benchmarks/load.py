@@ -1,17 +1,43 @@
 """Many connections, held by ``wsload``: a client written in C, so that the client is not what is measured."""
 
+import asyncio
 import contextlib
 import json
+import mmap
+import signal
+import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import which
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from benchmarks.common import PROJECT
-from benchmarks.servers import Server
+from benchmarks.candidates import Speech
+from benchmarks.common import token
+from benchmarks.servers import Process, Server
+
+STUCK_S = 20.0
+"""How long nothing may arrive while something is waited for."""
+
+_COUNTERS = struct.Struct("6Q")
+
+
+class Counts(NamedTuple):
+    """What all connections together have seen, in the order of ``counters_t`` in ``wsload.c``."""
+
+    frames: int
+    bytes: int
+    deflated: int
+    opened: int
+    lost: int
+    returned: int
+
+
+class Stuck(Exception):  # noqa: N818 - it says of a server what it is
+    """A server did not do what it was to do in time, or lost connections."""
 
 
 @contextlib.contextmanager
@@ -34,13 +60,14 @@ class Load:
 
     Args:
         program: ``wsload``.
-        server: Where to connect.
+        server: Where to connect. At the hub, each connection is of another user: ``user0``, ``user1`` and so on.
         connections: How many.
-        query: What follows the project in the URL.
-        tokens: A token for each connection; without them they are guests.
-        greeting_frames: How many messages have to arrive on each until it counts as open.
-        expected_frames: How many are to arrive on each after those, for :meth:`finished`.
-        is_busy: Whether to look for input without ever sleeping, so that the server need not wake anybody.
+        speech: What clients say, if it is not what the server's do.
+        deflates: Whether they offer permessage-deflate.
+        stalls: Whether they stop to read once they are open.
+        times: Whether they take the time of messages.
+        is_busy: Whether to look for input without ever sleeping; see :meth:`toggle_busy`.
+        returns_to: The port to which connections return a second after they were lost, all at once; None for not.
     """
 
     def __init__(
@@ -49,59 +76,95 @@ class Load:
         server: Server,
         connections: int,
         *,
-        query: str = "",
-        tokens: Sequence[str] = (),
-        greeting_frames: int = 0,
-        expected_frames: int = 0,
+        speech: Speech | None = None,
+        deflates: bool = False,
+        stalls: bool = False,
+        times: bool = False,
         is_busy: bool = False,
+        returns_to: int | None = None,
     ) -> None:
-        self._connections = connections
-        self._tokens = tempfile.NamedTemporaryFile("w", suffix=".txt")  # noqa: SIM115 - closed on exit
-        path = f"/v1/realtime?project={PROJECT}&{query}"
-        if tokens:
-            path += "&jwt={line}"
-            self._tokens.write("\n".join(tokens))
-            self._tokens.flush()
-        command = [str(program), str(server.port), path, str(connections), "-g", str(greeting_frames)]
-        if tokens:
-            command += ["-f", self._tokens.name]
-        if is_busy:
-            command.append("-b")
-        if expected_frames:
-            command += ["-e", str(expected_frames)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.connections = connections
+        speech = speech or server.speech
+        self._files = tempfile.TemporaryDirectory()
+        counters = Path(self._files.name) / "counters"
+        counters.write_bytes(bytes(_COUNTERS.size))
+        with counters.open("r+b") as file:
+            self._counters = mmap.mmap(file.fileno(), 0)
+        command = [str(program), str(server.port), speech.path, str(connections), "-c", str(counters)]
+        command += ["-g", str(speech.greeting_frames)]
+        if speech.message:
+            command += ["-m", speech.message]
+        if speech.answers:
+            command += ["-a", speech.answers]
+        if "{line}" in speech.path:
+            tokens = Path(self._files.name) / "tokens"
+            tokens.write_text("\n".join(token(f"user{number}") for number in range(connections)))
+            command += ["-f", str(tokens)]
+        flags = {"-z": deflates, "-s": stalls, "-t": times, "-b": is_busy}
+        command += [flag for flag, is_set in flags.items() if is_set]
+        if returns_to is not None:
+            command += ["-r", "1000", "-p", str(returns_to), "-n", str(connections)]
+        self._popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = Process(self._popen.pid)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-        self._tokens.close()
+        self._popen.kill()
+        self._popen.communicate()
+        self._counters.close()
+        self._files.cleanup()
 
     def opened(self) -> float:
-        """Wait until all connections are open; return how long that took, in seconds."""
-        report = self._read()
-        if report["failed"]:
-            sys.exit(f"{report['failed']} of {self._connections} connections could not be opened.")
-        return float(report["open_s"])
+        """Wait until all connections are open; return how long that took, in seconds.
 
-    def finished(self) -> dict[str, Any]:
-        """Wait until every connection has received what was expected; return the report of ``wsload``."""
-        report = self._read()
-        if report["lost"]:
-            sys.exit(f"{report['lost']} of {self._connections} connections were lost.")
-        return report
+        Raises:
+            Stuck: Some were refused, or are not open in time.
+        """
+        deadline_s, before = time.monotonic() + STUCK_S, -1
+        while (now := self.counts().opened) < self.connections:
+            if now > before:
+                deadline_s, before = time.monotonic() + STUCK_S, now
+            elif time.monotonic() > deadline_s:
+                raise Stuck(f"only {now:,} of {self.connections:,} connections could be opened")
+            time.sleep(0.01)
+        return float(self._read()["open_s"])
+
+    def counts(self) -> Counts:
+        """Return what was seen up to now. It costs the client nothing."""
+        return Counts(*_COUNTERS.unpack(self._counters[:]))
+
+    async def received(self, frames: int) -> None:
+        """Wait until so many messages have arrived on all connections together, since the first one.
+
+        Raises:
+            Stuck: Connections were lost, or nothing arrived for a long time.
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s, before = loop.time() + STUCK_S, -1
+        while (now := self.counts()).frames < frames:
+            if now.lost:
+                raise Stuck(f"{now.lost:,} of {self.connections:,} connections were lost")
+            if now.frames > before:
+                deadline_s, before = loop.time() + STUCK_S, now.frames
+            elif loop.time() > deadline_s:
+                raise Stuck(f"only {now.frames:,} of {frames:,} messages arrived")
+            await asyncio.sleep(0.0002)
+
+    def toggle_busy(self) -> None:
+        """Stop looking for input without sleeping, or begin to."""
+        self._popen.send_signal(signal.SIGUSR1)
 
     def stop(self) -> dict[str, Any]:
         """Close the connections; return the report of ``wsload``."""
-        self._process.terminate()
-        return self.finished()
+        self._popen.terminate()
+        return self._read()
 
     def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        assert self._popen.stdout is not None
+        line = self._popen.stdout.readline()
         if not line:
-            sys.exit("wsload ended without a report.")
+            raise Stuck("the client ended without a report")
         report: dict[str, Any] = json.loads(line)
         return report

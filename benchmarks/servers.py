@@ -1,23 +1,25 @@
 """Servers under measurement, each alone on one core; and the Valkey server that they hear.
 
-Everything but the server (Valkey, the publisher, the client) runs on the other cores, so that a number is the
+Everything but the server (Valkey, the publisher, the clients) runs on the other cores, so that a number is the
 server's and nobody else's.
 """
 
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import which
+from urllib.request import urlopen
 
-from benchmarks.common import PROJECT, SECRET, say
+from benchmarks.candidates import Candidate, Speech
+from benchmarks.common import PROJECT, cores, load_average, say
 from realtime.bus import connect
 from realtime.bus.keys import live_channel
 from realtime.identity.model import Project
@@ -26,21 +28,17 @@ from workers.embedded import EmbeddedValkey
 
 START_TIMEOUT_S = 20.0
 
-_PEERS = Path(__file__).with_name("peers")
-
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """A server under measurement."""
+class Process:
+    """A process that is watched."""
 
-    name: str
     pid: int
-    port: int
 
     def cpu_s(self) -> float:
         """Return the CPU time it has used in all of its threads, in user and kernel, in seconds."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        # What clock_getcpuclockid(3) returns: the scheduler's own account, which is exact to the nanosecond.
+        return time.clock_gettime((~self.pid << 3) | 2)
 
     def resident_bytes(self) -> int:
         """Return how much memory it has in use."""
@@ -51,59 +49,82 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """Another server to compare with: it sends what it hears on the project's live channel to everybody."""
+class Server(Process):
+    """A server under measurement."""
 
     name: str
-    command: tuple[str, ...]
+    port: int
+    speech: Speech
+    is_hub: bool
+    popen: "subprocess.Popen[bytes]"
 
-
-def websockets_peer() -> Peer:
-    """Return the server made with ``websockets`` and its ``broadcast``."""
-    return Peer("websockets", (sys.executable, "-m", "benchmarks.peers.websockets_server"))
-
-
-def bare_peer() -> Peer:
-    """Return the server that does the least that Python and uvloop can do."""
-    return Peer("bare uvloop", (sys.executable, "-m", "benchmarks.peers.bare_server"))
-
-
-def bun_peer() -> Peer | None:
-    """Return the server made with Bun and its native ``publish``; None where Bun is not installed."""
-    bun = which("bun")
-    return Peer("Bun", (bun, str(_PEERS / "bun_server.js"))) if bun else None
+    def metric(self, sample: str) -> float:
+        """Return one sample of the hub's metrics, such as ``realtime_connections``; 0 if it is not there."""
+        with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=START_TIMEOUT_S) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(sample + " "))
 
 
 @contextlib.contextmanager
-def hub(redis_url: str) -> Iterator[Server]:
-    """Run one process of the hub with its default settings, but for the limits."""
-    port = free_port()
-    settings = {"port": str(port), "redis_url": redis_url, "secret": SECRET, "limits": "off"}
-    env = {f"REALTIME_{name.upper()}": value for name, value in settings.items()}
-    command = (sys.executable, "-c", "from workers.cli import main; main()", "hub")
-    with _running("hub", command, port, env) as server:
-        yield server
+def running(
+    candidate: Candidate, redis_url: str, *, deflates: bool = False, port: int | None = None
+) -> Iterator[Server]:
+    """Run one process of ``candidate``, on a free port if ``port`` is None.
+
+    A peer compresses if ``deflates``; the hub does for clients that offer it.
+    """
+    if candidate.missing:
+        sys.exit(f"{candidate.name} cannot be measured: {candidate.missing}.")
+    port = port or free_port()
+    env: dict[str, str] = {}
+    command = candidate.command
+    if candidate.is_hub:
+        settings = {"port": str(port), "redis_url": redis_url, **dict(candidate.settings)}
+        env = {f"REALTIME_{name.upper()}": value for name, value in settings.items()}
+    else:
+        command += (str(port), redis_url, live_channel(PROJECT), *(["deflate"] if deflates else []))
+    with tempfile.TemporaryFile() as log:
+        with _on_servers_core():
+            process = subprocess.Popen(command, env={**os.environ, **env}, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + START_TIMEOUT_S
+            while not _accepts(port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    sys.exit(f"{candidate.name} did not start:\n{log.read().decode(errors='replace')}")
+                time.sleep(0.05)
+            yield Server(process.pid, candidate.name, port, candidate.speech, candidate.is_hub, process)
+        finally:
+            # Nothing is measured any more, so nothing has to be drained.
+            process.kill()
+            process.wait()
 
 
 @contextlib.contextmanager
-def running(peer: Peer, redis_url: str) -> Iterator[Server]:
-    """Run one process of ``peer``."""
-    port = free_port()
-    command = (*peer.command, str(port), redis_url, live_channel(PROJECT))
-    with _running(peer.name, command, port, {}) as server:
-        yield server
+def _on_servers_core() -> Iterator[None]:
+    """Have what is started meanwhile, with every thread that it will make, run on the server's core alone."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores()[0])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, mine)
 
 
 @contextlib.contextmanager
 def valkey() -> Iterator[str]:
     """Run a Valkey server that knows the project; return its URL.
 
-    It, and the calling process from now on, keep off the server's core.
+    It, and the calling process from now on, keep off the server's core, and may open as many files as is allowed.
     """
-    server_core, other_cores = _cores()
+    server_core, other_cores = cores()
     os.sched_setaffinity(0, other_cores)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if server_core == other_cores:
         say("there is only one core for server and client: read the CPU time, not the wall time")
+    if load_average() > 1:
+        say(f"the machine is busy (load average {load_average():.1f}): the numbers will be too low")
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedValkey(Path(folder), port=free_port(), persist=False) as server,
@@ -115,31 +136,6 @@ def valkey() -> Iterator[str]:
 async def _put_project(redis_url: str) -> None:
     async with connect(redis_url) as redis:
         await IdentityStore(redis).put_project(Project(PROJECT))
-
-
-@contextlib.contextmanager
-def _running(name: str, command: Sequence[str], port: int, env: Mapping[str, str]) -> Iterator[Server]:
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, env={**os.environ, **env}, stdout=log, stderr=log)
-        try:
-            os.sched_setaffinity(process.pid, _cores()[0])
-            deadline = time.monotonic() + START_TIMEOUT_S
-            while not _accepts(port):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    log.seek(0)
-                    sys.exit(f"The server {name} did not start:\n{log.read().decode(errors='replace')}")
-                time.sleep(0.05)
-            yield Server(name, process.pid, port)
-        finally:
-            # Nothing is measured any more, so nothing has to be drained.
-            process.kill()
-            process.wait()
-
-
-def _cores() -> tuple[set[int], set[int]]:
-    """Return the core of the server, and those of everything else: the same one if there is only one."""
-    count = os.cpu_count() or 1
-    return {count - 1}, set(range(count - 1)) or {0}
 
 
 def free_port() -> int:

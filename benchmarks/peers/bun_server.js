@@ -1,16 +1,16 @@
 // A server to compare with: Bun's native WebSockets and `publish` (uWebSockets beneath).
 // It sends what it hears on a Redis channel to every client: no permissions, no subscriptions.
 //
-//   bun bun_server.js PORT REDIS_URL CHANNEL
+//   bun bun_server.js PORT REDIS_URL CHANNEL [deflate]
 
-const [port, redisUrl, channel] = process.argv.slice(2);
+const [port, redisUrl, channel, deflate] = process.argv.slice(2);
 
 const server = Bun.serve({
   hostname: "127.0.0.1",
   port: Number(port),
   fetch: (request, server) => (server.upgrade(request) ? undefined : new Response("", { status: 400 })),
   websocket: {
-    perMessageDeflate: false,
+    perMessageDeflate: Boolean(deflate),
     open: (socket) => socket.subscribe("all"),
     message: () => {},
   },
@@ -18,4 +18,4 @@ const server = Bun.serve({
 
 const redis = new Bun.RedisClient(redisUrl);
 await redis.connect();
-await redis.subscribe(channel, (message) => server.publish("all", message));
+await redis.subscribe(channel, (message) => server.publish("all", message, Boolean(deflate)));

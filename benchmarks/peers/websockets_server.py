@@ -2,7 +2,7 @@
 
 It sends what it hears on a Redis channel to every client: no permissions, no subscriptions.
 
-    python -m benchmarks.peers.websockets_server PORT REDIS_URL CHANNEL
+    python -m benchmarks.peers.websockets_server PORT REDIS_URL CHANNEL [deflate]
 """
 
 import sys
@@ -22,9 +22,9 @@ async def hold(connection: ServerConnection) -> None:
         connections.remove(connection)
 
 
-async def main(port: int, redis_url: str, channel: str) -> None:
+async def main(port: int, redis_url: str, channel: str, deflate: str = "") -> None:
     async with (
-        serve(hold, "127.0.0.1", port, backlog=4096),
+        serve(hold, "127.0.0.1", port, backlog=4096, compression="deflate" if deflate else None),
         Redis.from_url(redis_url) as redis,
         redis.pubsub() as pubsub,
     ):
