@@ -52,14 +52,12 @@ end
 
 local function claim(key, holder, owner, position)
   local held_by, owned_by, mode, held_at = parse(redis.call('GET', key))
-  local since
-  if held_by == holder then
+  if held_by == holder and owned_by == owner then
     -- This is said again: the answer was lost.
-    since = mode == 'at' and held_at
-  elseif owned_by == owner then
-    since = goes_on(held_by, mode, held_at)
+    return mode == 'at' and held_at or ''
   end
-  if since then
+  if owned_by == owner then
+    local since = goes_on(held_by, mode, held_at)
     write(key, holder, owner, 'at', since)
     return since
   end

@@ -1,0 +1,197 @@
+"""The records by which subscriptions return, on a real Valkey."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+
+import pytest
+import redis.asyncio
+
+from realtime.bus import connect
+from realtime.bus.keys import resume_floor_key, resume_key
+from realtime.bus.resumption import Holder, ResumeRecords
+
+if TYPE_CHECKING:
+    from tests.conftest import Proxy
+
+ANN = Holder("1", "ann")
+ANN_AGAIN = Holder("2", "ann")
+BOB = Holder("3", "bob")
+ID = "3f5b9c0d7a1e4f2b8c6d"
+
+Start = Callable[..., contextlib.AbstractAsyncContextManager[ResumeRecords]]
+
+
+@pytest.fixture
+def start(redis_url: str) -> Start:
+    """Return a function that runs the records of a hub."""
+
+    @contextlib.asynccontextmanager
+    async def run(hub_id: str = "hub", url: str = redis_url) -> AsyncIterator[ResumeRecords]:
+        async with connect(url) as client:
+            records = ResumeRecords(client, hub_id=hub_id, lifetime_s=60)
+            writing = asyncio.create_task(records.run())
+            yield records
+            writing.cancel()
+            await asyncio.wait([writing])
+
+    return run
+
+
+@pytest.fixture
+async def records(start: Start) -> AsyncIterator[ResumeRecords]:
+    async with start() as running:
+        yield running
+
+
+async def claim(records: ResumeRecords, holder: Holder, position: str = "9-0") -> str | None:
+    (since,) = await records.claim("demo", [ID], holder, position)
+    return since
+
+
+class TestClaim:
+    async def test_new_one_is_new(self, records: ResumeRecords) -> None:
+        assert await claim(records, ANN) is None
+
+    async def test_new_one_goes_on_from_where_it_began(self, records: ResumeRecords) -> None:
+        await claim(records, ANN, "5-0")
+        assert await claim(records, ANN_AGAIN) == "5-0"
+
+    async def test_goes_on_from_where_it_was_let_go(self, records: ResumeRecords) -> None:
+        await claim(records, ANN, "5-0")
+        records.hold("demo", [ID], ANN, "7-1")
+        assert await claim(records, ANN_AGAIN) == "7-1"
+
+    async def test_goes_on_from_the_floor_of_a_hub_that_is_gone(self, start: Start) -> None:
+        async with start("dead") as dead:
+            await claim(dead, ANN, "5-0")
+            dead.set_floor("demo", "10-0")
+            await dead.flush(5)
+        async with start("other") as other:
+            other.set_floor("demo", "12-0")
+            assert await claim(other, ANN_AGAIN) == "10-0"
+
+    async def test_floor_from_before_it_began_does_not_count(self, records: ResumeRecords) -> None:
+        records.set_floor("demo", "9-0")
+        await records.flush(5)
+        await claim(records, ANN, "10-0")
+        assert await claim(records, ANN_AGAIN) == "10-0"
+
+    @pytest.mark.parametrize(
+        ("floor", "expected"), [("10-2", "10-10"), ("10-11", "10-11"), ("9-99", "10-10")]
+    )
+    async def test_positions_are_compared_as_numbers(
+        self, records: ResumeRecords, floor: str, expected: str
+    ) -> None:
+        await claim(records, ANN, "10-10")
+        records.set_floor("demo", floor)
+        await records.flush(5)
+        assert await claim(records, ANN_AGAIN) == expected
+
+    async def test_replay_that_nobody_confirmed_is_due_again(self, records: ResumeRecords) -> None:
+        await claim(records, ANN, "5-0")
+        records.hold("demo", [ID], ANN, "5-0")
+        assert await claim(records, ANN_AGAIN, "20-0") == "5-0"
+        records.set_floor("demo", "20-0")
+        assert await claim(records, ANN, "30-0") == "5-0"
+
+    async def test_confirmed_replay_is_over(self, records: ResumeRecords) -> None:
+        await claim(records, ANN, "5-0")
+        await claim(records, ANN_AGAIN, "20-0")
+        records.follow("demo", [ID], ANN_AGAIN, "20-0")
+        assert await claim(records, ANN, "30-0") == "20-0"
+
+    async def test_somebody_else_begins_anew(self, records: ResumeRecords) -> None:
+        await claim(records, ANN, "5-0")
+        assert await claim(records, BOB, "6-0") is None
+        assert await claim(records, ANN, "7-0") is None
+
+    async def test_said_again_answers_the_same(self, records: ResumeRecords) -> None:
+        """The answer may be lost, and then the same is asked again."""
+        await claim(records, ANN, "5-0")
+        assert await claim(records, ANN, "6-0") is None
+        assert await claim(records, ANN_AGAIN) == "5-0"
+        assert await claim(records, ANN_AGAIN) == "5-0"
+
+    async def test_many_are_claimed_in_the_order_given(self, records: ResumeRecords) -> None:
+        ids = [f"subscription-{number:04}" for number in range(600)]
+        for number, each in enumerate(ids, 1):
+            records.hold("demo", [each], ANN, f"{number}-0")
+        since = await records.claim("demo", ids, ANN_AGAIN, "9999-0")
+        assert since == [f"{number}-0" for number in range(1, 601)]
+
+
+class TestWrites:
+    async def test_who_lost_it_writes_no_more(self, records: ResumeRecords) -> None:
+        await claim(records, ANN, "5-0")
+        await claim(records, ANN_AGAIN)
+        records.follow("demo", [ID], ANN_AGAIN, "20-0")
+        records.hold("demo", [ID], ANN, "6-0")
+        records.forget("demo", [ID], ANN)
+        assert await claim(records, ANN) == "20-0"
+
+    async def test_forgotten_one_is_new_again(
+        self, records: ResumeRecords, redis_client: redis.asyncio.Redis
+    ) -> None:
+        await claim(records, ANN)
+        records.forget("demo", [ID], ANN)
+        await records.flush(5)
+        assert not await redis_client.exists(resume_key("demo", ID))
+        records.forget("demo", [ID], ANN)
+        await records.flush(5)
+        assert not await redis_client.exists(resume_key("demo", ID))
+
+    async def test_everything_ends_after_its_lifetime(
+        self, records: ResumeRecords, redis_client: redis.asyncio.Redis
+    ) -> None:
+        await claim(records, ANN)
+        records.set_floor("demo", "5-0")
+        await records.flush(5)
+        for key in (resume_key("demo", ID), resume_floor_key("demo", "hub")):
+            assert 0 < await redis_client.pttl(key) <= 60_000
+
+    async def test_renewed_record_lives_on(
+        self, records: ResumeRecords, redis_client: redis.asyncio.Redis
+    ) -> None:
+        await claim(records, ANN)
+        await redis_client.pexpire(resume_key("demo", ID), 1000)
+        records.renew("demo", [ID])
+        await records.flush(5)
+        assert await redis_client.pttl(resume_key("demo", ID)) > 1000
+
+    async def test_record_that_expired_meanwhile_is_written_anew(
+        self, records: ResumeRecords, redis_client: redis.asyncio.Redis
+    ) -> None:
+        await claim(records, ANN)
+        await redis_client.delete(resume_key("demo", ID))
+        records.hold("demo", [ID], ANN, "8-0")
+        assert await claim(records, ANN_AGAIN) == "8-0"
+
+    async def test_unreadable_record_is_taken_for_none(
+        self, records: ResumeRecords, redis_client: redis.asyncio.Redis
+    ) -> None:
+        await redis_client.set(resume_key("demo", ID), "something else")
+        assert await claim(records, ANN) is None
+
+
+class TestOutage:
+    async def test_waits_for_redis_and_goes_on(self, start: Start, proxy: "Proxy") -> None:
+        async with start(url=proxy.url) as records:
+            assert await claim(records, ANN, "5-0") is None
+            proxy.refuse()
+            records.hold("demo", [ID], ANN, "7-0")
+            waiting = asyncio.create_task(claim(records, ANN_AGAIN))
+            accepted = proxy.accepted
+            async with asyncio.timeout(10):
+                while proxy.accepted < accepted + 2:  # noqa: ASYNC110 - the proxy has no event for that
+                    await asyncio.sleep(0.01)
+            assert not waiting.done()
+            proxy.accept()
+            assert await waiting == "7-0"
+
+    async def test_lost_answer_changes_nothing(self, start: Start, proxy: "Proxy") -> None:
+        async with start(url=proxy.url) as records:
+            await claim(records, ANN, "5-0")
+            proxy.lose_next_reply()
+            assert await claim(records, ANN_AGAIN, "6-0") == "5-0"
