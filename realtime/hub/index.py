@@ -2,34 +2,34 @@
 
 The heart of the hub, and pure. A connection receives an event if it holds one of the event's roles and one of
 its subscriptions names one of the event's channels with a filter that accepts the payload (wire specification
-8.2). :meth:`SubscriptionIndex.match` works from the smaller side: it looks either at the subscriptions on the
+8.2). :meth:`SubscriptionIndex.find` works from the smaller side: it looks either at the subscriptions on the
 event's channels or at the connections with the event's roles, whichever are fewer, and tests the other
 condition on each. So its cost grows with those, and never with all subscriptions or all connections.
 
 Channels with ``*`` in ID positions (16.9) cost an event one dictionary lookup for each shape of them in use,
 however many there are: the event's own channel is turned into the one name of that shape that covers it.
 
+Consecutive events mostly have the same receivers, so the last answer is kept until something changes.
+
 Measured by ``benchmarks/matching.py``.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 
 from realtime.channels import Shape, is_wildcard, shape_of, star
+from realtime.hub.groups import Groups
 from realtime.messages import EVENT_SUFFIX
 from realtime.permissions import ANY
 from realtime.queries import Filter, PayloadView
 
-_SPARSE_BYTES = 1024
-"""From this many bytes for each member on, a group is rebuilt; a full one takes 36 to 100."""
-
 _HOLDER_COST = 3
 """Finding a role's holder costs as much time as looking at so many subscriptions; its own come on top."""
-
-_Member = TypeVar("_Member", bound=object)
 
 
 class Subscription:
@@ -75,52 +75,28 @@ class Subscriber:
         return sum([query.cost for query in held if query is not None])
 
 
-class _Groups(Generic[_Member]):
-    """Members by key, in the order they came.
+class Miss(StrEnum):
+    """Why nobody receives an event."""
 
-    A dictionary of ordered sets, but without a set for a single member: most roles (``user:U``) and many
-    channels (``account.U``) have only one.
-    """
+    NO_SUBSCRIBER = "no_subscriber"
+    """No subscription is on any of its channels."""
+    NO_PERMISSION = "no_permission"
+    """None of those who subscribed to them holds one of its roles."""
+    QUERY = "query"
+    """The filters of all who subscribed to them, and may read it, let it not pass."""
 
-    __slots__ = ("_groups",)
 
-    def __init__(self) -> None:
-        # Key -> its only member, or all its members as keys (a dictionary is a set that keeps the order).
-        self._groups: dict[str, _Member | dict[_Member, None]] = {}
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """Who receives an event. Two events with one and the same object here have the same receivers."""
 
-    def members(self, key: str) -> Collection[_Member]:
-        """Return a view of the members of ``key``; not to be used across a change."""
-        group = self._groups.get(key)
-        if group is None:
-            return ()
-        return group if isinstance(group, dict) else (group,)
+    receivers: Mapping[Subscriber, list[Subscription]]
+    """Each with those of its subscriptions that match, each once and at least one. Not to be changed."""
+    miss: Miss | None
+    """Why there are none; None if there are some."""
 
-    def add(self, key: str, member: _Member) -> bool:
-        """Put ``member``, which is not there yet, under ``key``. Return whether the key is new."""
-        group = self._groups.get(key)
-        if group is None:
-            self._groups[key] = member
-            return True
-        if isinstance(group, dict):
-            group[member] = None
-        else:
-            self._groups[key] = {group: None, member: None}
-        return False
 
-    def remove(self, key: str, member: _Member) -> bool:
-        """Take ``member``, which is there, from ``key``. Return whether the key is gone."""
-        group = self._groups[key]
-        if not isinstance(group, dict):
-            del self._groups[key]
-            return True
-        del group[member]
-        if len(group) == 1:
-            self._groups[key] = next(iter(group))
-        elif group.__sizeof__() > _SPARSE_BYTES * len(group):
-            # A dictionary keeps the places of what it lost until it next grows, and walks over them all:
-            # after most of a large audience has left, the rest would cost as much as the whole did.
-            self._groups[key] = dict.fromkeys(group)
-        return False
+_NOBODY = Match({}, Miss.NO_SUBSCRIBER)
 
 
 class _Verdicts:
@@ -136,6 +112,11 @@ class _Verdicts:
         self._payload: PayloadView | None = None
         # Equal filters are one object, so their identity is the key: it spares the hash of their content.
         self._verdicts: dict[int, bool] = {}
+
+    @property
+    def has_any(self) -> bool:
+        """Whether a filter was asked: what was found may be otherwise for another payload."""
+        return self._payload is not None
 
     def accepts(self, query: Filter) -> bool:
         """Tell whether ``query`` lets the event pass."""
@@ -170,6 +151,9 @@ class SubscriptionIndex:
 
     __slots__ = (
         "_channels",
+        "_last",
+        "_last_key",
+        "_last_was_used",
         "_names",
         "_roles",
         "_shapes",
@@ -182,17 +166,22 @@ class SubscriptionIndex:
         self._subscribers: set[Subscriber] = set()
         self._subscription_count = 0
         # Role -> who holds it.
-        self._roles = _Groups[Subscriber]()
+        self._roles = Groups[Subscriber]()
         # Plain channel -> subscriptions with it.
-        self._channels = _Groups[Subscription]()
+        self._channels = Groups[Subscription]()
         # Channel with `*` -> subscriptions with it. Apart from the plain ones: a name such as `rows.*`
         # has the shape of `teams.*`, but stands for nothing and must not be reached by way of that shape.
-        self._wildcards = _Groups[Subscription]()
+        self._wildcards = Groups[Subscription]()
         # Each channel of both -> itself: one string for all who name it, instead of one from each client's
         # message. Not sys.intern(): what strangers name must go with their subscriptions.
         self._names: dict[str, str] = {}
         # Number of segments -> shape -> how many of `_wildcards` have it.
         self._shapes: dict[int, dict[Shape, int]] = {}
+        # The last match, and what it depends on: the names and roles that it was found by. Forgotten with each
+        # change, and not kept if a filter was asked.
+        self._last: Match | None = None
+        self._last_key: tuple[tuple[str, ...], frozenset[str]] = (), frozenset()
+        self._last_was_used = False
 
     def __len__(self) -> int:
         return len(self._subscribers)
@@ -208,6 +197,7 @@ class SubscriptionIndex:
     def add(self, subscriber: Subscriber) -> None:
         """Register ``subscriber`` with the roles that it has; no effect if it is registered."""
         if subscriber not in self._subscribers:
+            self._last = None
             self._subscribers.add(subscriber)
             for role in subscriber.roles:
                 self._roles.add(role, subscriber)
@@ -215,6 +205,7 @@ class SubscriptionIndex:
     def remove(self, subscriber: Subscriber) -> None:
         """Forget ``subscriber`` and drop its subscriptions; no effect if it is not registered."""
         if subscriber in self._subscribers:
+            self._last = None
             for subscription_id in list(subscriber.subscriptions):
                 self.unsubscribe(subscriber, subscription_id)
             for role in subscriber.roles:
@@ -228,6 +219,7 @@ class SubscriptionIndex:
             KeyError: It is not registered.
         """
         self._check_registered(subscriber)
+        self._last = None
         for role in subscriber.roles - roles:
             self._roles.remove(role, subscriber)
         for role in roles - subscriber.roles:
@@ -253,6 +245,7 @@ class SubscriptionIndex:
             KeyError: ``subscriber`` is not registered.
         """
         self._check_registered(subscriber)
+        self._last = None
         subscription = subscriber.subscriptions.get(subscription_id)
         if subscription is None:
             subscription = Subscription(subscriber, subscription_id)
@@ -272,6 +265,7 @@ class SubscriptionIndex:
         subscription = subscriber.subscriptions.pop(subscription_id, None)
         if subscription is None:
             return False
+        self._last = None
         self._subscription_count -= 1
         for channel in subscription.channels:
             self._detach(channel, subscription)
@@ -283,6 +277,7 @@ class SubscriptionIndex:
         ``rename`` returns the new name of a channel, or the same. Where two channels of a subscription get
         one name, the filter of the later one stays.
         """
+        self._last = None
         for subscription in subscriber.subscriptions.values():
             before = subscription.channels
             after: dict[str, Filter | None] = {}
@@ -296,12 +291,12 @@ class SubscriptionIndex:
                     self._attach(channel, subscription)
             subscription.channels = after
 
-    def match(
+    def find(
         self,
         channels: Sequence[str],
         roles: Collection[str],
         payload: Callable[[], Mapping[str, Any]],
-    ) -> dict[Subscriber, list[Subscription]]:
+    ) -> Match:
         """Find the receivers of an event (wire specification 8.2).
 
         Args:
@@ -310,17 +305,50 @@ class SubscriptionIndex:
             payload: Returns the event's payload. Called at most once, and only if a filter needs it.
 
         Returns:
-            The receivers, with those of their subscriptions that match, each once and at least one.
+            The receivers. The same object as the last time if they are the same, no filter was asked, and nothing
+            has changed in between.
         """
         audiences = self._audiences(channels)
         if not audiences:
-            return {}
+            return _NOBODY
+        roles = frozenset(roles)
+        key = (tuple(audiences), roles)
+        if self._last is not None and self._last_key == key:
+            self._last_was_used = True
+            return self._last
         verdicts = _Verdicts(payload)
+        receivers = self._receivers(audiences, roles, verdicts)
+        if receivers:
+            match = Match(receivers, None)
+        else:
+            match = Match(receivers, Miss.QUERY if verdicts.has_any else Miss.NO_PERMISSION)
+        if not verdicts.has_any:
+            self._last, self._last_key, self._last_was_used = match, key, True
+        return match
+
+    def match(
+        self,
+        channels: Sequence[str],
+        roles: Collection[str],
+        payload: Callable[[], Mapping[str, Any]],
+    ) -> Mapping[Subscriber, list[Subscription]]:
+        """Return the receivers of an event; arguments and receivers are those of :meth:`find`."""
+        return self.find(channels, roles, payload).receivers
+
+    def forget_unused(self) -> None:
+        """Forget the last match if no event has asked for it since this was called before."""
+        if not self._last_was_used:
+            self._last = None
+        self._last_was_used = False
+
+    def _receivers(
+        self, audiences: Mapping[str, Collection[Subscription]], roles: frozenset[str], verdicts: _Verdicts
+    ) -> dict[Subscriber, list[Subscription]]:
         if ANY in roles:
             return _match_subscriptions(audiences, None, verdicts)
         holders = self._holders(roles, limit=sum(map(len, audiences.values())))
         if holders is None:
-            return _match_subscriptions(audiences, frozenset(roles), verdicts)
+            return _match_subscriptions(audiences, roles, verdicts)
         names = frozenset(audiences)
         return {holder: found for holder in holders if (found := verdicts.select(holder, names))}
 

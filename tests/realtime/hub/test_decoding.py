@@ -62,7 +62,7 @@ class TestDecodeEvent:
 
 
 class TestLazyPayload:
-    @pytest.mark.parametrize("raw", [b"[]", b"7", b'"x"', b"null"])
+    @pytest.mark.parametrize("raw", [b"[]", b"7", b'"x"', b"null", b'{"a":1e999}'])
     def test_what_is_no_object_or_cannot_be_read_counts_as_empty(self, raw: bytes) -> None:
         """PHP encodes an empty object as a list (wire specification 9.2)."""
         assert LazyPayload(msgspec.Raw(raw))() == {}

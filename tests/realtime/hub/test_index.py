@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from realtime.hub.index import Subscriber, Subscription, SubscriptionIndex
+from realtime.hub.index import Miss, Subscriber, Subscription, SubscriptionIndex
 from realtime.queries import Filter, PayloadView, compile_filter
 
 ROWS = "tablesdb.main.tables.posts.rows"
@@ -439,6 +439,90 @@ class TestFilters:
             index.subscribe(client, f"s{n}", ["rows"], compile_filter([json.dumps(query)]))
         assert len(match(index, ["rows"], payload=payload_of(title=Text("The quick fox")))[client]) == 5
         assert folds == ["casefold"]
+
+
+class TestMiss:
+    """Why nobody receives an event."""
+
+    def test_found_receivers_are_no_miss(self, index: SubscriptionIndex, client: Client) -> None:
+        index.subscribe(client, "a", ["rows"], None)
+        assert index.find(["rows"], {"users"}, no_payload).miss is None
+
+    def test_channel_without_subscription_has_no_subscriber(
+        self, index: SubscriptionIndex, client: Client
+    ) -> None:
+        index.subscribe(client, "a", ["files"], None)
+        assert index.find(["rows"], {"users"}, no_payload).miss is Miss.NO_SUBSCRIBER
+
+    @pytest.mark.parametrize("others", [0, 50], ids=["by subscription", "by role"])
+    def test_subscribers_without_role_have_no_permission(
+        self, index: SubscriptionIndex, client: Client, others: int
+    ) -> None:
+        """Their filters are not even asked."""
+        crowd(index, others, "guests", "rows")
+        crowd(index, 1, "label:vip", "files")
+        index.subscribe(client, "a", ["rows"], equal("status", "open"))
+        assert index.find(["rows"], {"label:vip"}, no_payload).miss is Miss.NO_PERMISSION
+
+    @pytest.mark.parametrize("others", [0, 50], ids=["by subscription", "by role"])
+    def test_filters_that_let_nothing_pass_are_the_reason(
+        self, index: SubscriptionIndex, client: Client, others: int
+    ) -> None:
+        crowd(index, others, "guests", "rows")
+        index.subscribe(client, "a", ["rows"], equal("status", "open"))
+        assert index.find(["rows"], {"user:1"}, payload_of(status="shut")).miss is Miss.QUERY
+
+
+class TestRemembering:
+    """The same receivers as the last time are the same object, so that others can keep what they made of them."""
+
+    def test_event_on_another_channel_of_the_same_subscribers_has_the_same_match(
+        self, index: SubscriptionIndex, client: Client
+    ) -> None:
+        index.subscribe(client, "a", ["rows"], None)
+        first = index.find(["rows", f"{ROWS}.1"], {"users"}, no_payload)
+        assert index.find([f"{ROWS}.2", "rows"], {"users"}, no_payload) is first
+
+    def test_other_roles_are_looked_for_anew(self, index: SubscriptionIndex, client: Client) -> None:
+        index.subscribe(client, "a", ["rows"], None)
+        first = index.find(["rows"], {"users"}, no_payload)
+        assert index.find(["rows"], {"guests"}, no_payload) is not first
+
+    def test_filters_are_asked_for_each_event(self, index: SubscriptionIndex, client: Client) -> None:
+        index.subscribe(client, "a", ["rows"], equal("status", "open"))
+        assert match(index, ["rows"], payload=payload_of(status="open")) == {client: ["a"]}
+        assert match(index, ["rows"], payload=payload_of(status="shut")) == {}
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda index, client: index.add(Client("other")),
+            lambda index, client: index.remove(client),
+            lambda index, client: index.set_roles(client, frozenset({"guests"})),
+            lambda index, client: index.subscribe(client, "b", ["rows"], None),
+            lambda index, client: index.unsubscribe(client, "a"),
+            lambda index, client: index.rebind(client, lambda channel: channel),
+        ],
+        ids=["add", "remove", "set_roles", "subscribe", "unsubscribe", "rebind"],
+    )
+    def test_each_change_makes_it_forget(
+        self, index: SubscriptionIndex, client: Client, change: Callable[[SubscriptionIndex, Client], None]
+    ) -> None:
+        index.subscribe(client, "a", ["rows"], None)
+        first = index.find(["rows"], {"users"}, no_payload)
+        change(index, client)
+        assert index.find(["rows"], {"users"}, no_payload) is not first
+
+    def test_what_was_not_asked_for_again_is_forgotten_the_second_time(
+        self, index: SubscriptionIndex, client: Client
+    ) -> None:
+        index.subscribe(client, "a", ["rows"], None)
+        first = index.find(["rows"], {"users"}, no_payload)
+        index.forget_unused()
+        assert index.find(["rows"], {"users"}, no_payload) is first
+        index.forget_unused()
+        index.forget_unused()
+        assert index.find(["rows"], {"users"}, no_payload) is not first
 
 
 class TestWildcards:
