@@ -49,10 +49,7 @@ class LoadProject(Protocol):
 
 
 class Observer(Protocol):
-    """Who follows what becomes of rooms and connections; implemented by :class:`realtime.hub.resumption.Resumption`."""
-
-    def room_made(self, room: Room) -> None:
-        """Take note of a room from which every later event will be heard."""
+    """Who follows what becomes of connections; implemented by :class:`realtime.hub.resumption.Resumption`."""
 
     def identity_changed(self, connection: Connection, room: Room, before: Identity) -> None:
         """Take note that a connection does not act as ``before`` any more."""
@@ -131,7 +128,6 @@ class Registry:
         if room.position == "0-0":
             room.position = position
         room.is_watched = True
-        self._observer.room_made(room)
         room.idle_since = self._loop_time()
         return room
 

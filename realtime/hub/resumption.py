@@ -31,8 +31,8 @@ MIN_ID_CHARS = 16
 
 _MIN_ROUND_S = 0.1
 _MAX_ROUND_S = 2.0
-_PING_COST_S = 0.0004
-"""A round waits so long for each connection that the last one pinged: a few per cent of the time go into pings."""
+_ASKING_S = 0.0004
+"""A round comes so long after the last one for each connection that was asked then: asking takes a few per cent."""
 
 _PATIENCE_S = 1.0
 """How late an answer may be before the connection gets a position of its own."""
@@ -62,11 +62,6 @@ class Resumption:
 
     # Called by the registry.
 
-    def room_made(self, room: Room) -> None:
-        """Keep track of the connections of a new room."""
-        if self._records is not None:
-            room.confirmations = Confirmations(room.position, lambda: self._wake(room))
-
     def leaving(self, connection: Connection, room: Room) -> None:
         """Record where the subscriptions of a connection go on that is about to leave its room."""
         if connection not in self._parting:
@@ -92,6 +87,9 @@ class Resumption:
         claimable = [each for each in ids if self.may_return(each) and each not in connection.subscriptions]
         if self._records is None or not claimable:
             return {}
+        if room.confirmations is None:
+            # Rooms of clients whose subscriptions do not return are spared all of this.
+            room.confirmations = Confirmations(room.position, lambda: self._wake(room))
         position = room.position
         found = await self._records.claim(room.project.id, claimable, _holder(connection), position)
         if connection.room is not room:
@@ -204,7 +202,7 @@ class Resumption:
         self._timer = None
         rooms, self._unsettled = self._unsettled, {}
         asked = sum([self._ask_all(room) for room in rooms])
-        self._round_s = min(max(_MIN_ROUND_S, asked * _PING_COST_S), _MAX_ROUND_S)
+        self._round_s = min(max(_MIN_ROUND_S, asked * _ASKING_S), _MAX_ROUND_S)
         for room in rooms:
             if room.confirmations is not None and not room.confirmations.all_settled:
                 self._wake(room)
