@@ -6,12 +6,21 @@ page ``docs/reference/settings.md`` from it. A setting is given as an environmen
 """
 
 import sys
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from realtime.settings_checks import (
+    JWKS_ALGORITHMS,
+    check_algorithms,
+    check_header_names,
+    check_jwks_url,
+    check_networks,
+    check_project,
+    check_redis_url,
+)
 
 ENV_PREFIX = "REALTIME_"
 
@@ -45,11 +54,17 @@ class Settings(BaseSettings):
     """How a program runs. Immutable; the environment is read when the object is made.
 
     Raises:
-        pydantic.ValidationError: A value is not of its type or out of range; the message names the setting.
+        pydantic.ValidationError: A value is not of its type, out of range, or refused by
+            :mod:`realtime.settings_checks`; the message names the setting, and does not show its value.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", validate_default=True
+        env_prefix=ENV_PREFIX,
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        # Passwords and secrets are among the values.
+        hide_input_in_errors=True,
     )
 
     # Where it runs
@@ -60,7 +75,7 @@ class Settings(BaseSettings):
         default=Path(".data"),
         description="The folder of the embedded Valkey server and of everything else kept on disk.",
     )
-    redis_url: str = Field(
+    redis_url: Annotated[str, AfterValidator(check_redis_url)] = Field(
         default="",
         description=(
             "Where Redis or Valkey is: `redis://`, `rediss://` (TLS) or `unix://`; `redis-sentinel://` and "
@@ -77,7 +92,9 @@ class Settings(BaseSettings):
     )
 
     # Who may connect
-    dev_project: str = Field(default="demo", description="The project that development mode makes.")
+    dev_project: Annotated[str, AfterValidator(check_project)] = Field(
+        default="demo", description="The project that development mode makes."
+    )
     dev_key: str = Field(
         default="", description="The API key that development mode makes; empty makes one up.", repr=False
     )
@@ -89,11 +106,11 @@ class Settings(BaseSettings):
         ),
         repr=False,
     )
-    jwks_url: str = Field(
+    jwks_url: Annotated[str, AfterValidator(check_jwks_url)] = Field(
         default="", description="Where the public keys of your own identity provider are; empty: none."
     )
-    jwt_algorithms: Names = Field(
-        default=("RS256", "ES256", "EdDSA"),
+    jwt_algorithms: Annotated[Names, AfterValidator(check_algorithms)] = Field(
+        default=JWKS_ALGORITHMS,
         description="The signature algorithms accepted with keys from the JWKS URL.",
     )
     jwt_audience: str = Field(default="", description="The `aud` that a token must name; empty accepts any.")
@@ -103,11 +120,11 @@ class Settings(BaseSettings):
         default=("localhost",),
         description="Host names from which a browser may always connect, whatever the project says.",
     )
-    trusted_proxies: Names = Field(
+    trusted_proxies: Annotated[Names, AfterValidator(check_networks)] = Field(
         default=("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
         description="The networks of proxies whose word about the client's address is taken.",
     )
-    trusted_ip_headers: Names = Field(
+    trusted_ip_headers: Annotated[Names, AfterValidator(check_header_names)] = Field(
         default=("x-forwarded-for",),
         description="The headers in which those proxies name the client's address, in order.",
     )
@@ -241,13 +258,6 @@ class Settings(BaseSettings):
         if values.get("limits") == "off":
             return values | dict.fromkeys(_UNLIMITED_WITHOUT_LIMITS, 0)
         return values
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _check_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        for network in networks:
-            ip_network(network)
-        return networks
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -17,9 +17,7 @@ from jwt.algorithms import HMACAlgorithm
 
 from realtime.errors import InvalidCredentialError
 from realtime.identity.jwks import JwksCache
-
-JWKS_ALGORITHMS = ("RS256", "ES256", "EdDSA")
-"""The algorithms that a JWKS key may have."""
+from realtime.settings_checks import JWKS_ALGORITHMS
 
 
 class _CheckedSecret(HMACAlgorithm):
@@ -69,7 +67,7 @@ class TokenVerifier:
         Args:
             secrets: shared secrets for ``HS256``, oldest to newest, so that they can be rotated.
             jwks_url: where the identity provider publishes its keys; empty for none.
-            algorithms: which of :data:`JWKS_ALGORITHMS` those keys may have.
+            algorithms: which of :data:`~realtime.settings_checks.JWKS_ALGORITHMS` those keys may have.
             audience: what ``aud`` must be or contain; empty skips the check. See :meth:`verify` for the exception.
             issuer: what ``iss`` must be; empty skips the check. The same exception.
             leeway_s: by how many seconds clocks may differ.
@@ -82,7 +80,7 @@ class TokenVerifier:
 
         Raises:
             ValueError: a secret is empty or a public key, or an algorithm is not one of
-                :data:`JWKS_ALGORITHMS`.
+                :data:`~realtime.settings_checks.JWKS_ALGORITHMS`.
         """
         unknown = set(algorithms) - set(JWKS_ALGORITHMS)
         if unknown:

@@ -43,6 +43,28 @@ class TestSettings:
         with pytest.raises(pydantic.ValidationError, match="trusted_proxies"):
             Settings(trusted_proxies=("10.0.0.0/8", "foo"))
 
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("redis_url", "http://host"),
+            ("jwks_url", "redis://host"),
+            ("jwt_algorithms", ("HS256",)),
+            ("trusted_ip_headers", ("x forwarded for",)),
+            ("dev_project", "not an id"),
+        ],
+    )
+    def test_value_that_cannot_work_is_refused_by_name(self, name: str, value: object) -> None:
+        values: dict[str, Any] = {name: value}
+
+        with pytest.raises(pydantic.ValidationError, match=name):
+            Settings(**values)
+
+    def test_refusal_does_not_show_the_value(self) -> None:
+        with pytest.raises(pydantic.ValidationError) as caught:
+            Settings(redis_url="reddis://:s3cret@host")
+
+        assert "s3cret" not in str(caught.value)
+
     def test_list_may_be_empty(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("REALTIME_TRUSTED_PROXIES", "")
 

@@ -82,6 +82,7 @@ class Commands(TyperGroup):
 def describe_settings_error(error: pydantic.ValidationError) -> str:
     """Return which settings are wrong, by their environment variables, and why."""
     return "; ".join(
-        f"REALTIME_{'.'.join(str(part) for part in detail['loc']).upper()}: {detail['msg']}"
+        f"REALTIME_{'.'.join(str(part) for part in detail['loc']).upper()}: "
+        f"{detail['msg'].removeprefix('Value error, ')}"
         for detail in error.errors(include_input=False, include_url=False)
     )

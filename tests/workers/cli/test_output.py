@@ -5,6 +5,7 @@ import typer
 from redis.exceptions import ConnectionError as RedisConnectionError
 from typer.testing import CliRunner
 
+from workers.cli import app
 from workers.cli.output import CommandError, Commands, note, show, show_table
 
 
@@ -36,6 +37,14 @@ class TestCommands:
         assert result.exit_code == 1
         assert text in result.stderr
         assert len(result.stderr.splitlines()) == 1
+
+    def test_wrong_setting_is_one_line_that_names_its_variable(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("REALTIME_REDIS_URL", "s3cret@host")
+        result = CliRunner().invoke(app, ["keys", "list"])
+        assert result.exit_code == 1
+        assert result.stderr.startswith("error: REALTIME_REDIS_URL: The URL must begin with one of redis://")
+        assert len(result.stderr.splitlines()) == 1
+        assert "s3cret" not in result.stderr
 
     @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), OSError(errno.EBADF, "a bug")])
     def test_bug_keeps_its_traceback(self, error: Exception) -> None:
