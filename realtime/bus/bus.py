@@ -9,7 +9,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from realtime.bus.connect import connect, redis_url
+from realtime.bus.connect import connect, publish_command, redis_url
 from realtime.bus.keys import idempotency_key as idempotency_record
 from realtime.bus.keys import live_channel, log_key
 from realtime.bus.positions import START, Position, format_position, live_message, parse_position
@@ -57,6 +57,7 @@ class RedisBus:
         """
         self._redis = redis
         self._publish = redis.register_script(_PUBLISH)
+        self._publish_command = publish_command(redis)
         self._log_max_events = log_max_events
         self._log_max_age_ms = int(log_max_age_s * 1000)
         self._idempotency_ttl_s = idempotency_ttl_s
@@ -101,7 +102,9 @@ class RedisBus:
             keys.append(idempotency_record(project, idempotency_key))
         ttl_s = self._idempotency_ttl_s if idempotency_ttl_s is None else idempotency_ttl_s
         limits = [self._log_max_events, self._log_max_age_ms, max(int(ttl_s * 1000), 1)]
-        ids: bytes = await self._publish(keys, [live_channel(project), *limits, *envelopes])
+        ids: bytes = await self._publish(
+            keys, [self._publish_command, live_channel(project), *limits, *envelopes]
+        )
         return ids.decode().split(",")
 
     async def last_position(self, project: str) -> str:

@@ -3,16 +3,17 @@
 --
 -- KEYS[1]  the log (stream)
 -- KEYS[2]  the idempotency record (string); absent when repeating must publish again
--- ARGV[1]  the live channel
--- ARGV[2]  how many events the log keeps, about; 0 for no bound
--- ARGV[3]  how long it keeps them, in milliseconds; 0 for no bound
--- ARGV[4]  how long the idempotency record lives, in milliseconds
--- ARGV[5]  and following: the envelopes, JSON objects
+-- ARGV[1]  the command that publishes
+-- ARGV[2]  the live channel
+-- ARGV[3]  how many events the log keeps, about; 0 for no bound
+-- ARGV[4]  how long it keeps them, in milliseconds; 0 for no bound
+-- ARGV[5]  how long the idempotency record lives, in milliseconds
+-- ARGV[6]  and following: the envelopes, JSON objects
 --
 -- Returns the events' IDs, joined by commas; those of the first time when the idempotency record exists.
 
 local log, record = KEYS[1], KEYS[2]
-local max_events, max_age = tonumber(ARGV[2]), tonumber(ARGV[3])
+local max_events, max_age = tonumber(ARGV[3]), tonumber(ARGV[4])
 
 if record then
   local published = redis.call('GET', record)
@@ -22,7 +23,7 @@ if record then
 end
 
 local ids = {}
-for i = 5, #ARGV do
+for i = 6, #ARGV do
   local envelope = ARGV[i]
   local id
   if max_events > 0 then
@@ -30,7 +31,7 @@ for i = 5, #ARGV do
   else
     id = redis.call('XADD', log, '*', 'e', envelope)
   end
-  redis.call('PUBLISH', ARGV[1], '{"id":"' .. id .. '",' .. string.sub(envelope, 2))
+  redis.call(ARGV[1], ARGV[2], '{"id":"' .. id .. '",' .. string.sub(envelope, 2))
   ids[#ids + 1] = id
 end
 
@@ -43,6 +44,6 @@ end
 
 local published = table.concat(ids, ',')
 if record then
-  redis.call('SET', record, published, 'PX', ARGV[4])
+  redis.call('SET', record, published, 'PX', ARGV[5])
 end
 return published

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from redis.asyncio import Redis
 
+from realtime.bus.connect import publish_command
 from realtime.bus.keys import (
     BUCKETS,
     bucket,
@@ -29,8 +30,6 @@ from realtime.identity.model import CONSOLE, ApiKey, Project, User
 from realtime.identity.secrets import hash_secret
 from realtime.permissions import is_valid_id
 
-_PUBLISH = "PUBLISH"
-"""The command that announces a change: the one that the live channel's listeners subscribe for."""
 _DELETE_BATCH = 500
 """How many users of a deleted project are removed with one command."""
 
@@ -48,6 +47,8 @@ class IdentityStore:
     def __init__(self, redis: Redis) -> None:
         """Use ``redis``, whose owner closes it; made without ``decode_responses``."""
         self._redis = redis
+        # The one that live channels are subscribed for.
+        self._publish_command = publish_command(redis)
         self._write_project = redis.register_script(_script("write_project.lua"))
         self._write_user = redis.register_script(_script("write_user.lua"))
         self._write_key = redis.register_script(_script("write_key.lua"))
@@ -211,7 +212,9 @@ class IdentityStore:
     ) -> bool:
         """Run a script that announces ``change``, and return what it does; only here is decided how."""
         announcement = msgspec.json.encode({"identity": change})
-        answer = await script(keys=keys, args=[_PUBLISH, live_channel(project_id), announcement, *arguments])
+        answer = await script(
+            keys=keys, args=[self._publish_command, live_channel(project_id), announcement, *arguments]
+        )
         return bool(answer)
 
 
