@@ -72,11 +72,6 @@ def machine() -> str:
     return f"{model}; {os.cpu_count()} cores: {shares}; {system}"
 
 
-def load_average() -> float:
-    """Return how busy the machine was in the last minute; above 1 before a run, its numbers are worth little."""
-    return os.getloadavg()[0]
-
-
 def say(text: str) -> None:
     """Say at once what is being done, apart from the results: on standard error."""
     print(f"  {text} ...", file=sys.stderr, flush=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from benchmarks.candidates import Candidate, Speech
-from benchmarks.common import PROJECT, cores, load_average, say
+from benchmarks.common import PROJECT, cores, say
 from realtime.bus import connect
 from realtime.bus.keys import live_channel
 from realtime.identity.model import Project
@@ -123,8 +123,6 @@ def valkey() -> Iterator[str]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if server_core == other_cores:
         say("there is only one core for server and client: read the CPU time, not the wall time")
-    if load_average() > 1:
-        say(f"the machine is busy (load average {load_average():.1f}): the numbers will be too low")
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedValkey(Path(folder), port=free_port(), persist=False) as server,
