@@ -183,7 +183,11 @@ class InvalidCredentialError(RealtimeError):
 
 
 class NotPublishedError(RealtimeError):
-    """Redis stayed out of reach for the whole retry window: the event was NOT published."""
+    """Redis did not confirm a publish within the whole retry window.
+
+    The event may or may not have been published: the answer to the last attempt can be lost after it got through.
+    Repeat it with the same idempotency key.
+    """
 
     type = "general_service_unavailable"
     retryable = True

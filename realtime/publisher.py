@@ -40,6 +40,10 @@ from realtime.settings import Settings
 
 _PASSING = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, ClusterDownError, TryAgainError)
 """What a restart or a failover looks like from outside."""
+_NOT_CONFIRMED = (
+    "Redis did not confirm that the event was published: it may or may not have been. Repeat with the same "
+    "idempotency key."
+)
 _RETRY_KEY_MARGIN_S = 30.0
 """For how long after the last retry its key is kept: longer than one attempt may take."""
 
@@ -124,8 +128,8 @@ class Publisher:
 
         Raises:
             InvalidEventError, InvalidPermissionError: Something in the arguments is wrong; nothing was sent.
-            NotPublishedError: Redis was out of reach for too long. The last attempt may still have got through when
-                its answer was lost; with an idempotency key, publishing again is safe.
+            NotPublishedError: Redis did not confirm for as long as was tried: the event may or may not have been
+                published. With an idempotency key, publishing again is safe.
         """
         event = Event(
             name=name,
@@ -199,7 +203,7 @@ class Publisher:
                 pause_s = backoff_s(attempt, random.random())  # noqa: S311 - not a secret
                 is_passing = isinstance(error, _PASSING) and not isinstance(error, AuthenticationError)
                 if not is_passing or time.monotonic() + pause_s > deadline:
-                    raise NotPublishedError(f"The event was not published: {error}") from error
+                    raise NotPublishedError(f"{_NOT_CONFIRMED} {error}") from error
             else:
                 break
             await asyncio.sleep(pause_s)

@@ -19,6 +19,9 @@ from realtime.permissions import is_valid_id
 MAX_PARAMS = 6
 """How many parameters an event may have: the API gives five. The work of compiling a pattern grows with their cube."""
 
+MAX_NAME_CHARS = 1_024
+"""How long a name or a pattern may be. Three IDs of 255 characters and the words around them fit."""
+
 _STAR = "*"
 _TO_COLLECTIONS = {word.tables: word.collections for word in VOCABULARY}
 _TO_TABLES = {word.collections: word.tables for word in VOCABULARY}
@@ -62,8 +65,10 @@ def parse_name(name: str) -> EventName:
     """Parse a concrete name, such as ``buckets.photos.files.cat.create``.
 
     Raises:
-        InvalidEventError: the catalogue has no such event, or an ID is not valid; ``*`` is not an ID.
+        InvalidEventError: the catalogue has no such event, an ID is not valid (``*`` is none), or the name is longer
+            than :data:`MAX_NAME_CHARS`.
     """
+    _check_length(name)
     segments = name.split(".")
     parts = _walk(segments, _is_id_of)
     if parts is None:
@@ -80,8 +85,10 @@ def parse_pattern(pattern: str) -> Parts:
     """Parse a pattern, such as ``users.[userId].update.email``.
 
     Raises:
-        InvalidEventError: the catalogue has no such event, or a placeholder is not the one of its resource.
+        InvalidEventError: the catalogue has no such event, a placeholder is not the one of its resource, or the
+            pattern is longer than :data:`MAX_NAME_CHARS`.
     """
+    _check_length(pattern)
     parts = _walk(pattern.split("."), _is_placeholder_of)
     if parts is None:
         raise _unknown(pattern)
@@ -94,8 +101,9 @@ def validate_subscription(name: str) -> str:
     Each ID may be ``*``. Upserts of rows and documents are accepted, though Appwrite refuses them.
 
     Raises:
-        InvalidEventError: it is not the name of anything in the catalogue.
+        InvalidEventError: it is not the name of anything in the catalogue, or longer than :data:`MAX_NAME_CHARS`.
     """
+    _check_length(name)
     if _walk(name.split("."), _is_id_or_star) is None:
         raise InvalidEventError("Event is not valid.")
     return name
@@ -190,6 +198,12 @@ def _is_id_or_star(segment: str, _resource: Resource) -> bool:
 
 def _is_placeholder_of(segment: str, resource: Resource) -> bool:
     return segment in (f"[{resource.param}]", f"[{SYNONYMS.get(resource.param, resource.param)}]")
+
+
+def _check_length(name: str) -> None:
+    # Before anything else looks at it: it may be as long as a request.
+    if len(name) > MAX_NAME_CHARS:
+        raise InvalidEventError(f"An event's name has at most {MAX_NAME_CHARS} characters, not {len(name)}.")
 
 
 def _unknown(name: str) -> InvalidEventError:

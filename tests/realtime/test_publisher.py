@@ -240,6 +240,7 @@ class TestRetries:
                 await publisher.publish(NAME, ROW)
 
         assert time.monotonic() - started < 3
+        assert "may or may not have been" in str(caught.value)
         assert caught.value.retryable
         assert isinstance(caught.value.__cause__, RedisError)
         assert proxy.accepted > 1

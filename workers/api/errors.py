@@ -89,6 +89,9 @@ def to_response(error: ApiError) -> JSONResponse:
     headers = {"Cache-Control": "no-store"}
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    if error.status == HTTPStatus.REQUEST_TIMEOUT:
+        # RFC 9110 section 15.5.9. The rest of the body would be taken for the next request.
+        headers["Connection"] = "close"
     body = {"message": str(error), "code": int(error.status), "type": error.type, "version": __version__}
     return JSONResponse(body, status_code=error.status, headers=headers)
 

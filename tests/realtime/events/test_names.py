@@ -1,4 +1,6 @@
 import itertools
+import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from realtime.errors import InvalidEventError
 from realtime.events.catalogue import walk
 from realtime.events.names import (
+    MAX_NAME_CHARS,
     MAX_PARAMS,
     expand,
     parse_name,
@@ -553,6 +556,29 @@ class TestValidateSubscription:
         params = {param: data.draw(ids) for param in placeholders(pattern)}
         for name in expand(pattern, params):
             assert validate_subscription(name) == name
+
+
+class TestLength:
+    """Names come from strangers, in requests of a megabyte."""
+
+    def test_longest_name_of_the_catalogue_fits(self) -> None:
+        """Longest words, longest IDs."""
+        name = max((re.sub(r"\[\w+\]", "x" * 255, pattern) for pattern in PATTERNS), key=len)
+        assert len(name) > 3 * 255
+        assert parse_name(name).params
+        assert validate_subscription(name) == name
+
+    @pytest.mark.parametrize("read", [parse_name, parse_pattern, validate_subscription])
+    def test_longer_one_is_refused_before_it_is_looked_at(self, read: Callable[[str], object]) -> None:
+        longest = "." * MAX_NAME_CHARS
+        with pytest.raises(InvalidEventError, match=r"not in the catalogue|is not valid"):
+            read(longest)
+        with pytest.raises(InvalidEventError, match="at most 1024 characters, not 1025"):
+            read(longest + ".")
+
+    def test_longer_pattern_is_not_expanded(self) -> None:
+        with pytest.raises(InvalidEventError, match="at most 1024 characters"):
+            expand("teams.[teamId]." + "x" * MAX_NAME_CHARS, {"teamId": "t"})
 
 
 class TestPlaceholders:

@@ -222,6 +222,7 @@ class TestBody:
             response = await client.post("/events", content=stuck())
         message = "The request body did not arrive within 0.05 seconds."
         assert response.json() == error(408, "general_request_timeout", message)
+        assert response.headers["Connection"] == "close"
 
     async def test_one_that_is_given_up_is_no_failure(self, redis: Redis) -> None:
         app = make_app(redis, Settings())
