@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from realtime.identity.model import ApiKey
+from realtime.identity.model import CONSOLE, ApiKey
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
 from workers.cli.context import load_settings, open_store
@@ -38,6 +38,7 @@ def create(
     if not scope:
         raise CommandError("Give at least one --scope, for example --scope events.write.")
     settings = load_settings()
+    project_id = _project_id(settings, project)
     key = ApiKey(
         id=secrets.token_hex(10),
         name=name,
@@ -45,8 +46,8 @@ def create(
         expires_at=time.time() + ttl if ttl is not None else None,
     )
     secret = secrets.token_urlsafe(32)
-    asyncio.run(_create(settings, project or settings.dev_project, key, secret))
-    note(f"Key {key.id} of project {project or settings.dev_project}. Its secret, which is not shown again:")
+    asyncio.run(_create(settings, project_id, key, secret))
+    note(f"Key {key.id} of project {project_id}. Its secret, which is not shown again:")
     show(secret)
 
 
@@ -54,7 +55,7 @@ def create(
 def list_(project: ProjectOption = None) -> None:
     """List the keys of a project: ID, name, scopes, end."""
     settings = load_settings()
-    listed = sorted(asyncio.run(_list(settings, project or settings.dev_project)), key=lambda key: key.id)
+    listed = sorted(asyncio.run(_list(settings, _project_id(settings, project))), key=lambda key: key.id)
     show_table([(key.id, key.name, ",".join(key.scopes), _end(key)) for key in listed])
 
 
@@ -62,8 +63,15 @@ def list_(project: ProjectOption = None) -> None:
 def delete(key_id: Annotated[str, typer.Argument(metavar="ID")], project: ProjectOption = None) -> None:
     """Delete a key; its open connections lose what it gave them."""
     settings = load_settings()
-    asyncio.run(_delete(settings, project or settings.dev_project, key_id))
+    asyncio.run(_delete(settings, _project_id(settings, project), key_id))
     show(Text("deleted ", "green"), f"key {key_id}")
+
+
+def _project_id(settings: Settings, project: str | None) -> str:
+    project_id = project or settings.dev_project
+    if project_id == CONSOLE:
+        raise CommandError(f"{CONSOLE} has no API keys: a key reads and publishes the events of one project.")
+    return project_id
 
 
 def _end(key: ApiKey) -> str:
