@@ -32,6 +32,17 @@ class LogPage(NamedTuple):
     """Whether the log still holds every event after the position that was asked for."""
 
 
+class LogState(NamedTuple):
+    """Where a log stands: what was ever written to it, whether or not it is still there."""
+
+    last: str
+    """ID of the last event; ``0-0`` when there is no log."""
+    published: int | None
+    """How many events were ever appended; None if the server does not count (before Redis 7)."""
+    kept: int
+    """How many events it holds."""
+
+
 class RedisBus:
     """The log and the live channel of every project. Safe to share within an event loop.
 
@@ -112,6 +123,31 @@ class RedisBus:
         entries: Any = await self._redis.xrevrange(log_key(project), count=1)
         return entries[0][0].decode() if entries else _ZERO
 
+    async def log_state(self, project: str) -> LogState:
+        """Return where the log stands."""
+        try:
+            return _log_state(await self._redis.xinfo_stream(log_key(project)))
+        except ResponseError as error:
+            return _state_without_log(error)
+
+    async def read_end(self, project: str, after: str, *, limit: int = 1000) -> tuple[LogPage, LogState]:
+        """Do what :meth:`read_page` does, except for making up for entries that are not events; and return where
+        the log stood at that very moment.
+        """  # noqa: D205 - one sentence
+        position = parse_position(after)
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.xrange(log_key(project), min=format_position(position), count=limit + 1)
+            pipeline.xinfo_stream(log_key(project))
+            entries, info = await pipeline.execute(raise_on_error=False)
+        if isinstance(entries, Exception):
+            raise entries
+        if isinstance(info, ResponseError):
+            return LogPage([], is_complete=position == START), _state_without_log(info)
+        state = _log_state(info)
+        is_whole = bool(entries) and parse_position(entries[0][0]) == position
+        is_complete = is_whole or (position == START and state.published == state.kept)
+        return LogPage(_messages(entries[1:] if is_whole else entries[:limit]), is_complete), state
+
     async def read_log(self, project: str, after: str, *, limit: int = 1000) -> list[tuple[str, bytes]]:
         """Return the events after a position: the events of :meth:`read_page`."""
         return (await self.read_page(project, after, limit=limit)).events
@@ -176,6 +212,17 @@ class RedisBus:
     async def aclose(self) -> None:
         """Close the client."""
         await self._redis.aclose()
+
+
+def _log_state(info: dict[str, Any]) -> LogState:
+    return LogState(info["last-generated-id"].decode(), info.get("entries-added"), info["length"])
+
+
+def _state_without_log(error: ResponseError) -> LogState:
+    """Return the state of a log that is not there; raise what is another error."""
+    if "no such key" not in str(error):
+        raise error
+    return LogState(_ZERO, 0, 0)
 
 
 def _messages(entries: _Entries) -> list[tuple[str, bytes]]:

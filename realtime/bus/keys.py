@@ -127,10 +127,11 @@ def keys_key(project: str) -> str:
     return f"{_tag(project)}:keys:{project}"
 
 
-def probe_channel(listener_id: str) -> str:
-    """Name the channel on which one listener sends messages to itself.
+def probe_channel(listener_id: str, number: int) -> str:
+    """Name the channel on which one listener sends messages to itself by way of bucket ``number``.
 
     Channel, subscribed as long as the listener is connected. A link that is open but delivers nothing is
-    noticed because the probe does not come back.
+    noticed because the probe does not come back. In a bucket, so that on Redis Cluster it takes the way that live
+    messages take.
     """
-    return f"realtime:probe:{listener_id}"
+    return f"{{b{number}}}:probe:{listener_id}"

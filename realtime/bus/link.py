@@ -108,10 +108,21 @@ class Link(asyncio.Protocol):
         self._leaving[channel] = self._leaving.get(channel, 0) + 1
         self._send(self._unsubscribe, channel)
 
+    def unsubscribe_everywhere(self, channel: bytes) -> None:
+        """Ask for nothing more of a channel that is no shard's."""
+        self._leaving[channel] = self._leaving.get(channel, 0) + 1
+        self._send(b"UNSUBSCRIBE", channel)
+
     def forget(self, channel: bytes) -> None:
         """Expect no confirmations for ``channel``: the server refused it."""
         self._joining.pop(channel, None)
         self._leaving.pop(channel, None)
+
+    def give_up(self, error: Exception) -> None:
+        """Break the link, for a reason that :meth:`wait_broken` raises."""
+        if not self._broken.done():
+            self._broken.set_result(error)
+        self._transport.abort()
 
     async def wait_broken(self) -> NoReturn:
         """Wait for the link to break.
@@ -123,17 +134,12 @@ class Link(asyncio.Protocol):
 
     async def close(self) -> None:
         """Close the connection, without waiting for a server that may not answer."""
-        self._break(RedisConnectionError("The link is closed."))
+        self.give_up(RedisConnectionError("The link is closed."))
         await self._connection.disconnect(nowait=True)
 
     def _send(self, *command: bytes) -> None:
         # Its stub knows commands of one word only.
         self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]
-
-    def _break(self, error: Exception) -> None:
-        if not self._broken.done():
-            self._broken.set_result(error)
-        self._transport.abort()
 
     # What the transport calls.
 
@@ -152,13 +158,13 @@ class Link(asyncio.Protocol):
                 else:
                     self._take_other(reply)
         except hiredis.ProtocolError as error:
-            self._break(RedisConnectionError(f"Redis sent what is no reply: {error}"))
+            self.give_up(RedisConnectionError(f"Redis sent what is no reply: {error}"))
         if has_messages:
             receiver.settled()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell those who wait for it."""
-        self._break(RedisConnectionError(str(exc) if exc else "Connection closed by server."))
+        self.give_up(RedisConnectionError(str(exc) if exc else "Connection closed by server."))
 
     def _take_other(self, reply: Any) -> None:
         """Take a reply that is no message."""
@@ -181,7 +187,7 @@ class Link(asyncio.Protocol):
         if kind == "MOVED" and slot.isdecimal():
             self._receiver.moved(int(slot))
         else:
-            self._break(RedisConnectionError(f"Redis refused a subscription: {text}"))
+            self.give_up(RedisConnectionError(f"Redis refused a subscription: {text}"))
 
 
 _MESSAGES = frozenset((b"message", b"smessage"))

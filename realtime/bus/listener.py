@@ -1,18 +1,14 @@
 """Receiving what is published, without loss: live messages, and the log for whatever was missed.
 
-One connection (:class:`~realtime.bus.link.Link`) is subscribed to the live channels of all watched projects.
-When it breaks, or falls silent, another one takes its place, and for each project the events after the last
-one seen are read from the log before live ones go on. A log that cannot be read concerns its project alone: a
-gap for those who watch it, an error for who wants to. What always holds for a watched project: its events are
-delivered in the order of its log, each once, and a gap that the log could not fill is reported.
+Each project is heard from the server that owns it (:class:`~realtime.bus.feed.Feed`): one server for all, the master
+that Sentinels watch, or on a Cluster one of its primaries. When that connection breaks, falls silent, or the server is
+no longer the owner, the project is heard from the next one, and the events after the last one seen are read from the
+log before live ones go on (:class:`~realtime.bus.catchup.CatchUp`).
 """
 
 import asyncio
-import contextlib
 import random
-import secrets
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 import structlog
@@ -21,25 +17,23 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from realtime.bus.backoff import backoff_s
-from realtime.bus.bus import RedisBus
-from realtime.bus.connect import connect, redis_url
-from realtime.bus.keys import BRIDGE_CHANNEL, probe_channel
-from realtime.bus.link import Link
-from realtime.bus.positions import format_position, message_position, parse_position
+from realtime.bus.catchup import CatchUp, call
+from realtime.bus.connect import redis_url
+from realtime.bus.feed import Feed
+from realtime.bus.nodes import nodes_of
+from realtime.bus.positions import format_position
+from realtime.bus.topology import Node
 from realtime.bus.watch import Watch
 from realtime.settings import Settings
 
 log = structlog.get_logger("realtime.bus")
 
-_BRIDGE = BRIDGE_CHANNEL.encode()
 _WATCH_TIMEOUT_S = 5.0
 """How long :meth:`LiveListener.watch` waits for Redis."""
-_CATCH_UP_AT_ONCE = 16
-"""How many projects read their logs at the same time after a reconnect."""
-_STEADY_S = 5.0
-"""How long a connection must have been good for the pauses between attempts to start short again."""
-_PAGE = 500
-"""How many events are read from a log at a time."""
+_PLACING_PAUSE_S = 0.05
+"""How often at most the owners of projects are looked up, while servers do not agree on them."""
+_HOME = 0
+"""The bucket whose server is listened to even if no project is watched: for probes, and for the bridge."""
 
 
 class LiveListener:
@@ -49,13 +43,13 @@ class LiveListener:
     logged, and the next message is delivered.
 
     Args:
-        url: Where Redis is.
+        url: Where Redis is: anything that :func:`realtime.bus.connect` takes.
         on_message: Gets a project and a message of its live channel, for
             :func:`realtime.events.event.decode_live`.
-        on_resumed: Gets a project and whether everything was delivered that was published while the
-            connection was down. Called after what the log had, before live messages. Changes of identities
-            are not logged: whoever keeps identities reads them again now. Never complete with ``bridge``,
-            since Appwrite keeps no log.
+        on_resumed: Gets a project, whether everything was delivered that was published while nothing was
+            heard, and how many events were missed (0 if none, None if nobody knows). Called after what the
+            log had, before live messages. Changes of identities are not logged: whoever keeps identities
+            reads them again now. Never complete with ``bridge``, since Appwrite keeps no log.
         on_settled: Called after messages that came in together have been passed on, and before anything else
             runs: whoever gathers what belongs together lets go of it now.
         bridge: Whether to hear the channel of unmodified Appwrite containers too.
@@ -69,36 +63,29 @@ class LiveListener:
         url: str,
         *,
         on_message: Callable[[str, bytes], None],
-        on_resumed: Callable[[str, bool], None],
+        on_resumed: Callable[[str, bool, int | None], None],
         on_settled: Callable[[], None] = lambda: None,
         bridge: bool = False,
         on_bridge: Callable[[bytes], None] | None = None,
         probe_interval_s: float = 2.0,
         probe_timeout_s: float = 5.0,
     ) -> None:
-        self._on_message = on_message
-        self._on_resumed = on_resumed
-        self._on_settled = on_settled
+        self._nodes = nodes_of(url)
+        self._catch_up = CatchUp(on_message, on_resumed, on_settled, is_bridged=bridge)
         self._bridge = bridge
         self._on_bridge = on_bridge
         self._probe_interval_s = probe_interval_s
         self._probe_timeout_s = probe_timeout_s
-        self._subscriber = connect(url, protocol=2, socket_timeout=None, health_check_interval=0)
-        self._redis = connect(url)
-        self._bus = RedisBus(self._redis)
-        self._probe_channel = probe_channel(secrets.token_hex(8)).encode()
-        # Token -> who waits to hear whether it came back.
-        self._probes: dict[bytes, asyncio.Future[bool]] = {}
         self._watches: dict[str, Watch] = {}
-        self._by_channel: dict[bytes, Watch] = {}
-        # The connection, and the owner of the tasks that use it; None while there is none.
-        self._link: Link | None = None
-        self._group: asyncio.TaskGroup | None = None
-        # Whether the connection's first subscription is confirmed: a probe sent before would not come back.
-        self._is_subscribed = False
-        # When it was confirmed, in event loop time.
-        self._subscribed_at = 0.0
-        self._catching_up = asyncio.Semaphore(_CATCH_UP_AT_ONCE)
+        # Those that no feed hears at the moment.
+        self._homeless: set[Watch] = set()
+        # The servers that are listened to, or will be again after a pause.
+        self._feeds: dict[Node, Feed] = {}
+        self._tasks: dict[Feed, asyncio.Task[None]] = {}
+        # The server of each bucket when last looked up; empty before.
+        self._places: Sequence[Node] = ()
+        # Set when a project needs a server, or a server is needed no more.
+        self._is_unplaced = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self._is_stopping = False
         # Set when the first attempt to connect has ended, well or not.
@@ -112,7 +99,7 @@ class LiveListener:
         settings: Settings,
         *,
         on_message: Callable[[str, bytes], None],
-        on_resumed: Callable[[str, bool], None],
+        on_resumed: Callable[[str, bool, int | None], None],
         on_settled: Callable[[], None] = lambda: None,
         on_bridge: Callable[[bytes], None] | None = None,
     ) -> Self:
@@ -132,27 +119,34 @@ class LiveListener:
 
     async def start(self) -> None:
         """Connect. Returns after the first attempt; when it failed, more follow, until :meth:`stop`."""
+        self._is_unplaced.set()
         self._runner = asyncio.create_task(self._run())
         await self._has_tried.wait()
 
     async def stop(self) -> None:
         """Disconnect. Nothing is delivered afterwards."""
         self._is_stopping = True
-        if self._runner is not None:
-            self._runner.cancel()
-            await asyncio.wait([self._runner])
-            self._runner = None
-        await self._subscriber.aclose()
-        await self._redis.aclose()
+        tasks = [task for task in (self._runner, *self._tasks.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._runner = None
+        self._feeds.clear()
+        await self._nodes.aclose()
 
     @property
     def healthy(self) -> bool:
-        """Whether there is a connection that has shown a sign of life within the probe timeout."""
+        """Whether every server that projects are heard from has shown a sign of life within the probe timeout."""
+        is_displaced = any(watch.has_position for watch in self._homeless)
         return (
-            self._is_subscribed
-            and self._link is not None
-            and self._silence_s(self._link) < self._probe_timeout_s
+            bool(self._feeds) and not is_displaced and all(feed.is_healthy for feed in self._feeds.values())
         )
+
+    @property
+    def ignored_messages(self) -> int:
+        """How many live messages were ignored because their IDs are far in the future."""
+        return self._catch_up.ignored
 
     async def watch(self, project: str) -> str:
         """Hear a project's live channel; return the position of the last event before what will be heard.
@@ -166,11 +160,8 @@ class LiveListener:
         """
         watch = self._watches.get(project)
         if watch is None:
-            watch = Watch(project)
-            self._watches[project] = self._by_channel[watch.channel] = watch
-            # Without a connection, the next one will subscribe.
-            if self._link is not None:
-                self._link.subscribe([watch.channel])
+            watch = self._watches[project] = Watch(project)
+            self._place(watch)
         watch.waiters += 1
         try:
             async with asyncio.timeout(_WATCH_TIMEOUT_S):
@@ -194,211 +185,114 @@ class LiveListener:
             self._forget(watch)
 
     async def probe(self) -> float:
-        """Send a message to oneself through Redis; return how long it takes, in seconds.
+        """Send a message to oneself through every server that is listened to; return how long the slowest takes.
 
         Raises:
-            TimeoutError: It did not come back within the probe timeout.
-            redis.RedisError: It could not be sent, or the connection that was to hear it broke.
+            TimeoutError: One did not come back within the probe timeout.
+            redis.RedisError: One could not be sent, or the connection that was to hear it broke.
         """
-        if not self._is_subscribed:
+        if not self._feeds:
             raise RedisConnectionError("There is no connection to Redis.")
-        token = secrets.token_bytes(8)
-        returned = self._probes[token] = asyncio.get_running_loop().create_future()
-        started = time.perf_counter()
-        try:
-            async with asyncio.timeout(self._probe_timeout_s):
-                await self._redis.publish(self._probe_channel, token)
-                if not await returned:
-                    raise RedisConnectionError("The connection to Redis broke.")
-        finally:
-            del self._probes[token]
-        return time.perf_counter() - started
+        return max(await asyncio.gather(*(feed.probe() for feed in self._feeds.values())))
 
     def _forget(self, watch: Watch) -> None:
         watch.is_ended = True
         if self._watches.get(watch.project) is watch:
             del self._watches[watch.project]
-            del self._by_channel[watch.channel]
-            if self._link is not None:
-                self._link.unsubscribe(watch.channel)
+            self._homeless.discard(watch)
+            for feed in self._feeds.values():
+                feed.remove(watch)
 
-    # Connections, one after another.
+    # Which project is heard from which server.
 
     async def _run(self) -> None:
         while True:
+            await self._is_unplaced.wait()
+            self._is_unplaced.clear()
             try:
-                await self._serve()
-            except* Exception as failure:  # noqa: BLE001 - whatever broke it, try another
-                error = failure.exceptions[0]
-                log.warning("the connection to Redis is gone", error=str(error) or type(error).__name__)
-            self._has_tried.set()
-            # A task group that fails while its owner is cancelled forgets about the cancelling (Python 3.11).
-            if self._is_stopping:
-                return
-            await asyncio.sleep(backoff_s(self._failures, random.random()))  # noqa: S311 - not a secret
-            self._failures += 1
+                self._places = await self._nodes.locate()
+            except (RedisError, OSError) as error:
+                log.warning("the servers of Redis cannot be found", error=str(error) or type(error).__name__)
+                self._has_tried.set()
+                await self._pause()
+                self._is_unplaced.set()
+                continue
+            home = self._feed_at(_HOME)
+            home.keep_probing(_HOME)
+            for feed in self._feeds.values():
+                feed.hear_bridge(self._bridge and feed is home)
+            for watch in tuple(self._homeless):
+                self._feed_at(watch.bucket).add(watch)
+            self._homeless.clear()
+            for feed in [feed for feed in self._feeds.values() if feed.is_idle and feed is not home]:
+                self._tasks[feed].cancel()
+                del self._feeds[feed.node]
+            await asyncio.sleep(_PLACING_PAUSE_S)
 
-    async def _serve(self) -> None:
-        """Use one connection until it breaks, which raises an exception group."""
-        link = await Link.open(self._subscriber, self)
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._link, self._group = link, group
-                for watch in self._watches.values():
-                    # What an earlier connection left half done is started over: the log has it.
-                    watch.held, watch.overflowed = [], False
-                own = [self._probe_channel, *([_BRIDGE] if self._bridge else [])]
-                link.subscribe([*own, *self._by_channel])
-                group.create_task(link.wait_broken())
-                group.create_task(self._probe_regularly())
-                group.create_task(self._raise_when_silent(link))
-        finally:
-            self._link = self._group = None
-            if self._is_subscribed and asyncio.get_running_loop().time() - self._subscribed_at >= _STEADY_S:
-                self._failures = 0
-            self._is_subscribed = False
-            self._end_probes()
-            await link.close()
-
-    def _end_probes(self) -> None:
-        """Tell those who wait for a probe that the connection it would have come back on is gone."""
-        for returned in self._probes.values():
-            if not returned.done():
-                returned.set_result(False)
-
-    async def _probe_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(self._probe_interval_s)
-            # A probe that fails is not judged here: it is the silence that tells.
-            with contextlib.suppress(RedisError, TimeoutError):
-                await self.probe()
-
-    async def _raise_when_silent(self, link: Link) -> None:
-        while True:
-            left_s = self._probe_timeout_s - self._silence_s(link)
-            if left_s <= 0:
-                raise RedisTimeoutError(f"Redis has been silent for {self._probe_timeout_s:g} s.")
-            await asyncio.sleep(left_s)
-
-    @staticmethod
-    def _silence_s(link: Link) -> float:
-        return asyncio.get_running_loop().time() - link.heard_at
-
-    # What arrives.
-
-    def message(self, channel: bytes, content: bytes) -> None:
-        """Take a message off the link."""
-        watch = self._by_channel.get(channel)
-        if watch is not None:
-            if watch.held is None:
-                self._deliver(watch, content)
-            else:
-                watch.hold(content, watch.held)
-        elif channel == self._probe_channel:
-            waiting = self._probes.get(content)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(True)
-        elif self._on_bridge is not None and channel == _BRIDGE:
-            _call(self._on_bridge, content)
-
-    def settled(self) -> None:
-        """Pass on that a burst has ended."""
-        _call(self._on_settled)
-
-    def subscribed(self, channel: bytes) -> None:
-        """Take a confirmation off the link."""
-        watch = self._by_channel.get(channel)
-        if watch is not None and self._group is not None:
-            self._group.create_task(self._settle(watch))
-        elif channel == self._probe_channel:
-            self._is_subscribed = True
-            self._subscribed_at = asyncio.get_running_loop().time()
-            self._has_tried.set()
-            log.info("connected to Redis", projects=len(self._watches))
-
-    def lost(self, channel: bytes) -> None:
-        """Ignore what only servers of a cluster do."""
-
-    def moved(self, slot: int) -> None:
-        """Ignore what only servers of a cluster do."""
-
-    async def _settle(self, watch: Watch) -> None:
-        """Bring a project whose channel was just subscribed to the point from which it is live."""
-        is_new = not watch.has_position
-        try:
-            async with self._catching_up:
-                await self._catch_up(watch)
-        except (RedisConnectionError, RedisTimeoutError, OSError):
-            # It is Redis that fails, not this log: another connection starts over.
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns no other project
-            self._log_failed(watch, error)
-        # No await from here on: what was held follows exactly, and live messages follow that.
-        if watch.is_ended:
-            return
-        held, watch.held = watch.held or [], None
-        if not is_new:
-            complete, watch.has_gap = not (watch.has_gap or self._bridge), False
-            _call(self._on_resumed, watch.project, complete)
-        for message in held:
-            self._deliver(watch, message)
-        _call(self._on_settled)
-        watch.is_ready.set()
-
-    async def _catch_up(self, watch: Watch) -> None:
-        """Find out where a new project's log ends; deliver what another's has after the last event seen."""
-        is_behind = watch.has_position
-        if not watch.has_position:
-            watch.last = parse_position(await self._bus.last_position(watch.project))
-            watch.has_position = True
-        while is_behind or watch.overflowed:
-            is_behind = watch.overflowed = False
-            await self._replay(watch)
-
-    def _log_failed(self, watch: Watch, error: Exception) -> None:
-        """Go on without a log that cannot be read: with a gap, or not at all when nobody was promised events."""
-        reason = str(error) or type(error).__name__
-        log.error("the log of a project cannot be read", project=watch.project, error=reason)
-        if watch.is_ready.is_set():
-            watch.has_gap = True
+    def _place(self, watch: Watch) -> None:
+        """Have a new project heard from the server that owns it; from the next one, if that is another by now."""
+        feed = self._feeds.get(self._places[watch.bucket]) if self._places else None
+        if feed is not None:
+            feed.add(watch)
         else:
-            watch.failure = f"The log of project {watch.project} cannot be read: {reason}"
-            self._forget(watch)
-            watch.is_ready.set()
+            self._homeless.add(watch)
+            self._is_unplaced.set()
 
-    async def _replay(self, watch: Watch) -> None:
-        """Deliver what the log has after the last event seen."""
-        while not watch.is_ended:
-            page = await self._bus.read_page(watch.project, format_position(watch.last), limit=_PAGE)
-            if not page.is_complete:
-                watch.has_gap = True
-                await self._step_back(watch)
-            for _, message in page.events:
-                self._deliver(watch, message)
-            _call(self._on_settled)
-            if len(page.events) < _PAGE:
-                return
+    def _feed_at(self, bucket: int) -> Feed:
+        """Return the feed from the server of a bucket; make it if need be."""
+        node = self._places[bucket]
+        feed = self._feeds.get(node)
+        if feed is None:
+            feed = self._feeds[node] = Feed(
+                self,
+                self._nodes,
+                node,
+                bucket,
+                self._catch_up,
+                probe_interval_s=self._probe_interval_s,
+                probe_timeout_s=self._probe_timeout_s,
+            )
+            task = self._tasks[feed] = asyncio.create_task(self._serve(feed))
+            task.add_done_callback(lambda _: self._tasks.pop(feed))
+        return feed
 
-    async def _step_back(self, watch: Watch) -> None:
-        """Take the log's end for the last event seen if it is before that: a failover lost the log's end.
+    async def _serve(self, feed: Feed) -> None:
+        """Use a feed until it breaks; then have its projects heard from elsewhere, or from there again."""
+        try:
+            await feed.run()
+        except* Exception as failure:  # noqa: BLE001 - whatever broke it, try another
+            error = failure.exceptions[0]
+            log.warning("the connection to Redis is gone", error=str(error) or type(error).__name__)
+        self._has_tried.set()
+        # A task group that fails while its owner is cancelled forgets about the cancelling (Python 3.11).
+        if self._is_stopping or self._feeds.get(feed.node) is not feed:
+            return
+        if feed.is_steady:
+            self._failures = 0
+        await self._pause()
+        del self._feeds[feed.node]
+        self.displaced(feed.take_all())
 
-        Otherwise the next events, which take up from there, would be taken for old ones.
-        """
-        end = parse_position(await self._bus.last_position(watch.project))
-        watch.last = min(watch.last, end)
+    async def _pause(self) -> None:
+        await asyncio.sleep(backoff_s(self._failures, random.random()))  # noqa: S311 - not a secret
+        self._failures += 1
 
-    def _deliver(self, watch: Watch, message: bytes) -> None:
-        position = message_position(message)
-        if position is not None:
-            if position <= watch.last:
-                return
-            watch.last = position
-        _call(self._on_message, watch.project, message)
+    # What feeds tell.
 
+    def opened(self) -> None:
+        """Note that a feed hears."""
+        self._has_tried.set()
 
-def _call(callback: Callable[..., None], *arguments: object) -> None:
-    """Call back; one message that its receiver fails on must not silence all others."""
-    try:
-        callback(*arguments)
-    except Exception:
-        log.exception("a live message was not processed")
+    def displaced(self, watches: Iterable[Watch]) -> None:
+        """Find another server for projects; or for what feeds need besides."""
+        self._homeless.update(watches)
+        self._is_unplaced.set()
+
+    def failed(self, watch: Watch) -> None:
+        """Give up a project that cannot be watched."""
+        self._forget(watch)
+
+    def bridged(self, content: bytes) -> None:
+        """Pass on a message of the bridge channel."""
+        if self._on_bridge is not None:
+            call(self._on_bridge, content)

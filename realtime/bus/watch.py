@@ -2,7 +2,7 @@
 
 import asyncio
 
-from realtime.bus.keys import live_channel
+from realtime.bus.keys import bucket, live_channel
 from realtime.bus.positions import START, message_position
 
 HELD_MESSAGES = 10_000
@@ -13,14 +13,19 @@ class Watch:
     """A watched project."""
 
     __slots__ = (
+        "attempt",
+        "bucket",
         "channel",
+        "counted",
         "failure",
         "has_gap",
         "has_position",
         "held",
         "is_ended",
         "is_ready",
+        "is_settling",
         "last",
+        "missed",
         "overflowed",
         "project",
         "waiters",
@@ -28,10 +33,19 @@ class Watch:
 
     def __init__(self, project: str) -> None:
         self.project = project
+        self.bucket = bucket(project)
         self.channel = live_channel(project).encode()
+        # Another object each time that the channel is subscribed anew: what belongs to an earlier one is void.
+        self.attempt = object()
+        # Whether the log is being read since the subscription was confirmed.
+        self.is_settling = False
         # The last event delivered, or the log's end when watching began; meaningless until `has_position`.
         self.last = START
         self.has_position = False
+        # How many events the log had ever had up to `last`, if nothing was missed; None if nobody knows.
+        self.counted: int | None = None
+        # How many events are missing that the log no longer had; None if nobody knows.
+        self.missed: int | None = 0
         # Live messages that wait until the log has been read; None while they are delivered as they come.
         self.held: list[bytes] | None = []
         # Whether held messages were dropped, because the log has them too.
@@ -45,6 +59,12 @@ class Watch:
         # How many calls of `watch` wait for that.
         self.waiters = 0
         self.is_ended = False
+
+    def begin(self) -> None:
+        """Prepare for a new subscription; what an earlier one left half done is started over: the log has it."""
+        self.attempt = object()
+        self.is_settling = False
+        self.held, self.overflowed = [], False
 
     def hold(self, message: bytes, held: list[bytes]) -> None:
         """Keep a live message for later."""

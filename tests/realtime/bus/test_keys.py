@@ -54,4 +54,7 @@ class TestNames:
         assert len(keys.idempotency_key("demo", key)) < 120
 
     def test_listeners_have_probe_channels_of_their_own(self) -> None:
-        assert keys.probe_channel("a") != keys.probe_channel("b")
+        assert keys.probe_channel("a", 0) != keys.probe_channel("b", 0)
+
+    def test_probe_takes_the_way_of_its_bucket(self) -> None:
+        assert keys.probe_channel("a", 17).startswith("{b17}:")

@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from realtime.bus import LiveListener, RedisBus, connect, listener, watch
+from realtime.bus import LiveListener, RedisBus, catchup, connect, feed, listener, watch
 from realtime.bus.keys import live_channel, log_key
 from realtime.bus.positions import parse_position
 from realtime.settings import Settings
@@ -23,12 +23,19 @@ def envelope(number: int) -> bytes:
     return b'{"project":"demo","n":%d}' % number
 
 
+def link_of(one: LiveListener) -> object:
+    """Return the connection of a listener that has one."""
+    (only,) = one._feeds.values()
+    return only._link
+
+
 class Heard:
     """Everything that a listener told, in order; conditions on it can be awaited."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, bytes]] = []
         self.resumed: list[tuple[str, bool]] = []
+        self.missed: list[int | None] = []
         self.bridged: list[bytes] = []
         # Messages and resumptions, in one order.
         self.story: list[bytes | bool] = []
@@ -37,8 +44,9 @@ class Heard:
         self.messages.append((project, message))
         self.story.append(message)
 
-    def on_resumed(self, project: str, complete: bool) -> None:
+    def on_resumed(self, project: str, complete: bool, missed: int | None) -> None:
         self.resumed.append((project, complete))
+        self.missed.append(missed)
         self.story.append(complete)
 
     def numbers(self, project: str = "demo") -> list[int]:
@@ -508,7 +516,7 @@ class TestBadLog:
         redis_client: redis.asyncio.Redis,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(listener, "_PAGE", 2)
+        monkeypatch.setattr(catchup, "_PAGE", 2)
         await (await listen(proxy.url)).watch("demo")
         proxy.refuse()
         for number in range(3):
@@ -531,13 +539,13 @@ class TestBadLog:
 
         await heard.until(lambda: len(heard.resumed) == 2)
         assert sorted(heard.resumed) == [("demo", True), ("other", False)]
-        link = one._link
+        link = link_of(one)
         await bus.publish("demo", [envelope(1)])
         # Changes of identities are not in the log: they still arrive.
         await redis_client.publish(live_channel("other"), b'{"identity":{"user":"u1"}}')
         await heard.until(lambda: len(heard.messages) == 2)
         assert one.healthy
-        assert one._link is link
+        assert link_of(one) is link
 
     async def test_mended_log_is_delivered_again(
         self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus, redis_client: redis.asyncio.Redis
@@ -557,7 +565,7 @@ class TestBadLog:
         self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus, redis_client: redis.asyncio.Redis
     ) -> None:
         one = await listen(redis_url)
-        link = one._link
+        link = link_of(one)
         await redis_client.set(log_key("demo"), "not a stream")
 
         async with asyncio.timeout(2):
@@ -568,7 +576,7 @@ class TestBadLog:
         assert await one.watch("demo") == "0-0"
         await bus.publish("demo", [envelope(1)])
         await heard.until(lambda: heard.numbers() == [1])
-        assert one._link is link
+        assert link_of(one) is link
 
 
 class TestPauses:
@@ -592,7 +600,7 @@ class TestPauses:
         heard: Heard,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(listener, "_STEADY_S", 0)
+        monkeypatch.setattr(feed, "_STEADY_S", 0)
         one = await listen(redis_url)
         one._failures = 100
         await redis_client.client_kill_filter(_type="pubsub")
@@ -669,9 +677,10 @@ class TestProbe:
     ) -> None:
         one = await listen(redis_url, probe_interval_s=60, probe_timeout_s=60)
         # What is sent elsewhere does not come back.
-        one._probe_channel = b"elsewhere"
+        (only,) = one._feeds.values()
+        only._probe_channel = b"elsewhere"
         probing = asyncio.create_task(one.probe())
-        await heard.until(lambda: one._probes)
+        await heard.until(lambda: only._probes)
         await redis_client.client_kill_filter(_type="pubsub")
 
         with pytest.raises(RedisError, match="broke"):

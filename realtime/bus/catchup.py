@@ -1,0 +1,217 @@
+"""From a subscription that was just confirmed to live delivery: what the log has that was missed comes first.
+
+What always holds for a watched project: its events are delivered in the order of its log, each once, and a gap that
+the log could not fill is reported. A log that cannot be read concerns its project alone: a gap for those who watch
+it, an error for who wants to.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+from redis.exceptions import AskError, ClusterDownError, MasterDownError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from realtime.bus.bus import LogPage, RedisBus
+from realtime.bus.positions import Position, format_position, message_position, parse_position
+from realtime.bus.watch import Watch
+
+log = structlog.get_logger("realtime.bus")
+
+_AT_ONCE = 16
+"""How many projects read their logs at the same time after a reconnect."""
+_PAGE = 500
+"""How many events are read from a log at a time."""
+_COUNT_ATTEMPTS = 20
+"""How many pages may be read until a log that grows meanwhile stands still for long enough to be counted."""
+_MAX_AHEAD_MS = 86_400_000
+"""How far an event's ID may be ahead of the clock: believing one that is not true would silence the project."""
+
+
+class CatchUp:
+    """Delivers the messages of all watches of a listener, live ones and those of their logs.
+
+    Args:
+        on_message: Gets a project and a message.
+        on_resumed: Gets a project, whether everything was delivered that was published while nothing was heard, and
+            how many events were missed (None if nobody knows).
+        on_settled: Called after messages that came in together.
+        is_bridged: Whether events come from elsewhere too, without a log: then no gap is ever filled completely.
+    """
+
+    def __init__(
+        self,
+        on_message: Callable[[str, bytes], None],
+        on_resumed: Callable[[str, bool, int | None], None],
+        on_settled: Callable[[], None],
+        *,
+        is_bridged: bool,
+    ) -> None:
+        self._on_message = on_message
+        self._on_resumed = on_resumed
+        self._on_settled = on_settled
+        self._is_bridged = is_bridged
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        # How many live messages were not believed.
+        self.ignored = 0
+
+    def receive(self, watch: Watch, message: bytes) -> None:
+        """Take a live message: deliver it, or keep it until the log has been read."""
+        if watch.held is None:
+            self._deliver_live(watch, message)
+        else:
+            watch.hold(message, watch.held)
+
+    def settled(self) -> None:
+        """Tell that messages that came in together have been passed on."""
+        call(self._on_settled)
+
+    async def settle(self, watch: Watch, bus: RedisBus) -> None:
+        """Bring a project whose channel was just subscribed to the point from which it is live.
+
+        Does nothing once the watch has ended or was subscribed anew. A watch that ends up with a ``failure`` cannot
+        be watched at all.
+
+        Args:
+            watch: The project.
+            bus: Reads from the very server that the channel is subscribed at: another one may be behind it.
+
+        Raises:
+            redis.RedisError: It is Redis that fails, not this log: another subscription starts over.
+        """
+        attempt, is_new = watch.attempt, not watch.has_position
+        try:
+            async with self._turns:
+                await self._catch_up(watch, bus)
+        except (
+            RedisConnectionError,
+            RedisTimeoutError,
+            AskError,
+            ClusterDownError,
+            MasterDownError,
+            OSError,
+        ):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns no other project
+            _log_failed(watch, error)
+        # No await from here on: what was held follows exactly, and live messages follow that.
+        if watch.is_ended or watch.attempt is not attempt or watch.failure:
+            return
+        held, watch.held = watch.held or [], None
+        if not is_new:
+            self._report(watch)
+        for message in held:
+            self._deliver_live(watch, message)
+        self.settled()
+        watch.is_ready.set()
+
+    def _report(self, watch: Watch) -> None:
+        complete, missed = not (watch.has_gap or self._is_bridged), watch.missed
+        watch.has_gap, watch.missed = False, 0
+        call(self._on_resumed, watch.project, complete, missed)
+
+    # The log.
+
+    async def _catch_up(self, watch: Watch, bus: RedisBus) -> None:
+        """Find out where a new project's log ends; deliver what another's has after the last event seen."""
+        if watch.has_position:
+            await self._replay(watch, bus)
+        else:
+            state = await bus.log_state(watch.project)
+            watch.last, watch.counted = parse_position(state.last), state.published
+            watch.has_position = True
+        while watch.overflowed:
+            watch.overflowed = False
+            await self._replay(watch, bus)
+        if watch.has_gap:
+            await self._count_missed(watch, bus)
+
+    async def _replay(self, watch: Watch, bus: RedisBus) -> None:
+        """Deliver what the log has after the last event seen."""
+        attempt = watch.attempt
+        while not watch.is_ended:
+            page = await bus.read_page(watch.project, format_position(watch.last), limit=_PAGE)
+            if watch.attempt is not attempt:
+                return
+            if not page.is_complete:
+                watch.has_gap = True
+                await self._step_back(watch, bus)
+            self._deliver_page(watch, page)
+            if len(page.events) < _PAGE:
+                return
+
+    async def _step_back(self, watch: Watch, bus: RedisBus) -> None:
+        """Take the log's end for the last event seen if it is before that: a failover lost the log's end.
+
+        Otherwise the next events, which take up from there, would be taken for old ones.
+        """
+        end = parse_position((await bus.log_state(watch.project)).last)
+        if end < watch.last:
+            watch.last, watch.counted = end, None
+
+    async def _count_missed(self, watch: Watch, bus: RedisBus) -> None:
+        """Find out how many events are missing: as many as the log ever had more than were counted here."""
+        attempt, watch.missed = watch.attempt, None
+        for _ in range(_COUNT_ATTEMPTS):
+            page, state = await bus.read_end(watch.project, format_position(watch.last), limit=_PAGE)
+            if watch.attempt is not attempt or watch.is_ended:
+                return
+            self._deliver_page(watch, page)
+            if len(page.events) < _PAGE:
+                # A log that nothing was trimmed off, and yet lacks what was seen of it, is another log.
+                is_another = state.published == state.kept
+                if state.published is not None and watch.counted is not None and not is_another:
+                    missed = state.published - watch.counted
+                    watch.missed = missed if missed >= 0 else None
+                watch.counted = state.published
+                return
+        watch.counted = None
+
+    # Delivery.
+
+    def _deliver_page(self, watch: Watch, page: LogPage) -> None:
+        for event_id, message in page.events:
+            self._deliver(watch, parse_position(event_id), message)
+        self.settled()
+
+    def _deliver_live(self, watch: Watch, message: bytes) -> None:
+        position = message_position(message)
+        if position is None:
+            call(self._on_message, watch.project, message)
+        elif position[0] > max(time.time() * 1000, watch.last[0]) + _MAX_AHEAD_MS:
+            self.ignored += 1
+            log.warning(
+                "a live message was ignored: its ID is far in the future",
+                project=watch.project,
+                event_id=format_position(position),
+            )
+        else:
+            self._deliver(watch, position, message)
+
+    def _deliver(self, watch: Watch, position: Position, message: bytes) -> None:
+        if position <= watch.last:
+            return
+        watch.last = position
+        if watch.counted is not None:
+            watch.counted += 1
+        call(self._on_message, watch.project, message)
+
+
+def _log_failed(watch: Watch, error: Exception) -> None:
+    """Go on without a log that cannot be read: with a gap, or not at all when nobody was promised events."""
+    reason = str(error) or type(error).__name__
+    log.error("the log of a project cannot be read", project=watch.project, error=reason)
+    if watch.is_ready.is_set():
+        watch.has_gap, watch.missed, watch.counted = True, None, None
+    else:
+        watch.failure = f"The log of project {watch.project} cannot be read: {reason}"
+
+
+def call(callback: Callable[..., None], *arguments: object) -> None:
+    """Call back; one message that its receiver fails on must not silence all others."""
+    try:
+        callback(*arguments)
+    except Exception:
+        log.exception("a live message was not processed")
