@@ -15,24 +15,19 @@ from typing import TypeVar
 import structlog
 from redis.exceptions import RedisError
 
-from realtime.bus import RedisBus
 from realtime.bus.backoff import backoff_s
 from realtime.bus.positions import Position, format_position, parse_position
 from realtime.hub.connection import Connection
-from realtime.hub.decoding import decode_event
-from realtime.hub.deflate import Compressor
-from realtime.hub.frames import EventFrame, text_frame
+from realtime.hub.frames import text_frame
 from realtime.hub.index import Subscriber, Subscription, SubscriptionIndex
+from realtime.hub.log_window import LogWindow, Missed
 from realtime.hub.metrics import Stats
 from realtime.hub.room import Room
-from realtime.messages import encode_system, event_prefix
+from realtime.messages import encode_system
 from realtime.permissions import ANY
 from realtime.queries import Filter
 
 log = structlog.get_logger("realtime.hub")
-
-_PAGE = 100
-"""How many events are read at a time: the others of the hub wait while they are dealt with."""
 
 _LOOK_S = 1.0
 """How often to look whether somebody who waits for a lagging room is still there."""
@@ -51,28 +46,25 @@ class Replay:
     """Subscriptions that are to go on from positions in the log; made for one message, used once.
 
     Args:
-        bus: Where the log is.
+        window: Where what was missed is read.
         room: The room of ``connection``.
         connection: Whose subscriptions they are.
-        compressor: What compresses events, for connections that take that.
         buffer_bytes: Up to how much may wait for the client before the replay pauses.
     """
 
     def __init__(
         self,
-        bus: RedisBus,
+        window: LogWindow,
         room: Room,
         connection: Connection,
         *,
         stats: Stats,
-        compressor: Compressor | None,
         buffer_bytes: int,
     ) -> None:
-        self._bus = bus
+        self._window = window
         self._room = room
         self._connection = connection
         self._stats = stats
-        self._compressor = compressor
         self._buffer_bytes = buffer_bytes
         # The subscriptions apart from the room's, so that only they are matched, and nothing live reaches them.
         self._subscriber = Subscriber()
@@ -112,10 +104,7 @@ class Replay:
         return verdicts
 
     async def _reaches_back(self, since: Position) -> bool:
-        page = await self._patiently(
-            lambda: self._bus.read_page(self._room.project.id, format_position(since), limit=1)
-        )
-        return page.is_complete
+        return await self._patiently(lambda: self._window.reaches_back(since))
 
     async def run(self) -> list[Subscription]:
         """Send what was missed, then let the subscriptions go live; return them.
@@ -138,33 +127,29 @@ class Replay:
         """Send a page; return up to where, and whether what comes next comes live. Then nothing has waited since."""
         await self._make_room()
         before = self._room.position
-        page = await self._patiently(
-            lambda: self._bus.read_page(self._room.project.id, format_position(cursor), limit=_PAGE)
-        )
+        page = await self._patiently(lambda: self._window.after(cursor))
         if not page.is_complete:
             # The log was trimmed meanwhile, faster than this client reads; or Redis lost it.
             notice = encode_system("gap", "Events may be missing. Reload what you show.")
             self._connection.wire.send(text_frame(notice))
         here = parse_position(self._room.position)
-        for event_id, message in page.events:
-            position = parse_position(event_id)
-            if position > here:
+        for missed in page.events:
+            if missed.position > here:
                 return cursor, True
-            self._send(message, position)
-            cursor = position
-        is_end = len(page.events) < _PAGE and self._room.position == before
+            self._send(missed)
+            cursor = missed.position
+        is_end = page.is_end and self._room.position == before
         return cursor, is_end or cursor >= here
 
-    def _send(self, message: bytes, position: Position) -> None:
+    def _send(self, missed: Missed) -> None:
         """Send one event, if the connection may read it and a subscription matches."""
-        event = decode_event(message)
-        if event is None or not (ANY in event.roles or event.roles & self._connection.roles):
+        event, roles = missed.event, self._connection.roles
+        if event is None or not (ANY in event.roles or event.roles & roles):
             return
         matched = self._index.match_one(self._subscriber, event.parts.channels, event.payload)
-        due = [each for each in matched if self._since[each.id] < position]
+        due = [each for each in matched if self._since[each.id] < missed.position]
         if due:
-            frame = EventFrame(event_prefix(bytes(event.live.data), event.live.id), self._compressor)
-            self._connection.wire.send(frame.for_matches(due, deflates=self._connection.deflates))
+            self._connection.wire.send(missed.frame.for_matches(due, deflates=self._connection.deflates))
             self._stats.count("realtime_deliveries_replayed")
 
     def _register(self, subscription_id: str) -> Subscription:

@@ -5,7 +5,7 @@ their IDs have been seen before, waits for Redis: then the answer comes first, a
 """
 
 import secrets
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -18,6 +18,7 @@ from realtime.hub.connection import Connection
 from realtime.hub.deflate import Compressor
 from realtime.hub.frames import text_frame
 from realtime.hub.limits import message_limits
+from realtime.hub.log_window import LogWindows
 from realtime.hub.metrics import Stats
 from realtime.hub.registry import CONSOLE, Registry
 from realtime.hub.replay import ConnectionGoneError, Replay
@@ -57,10 +58,9 @@ class Subscribing:
         compressor: Compressor | None,
     ) -> None:
         self._registry = registry
-        self._bus = bus
+        self._windows = LogWindows(bus, compressor)
         self._resumption = resumption
         self._stats = stats
-        self._compressor = compressor
         self._replays = settings.resume != "off"
         self._buffer_bytes = settings.send_buffer_bytes // 2
         self._max_subscriptions = settings.subscriptions_per_connection
@@ -125,44 +125,44 @@ class Subscribing:
 
     async def _resume(self, connection: Connection, room: Room, items: _Items) -> None:
         """Answer, replay what was missed, and go live."""
-        claimable = [
-            each for each, item in items if item.since is None and self._may_return(connection, item)
-        ]
-        returning = await self._resumption.claim(connection, room, claimable)
-        replay = Replay(
-            self._bus,
-            room,
-            connection,
-            stats=self._stats,
-            compressor=self._compressor,
-            buffer_bytes=self._buffer_bytes,
-        )
-        for subscription_id, item in items:
-            since = item.since if item.since is not None else returning.get(subscription_id)
-            channels = convert(item.channels, connection.identity.user_id)
-            if since is not None and channels:
-                replay.add(subscription_id, channels, item.filter, since)
-        recovered = await replay.check()
-        response = []
-        for subscription_id, item in items:
-            if subscription_id in recovered:
+        own = [each for each, item in items if item.since is None and self._may_return(connection, item)]
+        returning = await self._resumption.claim(connection, room, own)
+        if connection.room is not room:
+            raise ConnectionGoneError
+        with self._windows.open(room.project.id) as window:
+            replay = Replay(window, room, connection, stats=self._stats, buffer_bytes=self._buffer_bytes)
+            for each, item in items:
+                since = returning.get(each) if item.since is None else item.since
                 channels = convert(item.channels, connection.identity.user_id)
-                verdict = recovered[subscription_id]
-                response.append(Subscribed(subscription_id, channels, item.queries, verdict))
-            else:
-                response.append(self._register(connection, room, subscription_id, item))
-        self._follow(connection, room, [each for each in claimable if not recovered.get(each)], {})
-        connection.wire.send(text_frame(encode_subscribed(response, room.position)))
-        await replay.run()
-        self._follow(connection, room, [each for each in claimable if recovered.get(each)], returning)
+                if since is not None and channels:
+                    replay.add(each, channels, item.filter, since)
+            recovered = await replay.check()
+            response = [self._begin(connection, room, each, item, recovered) for each, item in items]
+            self._follow(connection, room, {each: "" for each in own if not recovered.get(each)})
+            connection.wire.send(text_frame(encode_subscribed(response, room.position)))
+            await replay.run()
+        self._follow(connection, room, {each: returning[each] for each in own if recovered.get(each)})
 
-    def _follow(
-        self, connection: Connection, room: Room, ids: Sequence[str], returning: dict[str, str]
-    ) -> None:
-        for subscription_id in ids:
+    def _begin(
+        self,
+        connection: Connection,
+        room: Room,
+        subscription_id: str,
+        item: SubscribeItem,
+        recovered: Mapping[str, bool],
+    ) -> Subscribed:
+        """Let a subscription begin now, unless the replay has taken it over; ``recovered`` says how that went."""
+        if subscription_id not in recovered:
+            return self._register(connection, room, subscription_id, item)
+        channels = convert(item.channels, connection.identity.user_id)
+        return Subscribed(subscription_id, channels, item.queries, recovered[subscription_id])
+
+    def _follow(self, connection: Connection, room: Room, since: Mapping[str, str]) -> None:
+        """Let subscriptions return by themselves; ``since`` says where the replay of each began, if it had one."""
+        for subscription_id, position in since.items():
             subscription = connection.subscriptions.get(subscription_id)
             if subscription is not None:
-                self._resumption.registered(room, subscription, returning.get(subscription_id, ""))
+                self._resumption.registered(room, subscription, position)
 
     def _check_count(self, connection: Connection, items: _Items) -> None:
         """Check what the connection would have afterwards: items add to subscriptions that exist (4.3)."""
