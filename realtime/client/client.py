@@ -309,7 +309,7 @@ class RealtimeClient:
         return connection
 
     async def _keep_up(self, connection: Connection, subscriptions: Sequence[Subscription]) -> None:
-        """Take the subscriptions up again, then renew the token for as long as the connection lasts."""
+        """Take the subscriptions up again; then keep token and positions fresh for as long as the connection lasts."""
         try:
             by_id = {subscription.id: subscription for subscription in subscriptions}
             items = [subscription.item() for subscription in subscriptions]
@@ -318,10 +318,12 @@ class RealtimeClient:
                 # Those that were closed while the batch before was on its way stay away.
                 if wanted := [by_id[id_] for id_ in ids if id_ in self._subscriptions]:
                     await self._take_up(connection, wanted)
-            await self._renew(connection)
-        except (ConnectionLostError, RefusedError, UnreachableError) as error:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._renew(connection))
+                tasks.create_task(self._follow(connection))
+        except* (ConnectionLostError, RefusedError, UnreachableError) as errors:
             # A new handshake decides: it raises what is final, and backs off from what is not.
-            _logger.info("the connection is given up: %s", error)
+            _logger.info("the connection is given up: %s", errors.exceptions[0])
             await connection.close()
 
     async def _take_up(self, connection: Connection, subscriptions: Sequence[Subscription]) -> None:
@@ -347,6 +349,24 @@ class RealtimeClient:
             self._token = await _fresh_token(self._jwt)
             response = await connection.request("authentication", {"jwt": self._token})
             self._user = response.user
+
+    async def _follow(self, connection: Connection) -> None:
+        """Ask for the log's position now and then, for subscriptions that get no events of their own.
+
+        The hub drops the oldest events of its log. A subscription that came back to a position among those would
+        be told of a gap, though nothing that was for it is missing.
+        """
+
+        def reach(response: Response) -> None:
+            for subscription in self._subscriptions.values():
+                subscription.reach(response.position)
+
+        while True:
+            await asyncio.sleep(self._timeouts.position_s)
+            if self._subscriptions:
+                # Refused where the user sends too many messages: then another time.
+                with contextlib.suppress(RefusedError):
+                    await connection.request("subscribe", [], reach)
 
     # Frames that nobody asked for.
 

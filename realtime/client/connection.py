@@ -43,6 +43,8 @@ class Timeouts(NamedTuple):
     """Between WebSocket pings, and for the pong; a silent peer is left after twice that."""
     close_s: float = 2.0
     """For the hub's part of the closing handshake."""
+    position_s: float = 30.0
+    """Between questions for the position of the log; each is a message."""
     stall_s: float = 5.0
     """Not for the hub but for a reader with a full queue, while missed events come in: if it takes none for so
     long, events are dropped."""

@@ -1,13 +1,16 @@
 """One subscription: what it asks for, the events that wait for its reader, and the gaps in them.
 
 **Which position to come back to.** After the connection was lost, a subscription asks for everything after its
-``position`` (wire specification 16.4). For nothing to be lost, every event of it up to there must have arrived. There
-are three ways to move it:
+``position`` (wire specification 16.4). For nothing to be lost, every event of it up to there must have arrived. What
+moves it:
 
 - *To the log's position in the hub's answer, if that promises no replay* (no ``since``, or not ``recovered``). The
   hub tells the position at which it registered the subscription: whatever comes later in the log is delivered.
 - *To an event that arrived for it.* One subscription's events arrive in the order of the log, first the replayed
   ones, then the live ones (wire specification 16.4); so everything before that event has arrived too.
+- *To the log's position in the answer to a later message.* The hub deals with a connection's messages in order (wire
+  specification 4.1), and a replay is part of dealing with one; so by then the subscription is live, and everything
+  up to there has been sent before the answer. An empty ``subscribe`` asks for it.
 - *Never to an event of another subscription*, though all share one connection. While one of them is replayed from the
   log and the other is live, neither knows how far the other is: the replay may be read far behind the live events,
   or ahead of one that the hub has not delivered yet. Nor to the position of an answer that promises a replay, which
@@ -159,6 +162,17 @@ class Subscription:
         if is_first and self._confirmed is not None:
             self.since = self.position
             self._confirmed.set_result(None)
+
+    def reach(self, position: str) -> None:
+        """Move on to a position of the log up to which everything for this connection has arrived.
+
+        Without effect before the subscription is confirmed, and if it is behind what has arrived.
+        """
+        is_confirmed = self._confirmed is not None and self._confirmed.done()
+        reached = position_of(position)
+        if is_confirmed and reached is not None and (self._newest is None or reached > self._newest):
+            self._newest = reached
+            self.position = position
 
     @property
     def is_full(self) -> bool:

@@ -8,6 +8,7 @@ import jwt
 import pytest
 
 from realtime.client import Event, Gap, GapReason, RealtimeClient, RefusedError, Subscription
+from realtime.client.connection import Timeouts
 from realtime.client.schedule import Backoff
 
 if TYPE_CHECKING:
@@ -128,6 +129,17 @@ class TestReconnect:
             assert (await next_event(events)).id == event_id
             assert events.recovered is False
         assert gaps == [Gap(GapReason.EXPIRED)]
+
+    async def test_subscription_without_events_keeps_up_with_the_log(self, server: "Server") -> None:
+        timeouts = Timeouts(position_s=0.05)
+        async with (
+            RealtimeClient(server.endpoint, server.project, timeouts=timeouts) as client,
+            client.subscribe("teams") as quiet,
+        ):
+            event_id = await publish(server, "for-others", 'read("any")')
+            async with asyncio.timeout(10):
+                while quiet.position != event_id:  # noqa: ASYNC110  (the client has no event for it)
+                    await asyncio.sleep(0.01)
 
 
 class TestSince:

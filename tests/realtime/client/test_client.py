@@ -662,6 +662,69 @@ class TestReconnect:
             assert again.headers["X-Appwrite-JWT"] == "second"
 
 
+class TestFollow:
+    """A subscription without events keeps up with the log, which drops what is old."""
+
+    async def test_quiet_subscription_comes_back_from_the_present(self, hub: Hub) -> None:
+        timeouts = Timeouts(position_s=0.01)
+        async with opened(hub, timeouts=timeouts) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("5-0"))
+            quiet = await client.subscribe("a").__aenter__()
+            assert await peer.subscribed("70-0") == []
+            await until(lambda: quiet.position == "70-0")
+            peer.websocket.transport.abort()
+            again = await hub.accept()
+            await again.connected("80-0")
+            (item,) = await again.subscribed("80-0", recovered=True)
+            assert item["since"] == "70-0"
+            assert await again.subscribed("80-0") == []
+            await again.event("80-0", quiet.id)
+            await again.event("81-0", quiet.id)
+            assert (await next_event(quiet)).id == "81-0"
+
+    async def test_position_never_goes_back(self, hub: Hub) -> None:
+        timeouts = Timeouts(position_s=0.01)
+        async with opened(hub, timeouts=timeouts) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("5-0"))
+            events = await client.subscribe("a").__aenter__()
+            await peer.event("9-0", events.id)
+            for position in ("8-0", "", "9-0"):
+                assert await peer.subscribed(position) == []
+            await peer.message("subscribe")
+            assert events.position == "9-0"
+
+    async def test_stored_position_stays_until_the_hub_has_taken_it(self, hub: Hub) -> None:
+        timeouts = Timeouts(position_s=0.05)
+        async with opened(hub, timeouts=timeouts) as (client, peer), asyncio.TaskGroup() as tasks:
+            tasks.create_task(peer.subscribed("5-0"))
+            other = await client.subscribe("a").__aenter__()
+            assert await peer.message("subscribe") == []
+            entering = tasks.create_task(client.subscribe("b", since="3-0").__aenter__())
+            (item,) = await peer.message("subscribe")
+            response = {"to": "subscribe", "success": True, "subscriptions": [], "position": "9-0"}
+            await peer.send("response", response)
+            await until(lambda: other.position == "9-0")
+            peer.websocket.transport.abort()
+            again = await hub.accept()
+            await again.connected("9-0")
+            _, item = await again.subscribed("9-0", recovered=True)
+            assert item["since"] == "3-0"
+            await entering
+
+    async def test_refused_question_is_asked_again(self, hub: Hub) -> None:
+        async with (
+            opened(hub, timeouts=Timeouts(position_s=0.01)) as (client, peer),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(peer.subscribed("5-0"))
+            quiet = await client.subscribe("a").__aenter__()
+            await peer.message("subscribe")
+            await peer.send("error", {"code": 1013, "message": "Too many messages."})
+            await peer.subscribed("7-0")
+            await until(lambda: quiet.position == "7-0")
+        assert hub.connections == 1
+
+
 class TestSince:
     """Starting from a position that the user stored."""
 
