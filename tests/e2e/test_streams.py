@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.streams.crowd import PACKAGE, SDK_FOLDER
-from tests.streams.stage import open_stage
+from tests.streams.crowd import PACKAGE, SDK_FOLDER, Crowd, Member
+from tests.streams.load import rows_channel
+from tests.streams.roster import Roster
+from tests.streams.stage import ALL_ROWS, open_stage
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +60,7 @@ class TestHubs:
             await stage.connect(sdk=40)
             async with stage.load.running():
                 await stage.load.go_on(30)
-                await stage.hubs[0].kill()
+                await stage.kill_hub()
                 await stage.load.go_on(60)
                 await stage.all_connected()
             await stage.check()
@@ -71,3 +73,34 @@ class TestHubs:
                 await stage.roll()
                 await stage.load.go_on(10)
             await stage.check()
+
+
+class TestPermissions:
+    async def test_teams_change_while_connections_and_hubs_are_lost(
+        self, redis_url: str, tmp_path: Path
+    ) -> None:
+        """The SDKs sign in by a message after they have connected, each time anew."""
+        wanted = {"table": (rows_channel("posts"),), "all": (ALL_ROWS,)}
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2)
+            roster = Roster(stage.journal, stage.store, stage.publisher)
+            names = [f"user{number}" for number in range(8)]
+            people = [await roster.enrol(name, *["red"][: index % 2]) for index, name in enumerate(names)]
+            crowd = Crowd(
+                stage.journal,
+                stage.gateway.port,
+                [Member(person, person.name, wanted) for person in people],
+            )
+            for stream in crowd.streams:
+                stream.is_delayed = True
+                roster.follow(stream.name.partition("/")[0], [stream])
+            await stage.add(crowd)
+            async with stage.load.running(), roster.changing("red"):
+                await stage.load.go_on(30)
+                await stage.cut(away_s=1)
+                await stage.load.go_on(30)
+                await stage.kill_hub()
+                await stage.load.go_on(60)
+                await stage.all_connected()
+            await stage.check()
+            assert roster.changes >= len(names)

@@ -13,7 +13,7 @@ client had confirmed what it saw, and in the middle of a connection.
 import enum
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -40,12 +40,12 @@ class Published(NamedTuple):
     number: int
     """Counts the events of a run; in the payload, so that every client can report it."""
     id: str
-    """Its position in the log; empty when nobody knows whether it was published."""
+    """Its position in the log."""
     channels: frozenset[str]
     roles: frozenset[str]
     when: Span
     is_certain: bool = True
-    """False when Redis did not confirm it, or lost it after that: some clients may have it, none must."""
+    """False when Redis lost it after it had confirmed it: some clients may have it, none must."""
 
 
 class Epoch(NamedTuple):
@@ -60,6 +60,7 @@ class Seen(NamedTuple):
 
     number: int
     id: str
+    """Empty when the client is not told."""
     connection: int
     """Counts the client's connections."""
     tick: float
@@ -120,76 +121,79 @@ class Verdict(enum.Enum):
 def check(published: Collection[Published], stream: Stream) -> list[Fault]:
     """Return what is wrong with a stream, in the order in which it shows; what is lost comes last."""
     events = {event.number: event for event in published}
-    faults = list(_faults_of_sequence(events, stream))
+    progress = _Progress(events, stream.seen)
     seen = {entry.number for entry in stream.seen}
-    verdicts = _verdicts(published, stream)
-    faults += [
-        Fault(Kind.LEAKED, stream.name, number)
-        for number in dict.fromkeys(entry.number for entry in stream.seen)
-        if verdicts.get(number) is Verdict.MUST_NOT
+    return [
+        *_faults_of_sequence(events, stream, progress),
+        *_leaks(events, stream),
+        *(
+            Fault(Kind.LOST, stream.name, event.number)
+            for event in events.values()
+            if event.number not in seen and progress.verdict(event, stream) is Verdict.MUST
+        ),
     ]
-    faults += [
-        Fault(Kind.LOST, stream.name, number)
-        for number, verdict in verdicts.items()
-        if verdict is Verdict.MUST and number not in seen
-    ]
-    return faults
 
 
 def required(published: Iterable[Published], stream: Stream) -> set[int]:
     """Return the numbers of the events that a stream must show, as far as can be said now."""
-    verdicts = _verdicts(published, stream)
-    return {number for number, verdict in verdicts.items() if verdict is Verdict.MUST}
+    events = {event.number: event for event in published}
+    progress = _Progress(events, stream.seen)
+    return {event.number for event in events.values() if progress.verdict(event, stream) is Verdict.MUST}
 
 
-def _faults_of_sequence(events: dict[int, Published], stream: Stream) -> Iterable[Fault]:
+def _faults_of_sequence(
+    events: Mapping[int, Published], stream: Stream, progress: "_Progress"
+) -> Iterable[Fault]:
     """Find repeats, wrong order and what was never published, from one entry to the next."""
     first: dict[int, int] = {}
     connection, newest_here, newest = -1, START, START
     for index, entry in enumerate(stream.seen):
-        event, position = events.get(entry.number), _position(entry)
-        if event is None or position is None or event.id not in {"", entry.id}:
+        event = events.get(entry.number)
+        if event is None or entry.id not in {"", event.id}:
             yield Fault(Kind.ALTERED, stream.name, entry.number, f"seen as {entry.id!r}")
             continue
         if entry.connection != connection:
             connection, newest_here = entry.connection, START
+        position = parse_position(event.id)
+        is_again = position > newest_here and _may_repeat(stream, progress.index(event), index)
         if entry.number in first:
-            if position <= newest_here or not _may_repeat(stream, first[entry.number], index):
+            if not is_again:
                 yield Fault(Kind.REPEATED, stream.name, entry.number, f"on connection {connection}")
-        elif position < newest:
+        elif position < newest and not (
+            # What is sent again may include what the client could not read the first time.
+            is_again and progress.verdict(event, stream) is not Verdict.MUST
+        ):
             yield Fault(Kind.REORDERED, stream.name, entry.number, f"after {newest}")
         first.setdefault(entry.number, index)
         newest_here, newest = max(newest_here, position), max(newest, position)
 
 
-def _position(entry: Seen) -> Position | None:
-    try:
-        return parse_position(entry.id)
-    except ValueError:
-        return None
-
-
 def _may_repeat(stream: Stream, first: int, again: int) -> bool:
-    """Tell whether what was entry ``first`` of a stream may come once more as entry ``again``."""
+    """Tell whether what was decided by entry ``first`` of a stream may be decided anew by entry ``again``."""
     before = bisect_right(stream.confirmed, again)
     confirmed = stream.confirmed[before - 1] if before else 0
     return stream.repeats_unconfirmed and first >= confirmed
 
 
-def _verdicts(published: Iterable[Published], stream: Stream) -> dict[int, Verdict]:
-    reached = _Reached(stream.seen)
-    return {event.number: _verdict(event, stream, reached) for event in published}
+def _leaks(events: Mapping[int, Published], stream: Stream) -> Iterable[Fault]:
+    """Find what its client may not read, once each."""
+    first = {entry.number: entry for entry in reversed(stream.seen)}
+    for number, entry in reversed(first.items()):
+        event = events.get(number)
+        if event is not None and _verdict(event, stream, entry.tick) is Verdict.MUST_NOT:
+            yield Fault(Kind.LEAKED, stream.name, number)
 
 
-def _verdict(event: Published, stream: Stream, reached: "_Reached") -> Verdict:
+def _verdict(event: Published, stream: Stream, tick: float) -> Verdict:
+    """Decide on an event that a stream showed or passed over at ``tick``."""
     if event.channels.isdisjoint(stream.channels) or event.when.ended < stream.opened.began:
         return Verdict.MUST_NOT
-    delivered = event.when
+    decided = event.when
     if stream.is_delayed:
-        delivered = Span(delivered.began, max(delivered.ended, reached.tick(event)))
+        decided = Span(decided.began, max(decided.ended, tick))
     readable = [
         ANY in event.roles or not epoch.roles.isdisjoint(event.roles)
-        for epoch in _epochs_during(delivered, stream.epochs)
+        for epoch in _epochs_during(decided, stream.epochs)
     ]
     if not any(readable):
         return Verdict.MUST_NOT
@@ -207,21 +211,26 @@ def _epochs_during(moment: Span, epochs: Sequence[Epoch]) -> list[Epoch]:
     ]
 
 
-class _Reached:
-    """By when a stream had come to a position of the log: everything up to it had been decided by then."""
+class _Progress:
+    """How a stream went on through the log: when and where it showed an event first, or passed it over."""
 
-    def __init__(self, seen: Sequence[Seen]) -> None:
+    def __init__(self, events: Mapping[int, Published], seen: Sequence[Seen]) -> None:
+        self._seen = seen
+        # Of the entries that were further than all before them: positions, and indexes into what was seen.
         self._positions: list[Position] = []
-        self._ticks: list[float] = []
-        for entry in seen:
-            position = _position(entry)
-            if position is not None and (not self._positions or position > self._positions[-1]):
+        self._indexes: list[int] = []
+        for index, entry in enumerate(seen):
+            position = parse_position(events[entry.number].id) if entry.number in events else START
+            if not self._positions or position > self._positions[-1]:
                 self._positions.append(position)
-                self._ticks.append(entry.tick)
+                self._indexes.append(index)
 
-    def tick(self, event: Published) -> float:
-        """Return when ``event``, or the first thing behind it, was seen; infinity while nothing is."""
-        if not event.id:
-            return math.inf
+    def index(self, event: Published) -> int:
+        """Return the index of the first entry that is ``event`` or behind it; the number of entries if none is."""
         index = bisect_left(self._positions, parse_position(event.id))
-        return self._ticks[index] if index < len(self._ticks) else math.inf
+        return self._indexes[index] if index < len(self._indexes) else len(self._seen)
+
+    def verdict(self, event: Published, stream: Stream) -> Verdict:
+        """Decide on an event at the moment when the stream first got to it; or on all of the future if it has not."""
+        index = self.index(event)
+        return _verdict(event, stream, self._seen[index].tick if index < len(self._seen) else math.inf)

@@ -88,7 +88,7 @@ class Crowd:
         if report == "event":
             subscription, socket, number, event_id = arguments
             self._settled[client] = False
-            self._journal.saw(self._streams[client][subscription], number, event_id, socket)
+            self._journal.saw(self._streams[client][subscription], number, event_id or "", socket)
         elif report == "ping":
             self._settled[client] = True
         elif report == "subscribed":

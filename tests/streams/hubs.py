@@ -84,20 +84,15 @@ class HubProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
 
-    async def is_healthy(self) -> bool:
-        """Tell whether it says that it is."""
-        async with httpx.AsyncClient(timeout=DEADLINE_S, trust_env=False) as http:
-            return (await http.get(self._url("/v1/health"))).status_code == 200
-
-    async def metrics(self) -> dict[str, float]:
-        """Return every sample of its metrics by name; labels' values follow behind slashes."""
+    async def samples(self) -> list[tuple[str, dict[str, str], float]]:
+        """Return every sample of its metrics: name, labels and value."""
         async with httpx.AsyncClient(timeout=DEADLINE_S, trust_env=False) as http:
             page = (await http.get(self._url("/metrics"))).text
-        return {
-            "/".join([sample.name, *sample.labels.values()]): sample.value
+        return [
+            (sample.name, sample.labels, sample.value)
             for family in text_string_to_metric_families(page)
             for sample in family.samples
-        }
+        ]
 
     def _url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"

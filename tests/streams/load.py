@@ -45,8 +45,12 @@ class Load:
         self._pause_s = pause_s
         self._is_running = False
 
-    async def publish(self, *events: tuple[str, Sequence[str]]) -> None:
-        """Publish a batch: a table and the roles of readers for each event. Raises NotPublishedError."""
+    async def publish(self, *events: tuple[str, Sequence[str]]) -> list[int]:
+        """Publish a batch, a table and the roles of readers for each event; return the events' numbers.
+
+        Raises:
+            NotPublishedError: Redis was away for too long.
+        """
         numbers = [self._journal.next_number() for _ in events]
         batch = [
             Event(
@@ -59,10 +63,11 @@ class Load:
         began = self._journal.tick()
         for number, confirmation in zip(numbers, await self._publisher.publish_many(batch), strict=True):
             self._journal.confirmed(number, confirmation, began)
+        return numbers
 
-    async def publish_to_all(self) -> None:
-        """Publish one event that anybody may read about each table."""
-        await self.publish(*((table, ["any"]) for table in TABLES))
+    async def publish_to_all(self) -> list[int]:
+        """Publish one event that anybody may read about each table; return the events' numbers."""
+        return await self.publish(*((table, ["any"]) for table in TABLES))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

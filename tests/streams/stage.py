@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from redis.asyncio import Redis
+
 from realtime.bus import RedisBus, connect
 from realtime.identity.model import Project
 from realtime.identity.store import IdentityStore
@@ -35,17 +37,17 @@ ALL_ROWS = "rows"
 class Stage:
     """What a scenario acts with. Made by :func:`open_stage`."""
 
-    def __init__(
-        self, redis_url: str, folder: Path, gateway: Gateway, publisher: Publisher, bus: RedisBus
-    ) -> None:
+    def __init__(self, redis_url: str, folder: Path, redis: Redis, bus: RedisBus, gateway: Gateway) -> None:
         self.journal = Journal()
         self.gateway = gateway
+        self.store = IdentityStore(redis)
+        self.publisher = Publisher(PROJECT, bus=bus, retry_s=PUBLISH_RETRY_S)
         self.hubs: list[HubProcess] = []
-        self.load = Load(self.journal, publisher, READER_ROLES)
+        self.load = Load(self.journal, self.publisher, READER_ROLES)
         self.readers: list[Reader] = []
         self._redis_url = redis_url
         self._folder = folder
-        self._bus = bus
+        self.bus = bus
         self._reading: list[asyncio.Task[None]] = []
 
     # Hubs.
@@ -61,6 +63,10 @@ class Stage:
         (port,) = free_ports(1)
         chosen = {"redis_url": self._redis_url, **settings}
         return HubProcess(port, self._folder / f"hub-{port}.log", **chosen)
+
+    async def kill_hub(self) -> None:
+        """Kill the oldest hub; its clients go to the others, as the gateway passes over a hub that is gone."""
+        await self.hubs.pop(0).kill()
 
     async def roll(self) -> None:
         """Replace every hub by a new one, one after the other, as a deploy does."""
@@ -121,7 +127,7 @@ class Stage:
 
     async def check(self, *, redis_may_lose: bool = False) -> None:
         """Wait until everything that is due has arrived, and check what every client saw."""
-        lost = self.journal.compare_log(await self._logged())
+        lost = self.journal.compare_log(await self.logged())
         assert redis_may_lose or not lost, f"Redis confirmed and lost {len(lost)} events"
         await self.all_seen()
         # Frames of a connection come in order. So when these are there, nothing is still on its way.
@@ -136,9 +142,10 @@ class Stage:
         await asyncio.gather(*self._reading, return_exceptions=True)
         await asyncio.gather(*(hub.kill() for hub in self.hubs))
 
-    async def _logged(self) -> list[str]:
+    async def logged(self) -> list[str]:
+        """Return the IDs of all events in the project's log."""
         ids, after = [], "0-0"
-        while page := await self._bus.read_log(PROJECT, after):
+        while page := await self.bus.read_log(PROJECT, after):
             ids += [event_id for event_id, _ in page]
             after = ids[-1]
         return ids
@@ -157,16 +164,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(redis_url: str, folder: Path, **log_limits: Any) -> AsyncIterator[Stage]:
+async def open_stage(redis_url: str, folder: Path) -> AsyncIterator[Stage]:
     """Set a stage without hubs and clients, with the project in Redis, and clear everything away at the end."""
     async with AsyncExitStack() as stack:
         redis = connect(redis_url)
         stack.push_async_callback(redis.aclose)
-        await IdentityStore(redis).put_project(Project(id=PROJECT))
-        bus = RedisBus(redis, **log_limits)
         gateway = await stack.enter_async_context(Gateway.running())
-        publisher = Publisher(PROJECT, bus=bus, retry_s=PUBLISH_RETRY_S)
-        stage = Stage(redis_url, folder, gateway, publisher, bus)
+        stage = Stage(redis_url, folder, redis, RedisBus(redis), gateway)
+        await stage.store.put_project(Project(id=PROJECT))
         stack.push_async_callback(stage.aclose)
         yield stage
 

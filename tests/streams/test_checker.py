@@ -226,6 +226,30 @@ class TestDelayed:
         stream = self.stream(BLUE, RED, Seen(0, "1-0", 0, 5.0), Seen(1, "2-0", 0, 5.0))
         assert check(published, stream) == [Fault(Kind.LEAKED, "s", 0)]
 
+    @pytest.mark.parametrize(
+        ("first", "second", "confirmed", "faults"),
+        [
+            (BLUE, RED, [], []),
+            (BLUE, BLUE, [], [(Kind.LEAKED, 0)]),
+            (RED, RED, [], [(Kind.REORDERED, 0)]),
+            (BLUE, RED, [1], [(Kind.REORDERED, 0), (Kind.REPEATED, 1)]),
+        ],
+        ids=["gained the role", "never had it", "always had it", "had confirmed what follows"],
+    )
+    def test_what_is_sent_again_includes_what_has_become_readable(
+        self,
+        published: list[Published],
+        first: frozenset[str],
+        second: frozenset[str],
+        confirmed: list[int],
+        faults: list[tuple[Kind, int]],
+    ) -> None:
+        stream = self.stream(
+            first, second, Seen(1, "2-0", 0, 5.0), Seen(0, "1-0", 1, 20.0), Seen(1, "2-0", 1, 21.0)
+        )
+        stream.repeats_unconfirmed, stream.confirmed = True, confirmed
+        assert [(fault.kind, fault.number) for fault in check(published, stream)] == faults
+
 
 class TestOpening:
     def test_events_published_meanwhile_are_undecided_and_earlier_ones_leaked(self) -> None:
@@ -242,10 +266,18 @@ class TestOpening:
 
 
 class TestUncertain:
-    def test_unconfirmed_event_may_be_seen_under_whatever_id(self) -> None:
-        published = [Published(0, "", ROWS, frozenset({ANY}), Span(1, 2), is_certain=False)]
+    @pytest.mark.parametrize("seen", [[], [Seen(0, "1-0", 0, 3.0)]])
+    def test_event_that_redis_lost_may_be_seen_or_not(self, seen: list[Seen]) -> None:
+        published = [Published(0, "1-0", ROWS, frozenset({ANY}), Span(1, 2), is_certain=False)]
         epochs = [Epoch(frozenset(), Span(-math.inf, -math.inf))]
-        stream = Stream("s", ROWS, epochs)
-        assert check(published, stream) == []
-        stream.seen = [Seen(0, "7-0", 0, 3.0)]
-        assert check(published, stream) == []
+        assert check(published, Stream("s", ROWS, epochs, seen=seen)) == []
+
+
+class TestWithoutIds:
+    """Some clients are not told the IDs of events; their numbers say as much."""
+
+    @given(runs(), st.data())
+    def test_faults_are_the_same(self, run: Run, data: st.DataObject) -> None:
+        seen = data.draw(st.permutations(run.stream.seen))[1:]
+        bare = [entry._replace(id="") for entry in seen]
+        assert run.faults(bare) == run.faults(seen)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.streams.checker import Kind
 from tests.streams.stage import open_stage
 
 pytestmark = pytest.mark.integration
@@ -75,9 +76,30 @@ class TestConfirmed:
             async with stage.load.running():
                 await stage.load.go_on(30)
             await stage.all_settled()
-            await stage.hubs[0].kill()
+            await stage.kill_hub()
             async with stage.load.running():
                 await stage.load.go_on(20)
                 await stage.all_connected()
             await stage.check()
             assert stage.journal.repeats() == 0
+
+
+class TestWithoutResume:
+    """The scenarios above can fail: hubs that resume nothing lose events, and the checker says which."""
+
+    async def test_checker_finds_what_is_lost(self, redis_url: str, tmp_path: Path) -> None:
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(1, resume="off")
+            await stage.connect(python=5, raw=5)
+            async with stage.load.running():
+                await stage.load.go_on(10)
+                stage.gateway.refuse()
+                missed = await stage.load.publish_to_all()
+                stage.gateway.accept()
+                await stage.all_connected()
+                await stage.load.go_on(10)
+            await stage.journal.until_seen(0.5)
+            found = {(fault.kind, fault.stream) for fault in stage.journal.faults() if fault.number in missed}
+            assert found == {(Kind.LOST, stream.name) for stream in stage.journal.streams}
+            told = " ".join(stage.journal.complaints)
+            assert all(f"python{number}/" in told for number in range(5))

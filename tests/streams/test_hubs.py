@@ -16,7 +16,7 @@ class TestKilled:
             await stage.connect(python=30, raw=30)
             async with stage.load.running():
                 await stage.load.go_on(30)
-                await stage.hubs[0].kill()
+                await stage.kill_hub()
                 await stage.load.go_on(60)
                 await stage.all_connected()
             await stage.check()

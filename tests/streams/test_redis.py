@@ -14,16 +14,6 @@ pytestmark = pytest.mark.integration
 QUICK = {"probe_interval_s": 0.2, "probe_timeout_s": 0.5}
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """A server that keeps what it has confirmed, on a port of its own."""
-    (port,) = free_ports(1)
-    running = Server(tmp_path / "valkey", port, "appendonly yes", "appendfsync always")
-    running.start()
-    yield running
-    running.kill()
-
-
 def url(server: Server) -> str:
     return f"redis://127.0.0.1:{server.port}"
 
@@ -108,3 +98,33 @@ class TestPaused:
                 await stage.load.go_on(20)
             await stage.check()
             connections.assert_kept()
+
+
+class TestEmptied:
+    """Redis comes back without what it had: the one case in which clients are told to reload."""
+
+    @pytest.fixture
+    def forgetful(self, tmp_path: Path) -> Iterator[Server]:
+        (port,) = free_ports(1)
+        running = Server(tmp_path / "forgetful", port, "appendonly no")
+        running.start()
+        yield running
+        running.kill()
+
+    async def test_clients_are_told_and_go_on_with_what_comes_after(
+        self, forgetful: Server, tmp_path: Path
+    ) -> None:
+        async with open_stage(url(forgetful), tmp_path) as stage:
+            await stage.start_hubs(2, **QUICK)
+            await stage.connect(python=10, raw=10)
+            connections = Connections(stage)
+            async with stage.load.running():
+                await stage.load.go_on(30)
+                await asyncio.to_thread(forgetful.kill)
+                await asyncio.to_thread(forgetful.start)
+                await stage.load.go_on(30)
+            told, stage.journal.complaints = stage.journal.complaints, []
+            await stage.check(redis_may_lose=True)
+            connections.assert_kept()
+        for kind in ("python", "raw"):
+            assert all(any(f"{kind}{number}/" in text for text in told) for number in range(10)), told
