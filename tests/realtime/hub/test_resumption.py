@@ -4,9 +4,11 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import redis.asyncio
 
-from realtime.bus.keys import resume_key
+from realtime.bus.keys import resume_floor_key, resume_key
+from realtime.hub import resumption
 
 if TYPE_CHECKING:
     from tests.realtime.hub.conftest import Client, RunningHub, Start
@@ -236,3 +238,38 @@ async def read_until_closed(client: "Client") -> list[int]:
     """Return the numbers of the events that still arrive."""
     frames = [json.loads(frame) async for frame in client.socket]
     return [frame["data"]["payload"]["n"] for frame in frames if frame["type"] == "event"]
+
+
+class TestLate:
+    async def test_client_that_does_not_answer_holds_nobody_back(
+        self, hub: "RunningHub", redis_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(resumption, "_PATIENCE_S", 0)
+        records = hub.hub.records
+        floor_key = resume_floor_key("demo", records._hub_id)
+
+        async def is_floor(position: str) -> bool:
+            await records.flush(5)
+            return await redis_client.get(floor_key) == position.encode()
+
+        async with hub.greeted() as late, hub.greeted() as prompt:
+            await late.subscribe(ROWS, id=ID)
+            await prompt.subscribe(ROWS, id=OTHER_ID)
+            began = hub.hub.registry.rooms["demo"].position
+            late.socket.transport.pause_reading()
+            await publish(hub, 0, 1)
+            await receive(prompt, 2)
+            position = hub.hub.registry.rooms["demo"].position
+            async with asyncio.timeout(10):
+                while not await is_floor(position):  # noqa: ASYNC110 - Redis has no event for it
+                    await asyncio.sleep(0.01)
+            record = await redis_client.get(resume_key("demo", ID))
+            assert record.decode().split()[2:] == ["at", began]
+
+            # It answers after all, and counts as the others do from then on.
+            late.socket.transport.resume_reading()
+            await receive(late, 2)
+            await hub.until(lambda: not hub.hub.resumption._held)
+            await records.flush(5)
+            record = await redis_client.get(resume_key("demo", ID))
+            assert record.decode().split()[2:] == ["from", position]
