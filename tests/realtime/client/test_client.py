@@ -688,7 +688,7 @@ class TestFollow:
             tasks.create_task(peer.subscribed("5-0"))
             events = await client.subscribe("a").__aenter__()
             await peer.event("9-0", events.id)
-            for position in ("8-0", "", "9-0"):
+            for position in ("", "8-0"):
                 assert await peer.subscribed(position) == []
             await peer.message("subscribe")
             assert events.position == "9-0"
