@@ -1,32 +1,38 @@
-"""From a live message to the frames of those who subscribed and may read it: the hub's hot path.
+"""From a live message to those who subscribed and may read it: the order of things, and who is who meanwhile.
 
 Messages of a project are dealt with strictly in their order. Most pass straight through, without a task. One that
 may have changed what somebody may read (a membership, a session, a label) first has the identities concerned read
 again; messages behind it wait in the room's backlog meanwhile. It is then delivered under the new roles, and to
 the person concerned under the former ones as well (wire specification 8.3 and 16.12).
+
+Messages that came in together are sent together, by :meth:`Fanout.flush` (:mod:`realtime.hub.delivery`). Nothing
+that is gathered outlives an ``await``, nor a change of who somebody is.
 """
 
+import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, cast
 
 import msgspec
-import orjson
 import structlog
 from redis.exceptions import RedisError
 
 from realtime.errors import CloseCode
 from realtime.events.event import IdentityChange, LiveMessage, decode_live
 from realtime.hub.connection import Connection
-from realtime.hub.frames import EventFrame, text_frame
-from realtime.hub.index import Subscription
+from realtime.hub.decoding import DecodedEvent, UndecodableError, decode_message
+from realtime.hub.deflate import Compressor
+from realtime.hub.delivery import MAX_HANDED_BYTES, Delivery
+from realtime.hub.frames import text_frame
+from realtime.hub.index import Match, Subscriber, Subscription
+from realtime.hub.ledger import DELIVERED, FAILED, FILTERED, GAP, Outcome, dropped
 from realtime.hub.metrics import Stats
 from realtime.hub.registry import Registry
-from realtime.hub.revocation import concerned_role, may_revoke, precise_name, without_revoked
+from realtime.hub.revocation import concerned_role, may_revoke, without_revoked
 from realtime.hub.room import FORMER_LIFETIME_S, Room
 from realtime.identity.model import GUEST, Identity, Project
-from realtime.identity.scopes import roles_of_channels
-from realtime.messages import encode_system, event_prefix
+from realtime.messages import encode_system
 
 log = structlog.get_logger("realtime.hub")
 
@@ -34,21 +40,8 @@ _IDENTITY_FAMILIES = ("users.", "teams.")
 """Events of these families may change what their subject may read."""
 
 
-class EventParts(msgspec.Struct):
-    """The parts of an event's ``data`` that decide who receives it. The rest stays as the bytes it came in."""
-
-    channels: list[str]
-    events: list[str] = []
-    payload: msgspec.Raw = msgspec.Raw(b"{}")
-
-
-_decode_parts = msgspec.json.Decoder(EventParts).decode
-
 Refresh = Callable[[Project, Identity], Coroutine[Any, Any, Identity]]
 """Reads an identity again: the same person as they are now, or a guest."""
-
-Receivers = dict[Connection, list[Subscription]]
-"""Who is to receive an event, each with the subscriptions that match it."""
 
 
 class Fanout:
@@ -63,23 +56,34 @@ class Fanout:
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         stats: Stats,
         loop_time: Callable[[], float],
+        compressor: Compressor | None = None,
     ) -> None:
         self._registry = registry
         self._refresh = refresh
         self._reload_project = reload_project
         self._spawn = spawn
         self._stats = stats
+        self._ledger = stats.ledger
+        self._delivery = Delivery(stats, compressor)
         self._loop_time = loop_time
 
     def receive(self, project_id: str, message: bytes) -> None:
-        """Take a message from a project's live channel: deliver it now, or after those before it."""
+        """Take a message from a project's live channel, to be delivered with the next flush.
+
+        It waits for messages before it that are not dealt with yet. Call :meth:`flush` before the event loop goes
+        on, after as many messages as came in together.
+        """
         room = self._registry.rooms.get(project_id)
         if room is None:
             return
         if room.backlog is not None:
             room.backlog.append(message)
             return
-        pending = self._process(room, message)
+        if self._delivery.handed_bytes < MAX_HANDED_BYTES:
+            pending = self._process(room, message)
+        else:
+            # Let the transports write what they have before they are handed more.
+            pending = self._process_next(room, message)
         if pending is not None:
             room.backlog = deque()
             self._spawn(self._catch_up(room, pending))
@@ -89,15 +93,25 @@ class Fanout:
         try:
             project_id = decode_live(message).project
         except msgspec.MsgspecError:
-            self._stats.count("realtime_events_undecodable")
+            # Nobody knows whose it is.
+            self._ledger.receive("")
+            self._ledger.settle("", dropped("undecodable"))
         else:
             self.receive(project_id, message)
 
-    def resumed(self, project_id: str, complete: bool) -> None:
-        """Go on after Redis was away: identities may have changed unheard, and events may be missing."""
+    def resumed(self, project_id: str, complete: bool, missed: int | None = None) -> None:
+        """Go on after Redis was away: identities may have changed unheard, and events may be missing.
+
+        Args:
+            project_id: Which project's events come in again.
+            complete: Whether none of its events is missing.
+            missed: How many are missing, if that is known.
+        """
+        self._ledger.settle(project_id, GAP, missed or 0)
         room = self._registry.rooms.get(project_id)
         if room is None:
             return
+        self._delivery.flush_room(room)
         room.expects_loss = not complete
         self.receive(project_id, b'{"identity":{"all":true,"project":true}}')
         if complete:
@@ -111,6 +125,11 @@ class Fanout:
 
     def flush(self) -> None:
         """Send what was gathered from messages that came in together."""
+        self._delivery.flush()
+
+    def forget_unused(self) -> None:
+        """Free what is kept for events like the last ones, where none have come. Call it every second or so."""
+        self._delivery.forget_unused()
 
     async def _catch_up(self, room: Room, pending: Coroutine[Any, Any, None]) -> None:
         """Finish one message that waits for Redis, then those that came in behind it."""
@@ -121,9 +140,13 @@ class Fanout:
             while backlog:
                 await self._finish(self._process_next(room, backlog.popleft()))
         finally:
+            self._delivery.flush_room(room)
             room.backlog = None
 
     async def _process_next(self, room: Room, message: bytes) -> None:
+        if self._delivery.handed_bytes >= MAX_HANDED_BYTES:
+            self._delivery.flush()
+            await asyncio.sleep(0)
         pending = self._process(room, message)
         if pending is not None:
             await pending
@@ -138,27 +161,22 @@ class Fanout:
     def _process(self, room: Room, message: bytes) -> Coroutine[Any, Any, None] | None:
         """Deliver ``message``; or return what has to be awaited for that, when identities must be read first."""
         try:
-            live = decode_live(message)
-            parts = _decode_parts(live.data) if live.data else None
-        except msgspec.MsgspecError as error:
-            self._stats.count("realtime_events_undecodable")
-            log.warning("ignored an undecodable message", project=room.project.id, error=str(error))
+            live, event = decode_message(message)
+        except UndecodableError as error:
+            self._ledger.receive(room.project.id)
+            self._ledger.settle(room.project.id, dropped(error.reason))
+            log.warning("ignored a message", project=room.project.id, reason=error.reason, error=str(error))
             return None
-        if not _is_text(live.data):
-            # A client that gets it has to fail its connection (RFC 6455 section 8.1).
-            self._stats.count("realtime_events_undecodable")
-            log.warning("ignored an event that is not UTF-8", project=room.project.id)
-            return None
-        if parts is None:
+        if event is None:
+            self._delivery.flush_room(room)
             return self._identity_changed(room, live)
-        self._stats.events_received += 1
-        name = precise_name(parts.events)
+        self._ledger.receive(room.project.id)
+        name = event.name
         concerned = self._concerned(room, live, name)
         if live.identity is not None or any(connection.identity.stored for connection in concerned):
-            return self._deliver_after_refresh(room, live, parts, concerned)
-        subjects = _subjects(live, concerned)
-        self._revoke_tokens(parts, name, concerned)
-        self._deliver(room, live, parts, subjects if may_revoke(name) else ())
+            self._delivery.flush_room(room)
+            return self._deliver_after_refresh(room, event, name, concerned)
+        self._deliver(room, event, name, concerned, _subjects(live, concerned))
         return None
 
     # Identities.
@@ -177,21 +195,24 @@ class Fanout:
         return list(concerned)
 
     async def _deliver_after_refresh(
-        self, room: Room, live: LiveMessage, parts: EventParts, concerned: list[Connection]
+        self, room: Room, event: DecodedEvent, name: str, concerned: list[Connection]
     ) -> None:
-        name, subjects = precise_name(parts.events), _subjects(live, concerned)
-        if live.identity is not None:
-            await self._identity_changed(room, live)
-        await self._refresh_all(room, [c for c in concerned if c.identity.stored])
-        self._revoke_tokens(parts, name, [c for c in concerned if c.room is room])
-        self._deliver(room, live, parts, subjects if may_revoke(name) else ())
+        subjects = _subjects(event.live, concerned)
+        try:
+            if event.live.identity is not None:
+                await self._identity_changed(room, event.live)
+            await self._refresh_all(room, [c for c in concerned if c.identity.stored])
+        except Exception:
+            log.exception("an event was not delivered", project=room.project.id, event_id=event.live.id)
+            self._give_up(room, event)
+        else:
+            self._deliver(room, event, name, [c for c in concerned if c.room is room], subjects)
 
-    def _revoke_tokens(self, parts: EventParts, name: str, concerned: list[Connection]) -> None:
+    def _revoke_tokens(self, event: DecodedEvent, name: str, concerned: list[Connection]) -> None:
         """Take what an event says is lost from identities that a token carries, since there is no record to read."""
-        payload = _LazyPayload(parts.payload)
         for connection in concerned:
             if not connection.identity.stored:
-                identity = without_revoked(connection.identity, name, payload())
+                identity = without_revoked(connection.identity, name, event.payload())
                 if identity is not connection.identity:
                     self._become(connection, identity)
 
@@ -262,6 +283,8 @@ class Fanout:
         self._become(connection, GUEST, announced=False)
 
     def _become(self, connection: Connection, identity: Identity | None, *, announced: bool = True) -> None:
+        if connection.room is not None:
+            self._delivery.flush_room(connection.room)
         if identity is None:
             # Nobody knows what it may still read, so it may read nothing; it can come back and prove who it is.
             text = "Your identity could not be checked. Try again."
@@ -275,83 +298,59 @@ class Fanout:
 
     # Delivery.
 
-    def _deliver(self, room: Room, live: LiveMessage, parts: EventParts, subjects: Collection[str]) -> None:
-        """Send an event to its readers; and to ``subjects``, who it says have lost something, as former readers."""
-        payload = _LazyPayload(parts.payload)
-        roles = roles_of_channels(parts.channels).union(live.roles)
-        # Only connections are ever added to a room's index.
-        receivers = cast("Receivers", room.index.match(parts.channels, roles, payload))
-        for subject in subjects:
-            self._add_former(receivers, room, subject, parts, roles, payload)
-        if not receivers:
-            self._stats.events_without_receiver += 1
-            self._advance(room, live)
-            return
-        frame = EventFrame(event_prefix(bytes(live.data), live.id))
-        for connection, subscriptions in receivers.items():
-            connection.wire.send(frame.for_matches(subscriptions))
-        self._stats.deliveries += len(receivers)
-        room.sent(receivers)
-        self._advance(room, live)
-
-    def _advance(self, room: Room, live: LiveMessage) -> None:
-        if live.id:
-            room.advance(live.id)
-
-    def _add_former(
+    def _deliver(
         self,
-        receivers: Receivers,
         room: Room,
-        subject: str,
-        parts: EventParts,
-        roles: frozenset[str],
-        payload: "_LazyPayload",
+        event: DecodedEvent,
+        name: str,
+        concerned: list[Connection],
+        subjects: Collection[str],
     ) -> None:
+        """Send an event to its readers; if it announces a loss, to its ``subjects`` as former readers too."""
+        try:
+            self._revoke_tokens(event, name, concerned)
+            outcome = self._dispatch(room, event, subjects if may_revoke(name) else ())
+        except Exception:
+            log.exception("an event was not delivered", project=room.project.id, event_id=event.live.id)
+            self._give_up(room, event)
+        else:
+            self._ledger.settle(room.project.id, outcome)
+
+    def _give_up(self, room: Room, event: DecodedEvent) -> None:
+        """Go on with the next event after an error that nobody expected."""
+        self._delivery.pass_over(room, event)
+        self._ledger.settle(room.project.id, FAILED)
+
+    def _dispatch(self, room: Room, event: DecodedEvent, subjects: Collection[str]) -> Outcome:
+        """Find out who is to get an event, and let them get it with the next flush."""
+        match = room.index.find(event.parts.channels, event.roles, event.payload)
+        for subject in subjects:
+            match = self._with_former(match, room, subject, event)
+        if match.miss is not None:
+            self._delivery.pass_over(room, event)
+            return FILTERED[match.miss]
+        self._delivery.gather(room, event, match)
+        return DELIVERED
+
+    def _with_former(self, match: Match, room: Room, subject: str, event: DecodedEvent) -> Match:
         """Add to the receivers of an event that announces a loss who may read it by the roles just lost."""
         now = self._loop_time()
         lost = room.take_former(subject, now)
         if not lost:
             # The loss is still to come, or concerns nobody here.
             room.remember_announced(subject, now + FORMER_LIFETIME_S)
+        added: dict[Subscriber, list[Subscription]] = {}
         for former in lost:
             connection = former.connection
-            if connection in receivers or connection.room is not room or roles.isdisjoint(former.roles):
+            if connection in match.receivers or connection.room is not room:
                 continue
-            subscriptions = room.index.match_one(connection, parts.channels, payload)
-            if subscriptions:
-                receivers[connection] = subscriptions
-
-
-class _LazyPayload:
-    """An event's payload, decoded when the first query asks for it and at most once."""
-
-    __slots__ = ("_decoded", "_raw")
-
-    def __init__(self, raw: msgspec.Raw) -> None:
-        self._raw = raw
-        self._decoded: Mapping[str, Any] | None = None
-
-    def __call__(self) -> Mapping[str, Any]:
-        if self._decoded is None:
-            try:
-                # As the queries' own values are: numbers too large for an integer become floats in both.
-                decoded = orjson.loads(memoryview(self._raw))
-            except orjson.JSONDecodeError:
-                decoded = None
-            # PHP encodes an empty object as [] (wire specification 9.2).
-            self._decoded = decoded if isinstance(decoded, dict) else {}
-        return self._decoded
+            if not event.roles.isdisjoint(former.roles):
+                subscriptions = room.index.match_one(connection, event.parts.channels, event.payload)
+                if subscriptions:
+                    added[connection] = subscriptions
+        return Match({**match.receivers, **added}, None) if added else match
 
 
 def _subjects(live: LiveMessage, concerned: list[Connection]) -> set[str]:
     """Return the IDs of the users whom an event concerns, before it changes who they are."""
     return ({live.user_id or ""} | {connection.identity.user_id for connection in concerned}) - {""}
-
-
-def _is_text(data: msgspec.Raw) -> bool:
-    """Tell whether ``data`` is UTF-8 throughout; decoding its parts has not looked at all of it."""
-    try:
-        str(memoryview(data), "utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

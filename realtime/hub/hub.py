@@ -28,8 +28,9 @@ from realtime.hub.connection import Connection
 from realtime.hub.console import TEST_CHANNEL, TEST_INTERVAL_S, periodic_event
 from realtime.hub.conversation import Conversation
 from realtime.hub.deflate import Compressor
+from realtime.hub.delivery import Receivers
 from realtime.hub.drain import STEP_S, batches
-from realtime.hub.fanout import Fanout, Receivers
+from realtime.hub.fanout import Fanout
 from realtime.hub.frames import EventFrame, text_frame
 from realtime.hub.metrics import Metrics, Stats
 from realtime.hub.opening import Opening
@@ -86,7 +87,7 @@ class Hub:
             else None
         )
         self.stats = Stats()
-        self.metrics = Metrics(self.stats)
+        self.metrics = Metrics(self.stats, max_projects=settings.metrics_projects)
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: list[Connection] = []
         self._ticks = 0
@@ -135,6 +136,7 @@ class Hub:
             spawn=self._spawn,
             stats=self.stats,
             loop_time=loop_time,
+            compressor=self.compressor,
         )
 
     @classmethod
@@ -280,6 +282,7 @@ class Hub:
         self._expire()
         if self._ticks % TEST_INTERVAL_S == 0:
             self._publish_test_event()
+        self._fanout.forget_unused()
         self.update_metrics()
         await self.registry.reap()
 

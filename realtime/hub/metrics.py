@@ -14,28 +14,43 @@ from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics,
 from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from realtime.hub.ledger import Ledger
+
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable that makes Prometheus share values between processes; the supervisor sets it."""
 
-# name -> (help, label); a counter each, without the _total that Prometheus adds.
-COUNTERS: dict[str, tuple[str, str | None]] = {
-    "realtime_connections_opened": ("Connections that were greeted.", None),
-    "realtime_connections_refused": ("Connections refused while opening, by error type.", "type"),
-    "realtime_connections_closed": ("Greeted connections that ended, by reason.", "reason"),
-    "realtime_messages_received": ("Messages from clients, by type.", "type"),
-    "realtime_message_errors": ("Messages answered with an error, by error type.", "type"),
-    "realtime_events_received": ("Events that reached this hub from Redis.", None),
-    "realtime_events_undecodable": ("Messages from Redis that are no events; ignored.", None),
-    "realtime_deliveries": ("Event frames handed to connections.", None),
-    "realtime_events_without_receiver": ("Events that no connection of this hub was to receive.", None),
+OTHER_PROJECTS = "_other"
+"""What projects without series of their own are counted under; no project can have this ID."""
+
+# name -> (help, labels); a counter each, without the _total that Prometheus adds.
+COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "realtime_connections_opened": ("Connections that were greeted.", ()),
+    "realtime_connections_refused": ("Connections refused while opening, by error type.", ("type",)),
+    "realtime_connections_closed": ("Greeted connections that ended, by reason.", ("reason",)),
+    "realtime_messages_received": ("Messages from clients, by type.", ("type",)),
+    "realtime_message_errors": ("Messages answered with an error, by error type.", ("type",)),
+    "realtime_events_received": (
+        "Events that reached this hub from Redis, live or from the log.",
+        ("project",),
+    ),
+    "realtime_events": (
+        (
+            "The same events, by what became of them: `delivered` to at least one connection; `filtered`, because "
+            "of `no_subscriber`, `no_permission` or a `query`; or `dropped`, because they were `undecodable` or "
+            "`not_text`, or something `failed`. Also those of a `gap`, which were never received: the log did not "
+            "have them any more."
+        ),
+        ("project", "outcome", "reason"),
+    ),
+    "realtime_deliveries": ("Event frames handed to connections.", ()),
     "realtime_deliveries_replayed": (
         "Event frames sent again from the log, to subscriptions that go on from where they were.",
-        None,
+        (),
     ),
-    "realtime_identity_refreshes": ("Identities read again because they may have changed.", None),
+    "realtime_identity_refreshes": ("Identities read again because they may have changed.", ()),
     "realtime_gaps": (
         "Times a project's events could not be read back completely after Redis was away.",
-        None,
+        (),
     ),
 }
 
@@ -57,12 +72,12 @@ GAUGES: dict[str, tuple[str, Literal["livesum", "livemin"]]] = {
 class Stats:
     """What happened on this hub since the last flush, as plain numbers."""
 
-    __slots__ = ("counted", "deliveries", "events_received", "events_without_receiver")
+    __slots__ = ("counted", "deliveries", "ledger")
 
     def __init__(self) -> None:
         self.deliveries = 0
-        self.events_received = 0
-        self.events_without_receiver = 0
+        # What became of each event.
+        self.ledger = Ledger()
         # (metric, label value) -> count, for everything that happens less often than once an event
         self.counted: Counter[tuple[str, str]] = Counter()
 
@@ -72,16 +87,24 @@ class Stats:
 
 
 class Metrics:
-    """The Prometheus side of a hub's :class:`Stats`."""
+    """The Prometheus side of a hub's :class:`Stats`.
 
-    def __init__(self, stats: Stats) -> None:
+    Args:
+        stats: What is counted.
+        max_projects: How many projects have series of their own, in each process: the first ones that have events.
+    """
+
+    def __init__(self, stats: Stats, *, max_projects: int) -> None:
         self._stats = stats
+        self._max_projects = max_projects
+        # Those that have series of their own.
+        self._projects: set[str] = set()
         # When each counter began is of no use here, and would double the page.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._counters = {
-            name: PrometheusCounter(name, text, [label] if label else [], registry=self._registry)
-            for name, (text, label) in COUNTERS.items()
+            name: PrometheusCounter(name, text, labels, registry=self._registry)
+            for name, (text, labels) in COUNTERS.items()
         }
         self._gauges = {
             name: Gauge(name, text, registry=self._registry, multiprocess_mode=mode)
@@ -97,13 +120,26 @@ class Metrics:
     def flush(self) -> None:
         """Move what was counted since the last flush into Prometheus."""
         stats = self._stats
-        for name in ("deliveries", "events_received", "events_without_receiver"):
-            self._counters[f"realtime_{name}"].inc(getattr(stats, name))
-            setattr(stats, name, 0)
+        self._counters["realtime_deliveries"].inc(stats.deliveries)
+        stats.deliveries = 0
         counted, stats.counted = stats.counted, Counter()
         for (metric, label), count in counted.items():
             counter = self._counters[metric]
             (counter.labels(label) if COUNTERS[metric][1] else counter).inc(count)
+        received, settled = stats.ledger.take()
+        for project, count in received.items():
+            self._counters["realtime_events_received"].labels(self._series(project)).inc(count)
+        for (project, outcome), count in settled.items():
+            self._counters["realtime_events"].labels(self._series(project), *outcome).inc(count)
+
+    def _series(self, project: str) -> str:
+        """Return what a project is counted under."""
+        if not project or project in self._projects:
+            return project
+        if len(self._projects) >= self._max_projects:
+            return OTHER_PROJECTS
+        self._projects.add(project)
+        return project
 
     def render(self) -> bytes:
         """Return the Prometheus text format, of all worker processes together if there are several."""
@@ -123,11 +159,17 @@ def reference_page() -> str:
         "At `GET /metrics` of a hub, in the Prometheus text format; of all its processes together.",
         "This page is generated from the code by `python -m realtime.hub.metrics`.",
         "",
-        "| Metric | Type | Label | Meaning |",
+        "For each project, and so in total, `realtime_events_received_total` is the sum of `realtime_events_total`",
+        "over all outcomes but those of a `gap`, and less the event for which identities are just being read again.",
+        "The label `project` is empty if nobody can tell whose an event is, and",
+        f"`{OTHER_PROJECTS}` for all projects beyond the first `REALTIME_METRICS_PROJECTS` of a process.",
+        "",
+        "| Metric | Type | Labels | Meaning |",
         "| --- | --- | --- | --- |",
     ]
-    for name, (text, label) in COUNTERS.items():
-        lines.append(f"| `{name}_total` | counter | {f'`{label}`' if label else ''} | {text} |")
+    for name, (text, labels) in COUNTERS.items():
+        shown = ", ".join(f"`{label}`" for label in labels)
+        lines.append(f"| `{name}_total` | counter | {shown} | {text} |")
     for name, (text, _) in GAUGES.items():
         lines.append(f"| `{name}` | gauge |  | {text} |")
     return "\n".join(lines) + "\n"

@@ -86,9 +86,10 @@ class TestMetrics:
         assert counted["realtime_projects"] == 1
         assert counted["realtime_redis_up"] == 1
         assert counted["realtime_connections_opened_total"] == 2
-        assert counted["realtime_events_received_total"] == 2
+        assert counted["realtime_events_received_total/demo"] == 2
         assert counted["realtime_deliveries_total"] == 2
-        assert counted["realtime_events_without_receiver_total"] == 1
+        assert counted["realtime_events_total/delivered/demo/"] == 1
+        assert counted["realtime_events_total/filtered/demo/no_permission"] == 1
         assert counted["realtime_messages_received_total/subscribe"] == 3
         assert counted["realtime_message_errors_total/realtime_message_format_invalid"] == 1
 

@@ -197,7 +197,7 @@ class TestWorkers:
             await self.until_metric(hub, "realtime_deliveries_total", len(clients))
             await self.until_metric(hub, "realtime_connections", len(clients))
             metrics = await hub.metrics()
-            assert metrics["realtime_events_received_total"] == 2
+            assert metrics["realtime_events_received_total/demo"] == 2
             assert metrics["realtime_projects"] == 2
             assert metrics["realtime_redis_up"] == 1
 
