@@ -95,28 +95,34 @@ class Server:
 
 
 class Proxy:
-    """A TCP proxy in front of the server that can cut every connection through it."""
+    """A TCP proxy in front of the server that can cut every connection through it, and measures what comes."""
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
+        # What has come for clients, of all connections.
+        self.received_bytes = 0
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         pair = {writer, there_writer}
         self._writers |= pair
         try:
-            await asyncio.gather(self._pipe(reader, there_writer), self._pipe(there_reader, writer))
+            await asyncio.gather(
+                self._pipe(reader, there_writer), self._pipe(there_reader, writer, count=True)
+            )
         finally:
             self._writers -= pair
             for end in pair:
                 end.close()
 
-    @staticmethod
-    async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pipe(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool = False
+    ) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
+                self.received_bytes += count * len(data)
                 writer.write(data)
                 await writer.drain()
             if writer.can_write_eof():

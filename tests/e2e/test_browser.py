@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import http.server
+import json
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,7 +14,7 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Server
+    from tests.e2e.conftest import ProxyTo, Server
 
 FOLDER = Path(__file__).parent
 SDK = FOLDER / "sdk/node_modules/appwrite-27/dist/iife/sdk.js"
@@ -52,6 +53,17 @@ PAGE = """<!doctype html>
 </script>
 </html>
 """
+
+# Opens a WebSocket, keeps its messages in `texts`, and returns the extensions in use once it is greeted.
+OPEN_SOCKET = """url => new Promise((resolve, reject) => {
+  window.texts = [];
+  const socket = new WebSocket(url);
+  socket.onmessage = ({ data }) => {
+    texts.push(data);
+    resolve(socket.extensions);
+  };
+  socket.onerror = () => reject(new Error("the WebSocket failed"));
+})"""
 
 
 class Files(http.server.BaseHTTPRequestHandler):
@@ -135,3 +147,28 @@ async def test_page_shows_what_is_published_while_it_is_open(
     assert problems == []
     SCREENSHOTS.mkdir(exist_ok=True)
     await page.screenshot(path=SCREENSHOTS / "sdk-page.png")
+
+
+async def test_browser_reads_compressed_events(
+    server: "Server", proxy_to: "ProxyTo", page: Page, page_url: str
+) -> None:
+    """A plain WebSocket of Chromium's, which offers permessage-deflate by itself."""
+    async with proxy_to(server) as proxy:
+        await page.goto(page_url)
+        url = f"ws://127.0.0.1:{proxy.port}/v1/realtime?project={server.project}&channels[]=rows"
+        extensions = await page.evaluate(OPEN_SOCKET, url)
+        before = proxy.received_bytes
+        for number in range(20):
+            name = f"databases.main.tables.compressed.rows.{number}.create"
+            payload = {"$id": str(number), "text": "é"}
+            await server.publish(name, payload, permissions=['read("any")'])
+        await page.wait_for_function("texts.length === 21")
+        greeting, *texts = await page.evaluate("texts")
+        received_bytes = proxy.received_bytes - before
+
+    assert "permessage-deflate" in extensions
+    assert json.loads(greeting)["type"] == "connected"
+    payloads = [json.loads(text)["data"]["payload"] for text in texts]
+    assert payloads == [{"$id": str(number), "text": "é"} for number in range(20)]
+    # Each event was compressed by itself, and came in less than a third of its own size.
+    assert received_bytes * 3 < sum(len(text.encode()) for text in texts)
