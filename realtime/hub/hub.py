@@ -9,10 +9,8 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import UTC, datetime
-from random import SystemRandom
 from typing import Any, cast
 
 import structlog
@@ -29,9 +27,9 @@ from realtime.hub.console import TEST_CHANNEL, TEST_INTERVAL_S, periodic_event
 from realtime.hub.conversation import Conversation
 from realtime.hub.deflate import Compressor
 from realtime.hub.delivery import Receivers
-from realtime.hub.drain import STEP_S, batches
+from realtime.hub.draining import Draining
 from realtime.hub.fanout import Fanout
-from realtime.hub.frames import EventFrame, text_frame
+from realtime.hub.frames import EventFrame
 from realtime.hub.metrics import Metrics, Stats
 from realtime.hub.opening import Opening
 from realtime.hub.registry import CONSOLE, Registry
@@ -41,15 +39,12 @@ from realtime.identity.jwt import TokenVerifier
 from realtime.identity.model import Project
 from realtime.identity.resolver import Resolver
 from realtime.identity.store import IdentityStore
-from realtime.messages import encode_system, event_prefix
+from realtime.messages import event_prefix
 from realtime.settings import Settings
 
 log = structlog.get_logger("realtime.hub")
 
 _TICK_S = 1.0
-
-_ANSWER_STEPS = 10
-"""How many steps of a drain a client may take to say what it has received."""
 
 _FAREWELL_S = 2.0
 """How long a hub that stops waits until Redis knows where the subscriptions of its clients go on."""
@@ -89,7 +84,6 @@ class Hub:
         self.stats = Stats()
         self.metrics = Metrics(self.stats, max_projects=settings.metrics_projects)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._leaving: list[Connection] = []
         self._ticks = 0
         # Wakes up for the next identity that ends before the next tick; never more than one.
         self._expiry_timer: asyncio.TimerHandle | None = None
@@ -128,6 +122,9 @@ class Hub:
             self.stats,
             spawn=self._spawn,
             clock=time.time,
+        )
+        self._draining = Draining(
+            self.registry, self.resumption, window_s=settings.drain_window_s, spawn=self._spawn
         )
         self._fanout = Fanout(
             self.registry,
@@ -234,37 +231,7 @@ class Hub:
 
     def drain(self, connection: Connection) -> None:
         """Close a connection within the drain window, because the server stops."""
-        if not self._leaving:
-            self._spawn(self._drain())
-        self._leaving.append(connection)
-
-    async def _drain(self) -> None:
-        random = SystemRandom()
-        window_s = self.settings.drain_window_s
-        log.info("draining", connections=len(self._leaving), window_s=window_s)
-        asked: deque[list[Connection]] = deque()
-        for batch in batches(self._leaving, window_s, random):
-            asked.append(batch)
-            for connection in batch:
-                retry_after_ms = int(random.uniform(0, min(window_s, 5)) * 1000)
-                notice = encode_system("draining", "The server restarts.", retryAfterMs=retry_after_ms)
-                connection.wire.send(text_frame(notice))
-                self.resumption.part(connection)
-                self.registry.leave(connection, "drained")
-            await asyncio.sleep(STEP_S)
-            if len(asked) > _ANSWER_STEPS:
-                self._dismiss(asked.popleft())
-        for _ in range(_ANSWER_STEPS):
-            if not any(self.resumption.is_parting(each) for batch in asked for each in batch):
-                break
-            await asyncio.sleep(STEP_S)
-        while asked:
-            self._dismiss(asked.popleft())
-
-    def _dismiss(self, batch: Sequence[Connection]) -> None:
-        for connection in batch:
-            self.resumption.gone(connection)
-            connection.wire.close(CloseCode.GOING_AWAY, "The server restarts.")
+        self._draining.add(connection)
 
     # Once a second.
 
