@@ -117,6 +117,7 @@ async def deliver(redis_url: str, server: Server, load: Load, frame_bytes: int, 
     messages = bodies(frame_bytes, f"team:{TEAM}", is_hub=server.is_hub)
     async with connect(redis_url) as redis:
         publisher = Publisher(RedisBus(redis), load, messages)
+        load.toggle_busy()
         await publisher.deliver(0.2, 1, 0)
         before_s = server.cpu_s()
         delivered = await publisher.deliver(seconds, 1, 0)
@@ -148,7 +149,7 @@ def measure(program: Path, redis_url: str, case: Case, seconds: float) -> Result
         if server.is_hub:
             channel = subject_of(case.frame_bytes).channel
             stack.enter_context(uninvited(program, server, case.connections // 10, channel))
-        load = Load(program, server, case.connections, deflates=case.compresses, is_busy=True)
+        load = Load(program, server, case.connections, deflates=case.compresses)
         stack.enter_context(load).opened()
         result = asyncio.run(deliver(redis_url, server, load, case.frame_bytes, seconds))
         if case.compresses and not load.counts().deflated:

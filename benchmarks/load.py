@@ -66,7 +66,6 @@ class Load:
         deflates: Whether they offer permessage-deflate.
         stalls: Whether they stop to read once they are open.
         times: Whether they take the time of messages.
-        is_busy: Whether to look for input without ever sleeping; see :meth:`toggle_busy`.
         returns_to: The port to which connections return a second after they were lost, all at once; None for not.
     """
 
@@ -80,7 +79,6 @@ class Load:
         deflates: bool = False,
         stalls: bool = False,
         times: bool = False,
-        is_busy: bool = False,
         returns_to: int | None = None,
     ) -> None:
         self.connections = connections
@@ -100,7 +98,7 @@ class Load:
             tokens = Path(self._files.name) / "tokens"
             tokens.write_text("\n".join(token(f"user{number}") for number in range(connections)))
             command += ["-f", str(tokens)]
-        flags = {"-z": deflates, "-s": stalls, "-t": times, "-b": is_busy}
+        flags = {"-z": deflates, "-s": stalls, "-t": times}
         command += [flag for flag, is_set in flags.items() if is_set]
         if returns_to is not None:
             command += ["-r", "1000", "-p", str(returns_to), "-n", str(connections)]
@@ -153,7 +151,7 @@ class Load:
             await asyncio.sleep(0.0002)
 
     def toggle_busy(self) -> None:
-        """Stop looking for input without sleeping, or begin to."""
+        """Begin to look for input without ever sleeping, so that the server has nobody to wake; or stop that."""
         self._popen.send_signal(signal.SIGUSR1)
 
     def stop(self) -> dict[str, Any]:

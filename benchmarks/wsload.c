@@ -1,7 +1,7 @@
 /* wsload: a WebSocket client of many connections, cheap enough not to be the bottleneck of a measurement.
  *
  *   wsload PORT PATH CONNECTIONS [-m MESSAGE] [-g FRAMES] [-f FILE] [-c FILE] [-a ASK=ANSWER] [-n CONNECTIONS]
- *          [-r MS] [-p PORT] [-b] [-s] [-t] [-z]
+ *          [-r MS] [-p PORT] [-s] [-t] [-z]
  *
  * Opens CONNECTIONS to 127.0.0.1, and otherwise as fast as the server lets it. In PATH and MESSAGE, {i} is replaced
  * by the connection's number, {id} by 20 hexadecimal digits of its own, as SDKs make them for their subscriptions,
@@ -16,13 +16,12 @@
  *   -n  how many connections may be on their way at once (default 256)
  *   -r  return so many milliseconds after a connection was lost or could not be made, as often as it takes
  *   -p  the port to return to, if it is not PORT
- *   -b  be busy: look for input without ever sleeping, so that no server spends time on waking this process.
- *       SIGUSR1 turns this on and off
  *   -s  stall: read nothing from a connection once it is open
  *   -t  take the time of each message that says "sent":N, N being nanoseconds of the monotonic clock
  *   -z  offer permessage-deflate, as browsers do. What comes is counted, and not inflated
  *
- * It goes on until SIGTERM. Pings are answered. One line of JSON is printed when all connections are open or have
+ * It goes on until SIGTERM. SIGUSR1 makes it look for input without ever sleeping, so that no server spends time on
+ * waking it, and again stops that. Pings are answered. One line of JSON is printed when all connections are open or have
  * failed, and one at the end; the times in the latter are in milliseconds, with -t:
  *
  *   {"opened": 1000, "failed": 0, "open_s": 0.412}
@@ -445,7 +444,7 @@ static void read_arguments(int argc, char **argv) {
   path = argv[2];
   count = atoi(argv[3]);
   optind = 4;
-  while ((option = getopt(argc, argv, "m:g:f:c:a:n:r:p:bstz")) != -1) switch (option) {
+  while ((option = getopt(argc, argv, "m:g:f:c:a:n:r:p:stz")) != -1) switch (option) {
     case 'm': message = optarg; break;
     case 'g': greeting_frames = atoi(optarg); break;
     case 'f': line_file = optarg; break;
@@ -458,7 +457,6 @@ static void read_arguments(int argc, char **argv) {
     case 'n': in_flight_max = atoi(optarg); break;
     case 'r': return_ms = atoi(optarg); break;
     case 'p': return_port = atoi(optarg); break;
-    case 'b': is_busy = 1; break;
     case 's': is_stalling = 1; break;
     case 't': is_timing = 1; break;
     case 'z': is_deflating = 1; break;
