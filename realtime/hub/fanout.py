@@ -140,7 +140,7 @@ class Fanout:
             while backlog:
                 await self._finish(self._process_next(room, backlog.popleft()))
         finally:
-            self._delivery.flush_room(room)
+            self._delivery.flush()
             room.backlog = None
 
     async def _process_next(self, room: Room, message: bytes) -> None:

@@ -1,0 +1,341 @@
+"""The order of events, changes of identity and ends of bursts; and an account of every event."""
+
+import asyncio
+import json
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.hub import delivery, fanout
+from realtime.hub.connection import Connection
+from realtime.hub.fanout import Fanout
+from realtime.hub.index import SubscriptionIndex
+from realtime.hub.ledger import Outcome
+from realtime.hub.metrics import Stats
+from realtime.hub.registry import Registry
+from realtime.hub.resumption import Resumption
+from realtime.hub.room import Room
+from realtime.identity.model import GUEST, Identity, Project
+from realtime.queries import compile_filter
+
+DEMO = Project(id="demo")
+BEARER = Identity(roles=frozenset({"users", "user:ada", "team:red"}), user_id="ada")
+STORED = Identity(roles=frozenset({"users", "user:bob"}), user_id="bob", stored=True)
+
+
+class NoWatcher:
+    """Hears everything from the beginning."""
+
+    async def watch(self, project: str) -> str:
+        return "0-0"
+
+    async def unwatch(self, project: str) -> None: ...
+
+
+class RecordingWire:
+    """Remembers what was written: the numbers of the events, and the codes of notices, write by write."""
+
+    buffered_bytes = 0
+
+    def __init__(self) -> None:
+        self.writes: list[list[int | str]] = []
+
+    def send(self, frame: bytes) -> None:
+        self.writes.append(list(_told(frame)))
+
+    def close(self, code: int, reason: str = "") -> None: ...
+
+    def abort(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    @property
+    def told(self) -> list[int | str]:
+        return [each for write in self.writes for each in write]
+
+
+def _told(frames: bytes) -> Sequence[int | str]:
+    told: list[int | str] = []
+    while frames:
+        size, start = frames[1], 2
+        if size == 126:
+            size, start = int.from_bytes(frames[2:4]), 4
+        message = json.loads(frames[start : start + size])
+        data = message["data"]
+        told.append(data["payload"]["n"] if message["type"] == "event" else data["code"])
+        frames = frames[start + size :]
+    return told
+
+
+def message(
+    number: int, *roles: str, channel: str = "rows", name: str = "rows.1.create", **more: Any
+) -> bytes:
+    data = {"events": [name], "channels": [channel], "payload": {"n": number}}
+    return msgspec.json.encode({"id": f"{number}-0", "roles": roles or ("any",), "data": data, **more})
+
+
+class Bench:
+    """A fan-out with a real registry, and everything that waits in the test's hands."""
+
+    def __init__(self) -> None:
+        self.stats = Stats()
+        self.tasks: list[asyncio.Task[None]] = []
+        self.refreshed: Identity = STORED
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.registry = Registry(
+            NoWatcher(),
+            self.load,
+            self.stats,
+            Resumption(None, loop_time=lambda: 0.0),
+            turn_s=25,
+            loop_time=lambda: 0.0,
+            clock=lambda: 0.0,
+        )
+        self.fanout = Fanout(
+            self.registry,
+            refresh=self.refresh,
+            reload_project=self.load,
+            spawn=self.spawn,
+            stats=self.stats,
+            loop_time=lambda: 0.0,
+        )
+
+    async def load(self, project_id: str, /) -> Project | None:
+        return DEMO
+
+    async def refresh(self, project: Project, identity: Identity) -> Identity:
+        await self.may_answer.wait()
+        return self.refreshed
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(asyncio.get_running_loop().create_task(work))
+
+    async def join(
+        self, identity: Identity = GUEST, *channels: str, queries: Sequence[str] = ()
+    ) -> Connection:
+        room = await self.room()
+        connection = Connection(RecordingWire(), "192.0.2.1")
+        self.registry.admit(connection, room, identity)
+        if channels:
+            room.index.subscribe(connection, "s", channels, compile_filter(queries))
+        self.registry.unpin(room)
+        return connection
+
+    async def room(self) -> Room:
+        room = await self.registry.enter("demo")
+        assert room is not None
+        return room
+
+    def receive(self, *messages: bytes) -> None:
+        for each in messages:
+            self.fanout.receive("demo", each)
+        self.fanout.flush()
+
+    async def finish(self) -> None:
+        await asyncio.gather(*self.tasks)
+
+    @property
+    def outcomes(self) -> dict[tuple[str, str], int]:
+        return {(each.outcome, each.reason): count for (_, each), count in self.stats.ledger.settled.items()}
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    return Bench()
+
+
+def wire_of(connection: Connection) -> RecordingWire:
+    assert isinstance(connection.wire, RecordingWire)
+    return connection.wire
+
+
+class TestOrder:
+    async def test_what_comes_in_together_is_one_write(self, bench: Bench) -> None:
+        clients = [await bench.join(GUEST, "rows") for _ in range(2)]
+        bench.receive(message(1), message(2), message(3))
+        assert [wire_of(each).writes for each in clients] == [[[1, 2, 3]]] * 2
+
+    async def test_nothing_waits_for_the_end_of_a_burst_when_a_token_loses_roles(self, bench: Bench) -> None:
+        """Events before the loss are sent before the notice of it, and under the roles from before it."""
+        ada = await bench.join(BEARER, "rows", "account")
+        bench.receive(
+            message(1, "team:red"),
+            message(2, "any", name="users.ada.delete", channel="account", userId="ada"),
+            message(3, "team:red"),
+            message(4, "any"),
+        )
+        assert wire_of(ada).writes == [[1], ["signed_out"], [2, 4]]
+
+    async def test_events_wait_for_an_identity_that_is_read_again(self, bench: Bench) -> None:
+        bob, other = await bench.join(STORED, "rows"), await bench.join(GUEST, "rows")
+        bench.may_answer.clear()
+        bench.refreshed = GUEST
+        bench.receive(message(1, "user:bob"), b'{"identity":{"user":"bob"}}', message(2), message(3, "users"))
+        # What came before does not wait.
+        assert wire_of(bob).told == [1]
+        bench.receive(message(4))
+        room = await bench.room()
+        assert room.position == "1-0"
+        bench.may_answer.set()
+        await bench.finish()
+        assert wire_of(bob).writes == [[1], ["signed_out"], [2, 4]]
+        assert wire_of(other).told == [2, 4]
+        assert room.position == "4-0"
+        bench.receive(message(5))
+        assert wire_of(other).told == [2, 4, 5]
+
+    async def test_event_about_the_change_itself_is_delivered_after_it(self, bench: Bench) -> None:
+        bob = await bench.join(STORED, "account")
+        bench.refreshed = GUEST
+        bench.receive(message(1, "user:bob", name="users.bob.delete", channel="account", userId="bob"))
+        await bench.finish()
+        assert wire_of(bob).told == ["signed_out", 1]
+
+    async def test_notice_of_a_gap_comes_after_what_is_gathered(self, bench: Bench) -> None:
+        guest = await bench.join(GUEST, "rows")
+        bench.fanout.receive("demo", message(1))
+        bench.fanout.resumed("demo", complete=False)
+        await bench.finish()
+        assert wire_of(guest).told == [1, "gap"]
+
+    async def test_too_much_at_once_goes_on_when_the_transports_have_written(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fanout, "MAX_HANDED_BYTES", 100)
+        guest = await bench.join(GUEST, "rows")
+        bench.receive(*[message(number) for number in range(1, 5)])
+        assert wire_of(guest).told == [1]
+        await bench.finish()
+        assert wire_of(guest).told == [1, 2, 3, 4]
+        bench.receive(message(5))
+        assert wire_of(guest).told == [1, 2, 3, 4, 5]
+
+    async def test_limit_is_beyond_what_a_burst_takes(self) -> None:
+        assert delivery.MAX_HANDED_BYTES >= 64 * 2**20
+
+
+class TestAccount:
+    async def test_each_event_has_the_outcome_that_it_had(self, bench: Bench) -> None:
+        await bench.join(STORED, "rows")
+        await bench.join(GUEST, "files", queries=['{"method":"equal","attribute":"n","values":[0]}'])
+        bench.receive(
+            message(1),
+            message(2, channel="teams"),
+            message(3, "user:nobody"),
+            message(4, channel="files"),
+            b"nonsense",
+            b'{"id":"5-0","roles":["any"],"data":{"channels":["rows"],"x":"\xff"}}',
+        )
+        assert bench.outcomes == {
+            ("delivered", ""): 1,
+            ("filtered", "no_subscriber"): 1,
+            ("filtered", "no_permission"): 1,
+            ("filtered", "query"): 1,
+            ("dropped", "undecodable"): 1,
+            ("dropped", "not_text"): 1,
+        }
+        assert bench.stats.ledger.received == {"demo": 6}
+
+    async def test_change_of_identities_is_no_event(self, bench: Bench) -> None:
+        await bench.join(GUEST, "rows")
+        bench.receive(b'{"identity":{"user":"bob"}}')
+        await bench.finish()
+        assert not bench.stats.ledger.received
+        assert not bench.outcomes
+
+    async def test_project_without_connections_has_no_account(self, bench: Bench) -> None:
+        bench.receive(message(1))
+        assert not bench.stats.ledger.received
+
+    @pytest.mark.parametrize("is_refreshed", [False, True])
+    async def test_event_that_fails_is_dropped_and_those_behind_it_are_not(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, *, is_refreshed: bool
+    ) -> None:
+        bob = await bench.join(STORED, "rows")
+        find = SubscriptionIndex.find
+
+        def fail_once(*arguments: Any) -> Any:
+            monkeypatch.setattr(SubscriptionIndex, "find", find)
+            raise RuntimeError("unforeseen")
+
+        monkeypatch.setattr(SubscriptionIndex, "find", fail_once)
+        more: dict[str, Any] = {"identity": {"user": "bob"}} if is_refreshed else {}
+        bench.receive(message(1, **more), message(2))
+        await bench.finish()
+        assert wire_of(bob).told == [2]
+        assert bench.outcomes == {("dropped", "failed"): 1, ("delivered", ""): 1}
+        assert (await bench.room()).position == "2-0"
+
+    async def test_change_that_cannot_be_followed_drops_its_event(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody knows who may read it."""
+        bob = await bench.join(STORED, "rows")
+        monkeypatch.setattr(Room, "settle_announced", lambda *_: 1 / 0)
+        bench.receive(message(1, identity={"user": "bob"}))
+        await bench.finish()
+        assert wire_of(bob).told == []
+        assert bench.outcomes == {("dropped", "failed"): 1}
+
+    async def test_events_that_the_log_lost_are_a_gap(self, bench: Bench) -> None:
+        await bench.join(GUEST, "rows")
+        bench.fanout.resumed("demo", complete=False, missed=7)
+        bench.fanout.resumed("demo", complete=False)
+        await bench.finish()
+        assert bench.outcomes == {("dropped", "gap"): 7}
+
+    async def test_foreign_envelope_that_nobody_understands_is_of_no_project(self, bench: Bench) -> None:
+        bench.fanout.receive_foreign(b"nonsense")
+        assert bench.stats.ledger.settled == {("", Outcome("dropped", "undecodable")): 1}
+        assert bench.stats.ledger.received == {"": 1}
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                [
+                    *[
+                        message(1, "users"),
+                        message(2, "guests"),
+                        message(3, "team:red"),
+                        message(4, channel="x"),
+                    ],
+                    *[
+                        b"nonsense",
+                        b'{"data":{"channels":["rows"],"x":"\xff"}}',
+                        b'{"identity":{"user":"bob"}}',
+                    ],
+                    *[
+                        message(5, identity={"user": "bob"}),
+                        message(6, name="users.bob.update", userId="bob"),
+                    ],
+                ]
+            )
+        ),
+        st.lists(st.integers(0, 20)),
+    )
+    def test_every_event_received_has_exactly_one_outcome(
+        self, messages: list[bytes], ends: list[int]
+    ) -> None:
+        async def account() -> None:
+            bench = Bench()
+            await bench.join(STORED, "rows")
+            await bench.join(GUEST, "rows")
+            for number, each in enumerate(messages):
+                bench.fanout.receive("demo", each)
+                if number in ends:
+                    bench.fanout.flush()
+                    await asyncio.sleep(0)
+            bench.fanout.flush()
+            await bench.finish()
+            events = sum(1 for each in messages if each != b'{"identity":{"user":"bob"}}')
+            assert bench.stats.ledger.received.total() == events
+            assert bench.stats.ledger.settled.total() == events
+
+        asyncio.run(account())
