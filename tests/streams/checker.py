@@ -102,12 +102,13 @@ class Stream:
     # Whether what the client had not confirmed may come again, on its next connection.
     repeats_unconfirmed: bool = False
     seen: list[Seen] = field(default_factory=list)
-    # Lengths of ``seen`` at moments when all of it was known to be confirmed; ascending.
+    # Lengths of ``seen`` up to which all of it became known to be confirmed, ascending; see :meth:`confirm`.
     confirmed: list[int] = field(default_factory=list)
 
-    def confirm(self) -> None:
-        """Note that the client has confirmed all it saw so far: none of it may be repeated from now on."""
-        self.confirmed.append(len(self.seen))
+    def confirm(self, length: int) -> None:
+        """Note that the client had confirmed all it saw when that was ``length`` entries: no later one repeats them."""
+        if not self.confirmed or length > self.confirmed[-1]:
+            self.confirmed.append(length)
 
 
 class Verdict(enum.Enum):

@@ -36,7 +36,8 @@ class Crowd:
         self.streams = [stream for streams in self._streams for stream in streams]
         # Before any of them has subscribed; one span for all is enough.
         self._asked = 0
-        self._subscribed = [False] * len(members)
+        # The socket on which each of them is subscribed; 0 for none.
+        self._sockets = [0] * len(members)
         self._settled = [True] * len(members)
         self._connections = 0
 
@@ -66,7 +67,7 @@ class Crowd:
             await process.wait()
 
     def is_connected(self) -> bool:
-        return all(self._subscribed)
+        return all(self._sockets)
 
     def is_settled(self) -> bool:
         return all(self._settled)
@@ -90,17 +91,19 @@ class Crowd:
             self._settled[client] = False
             self._journal.saw(self._streams[client][subscription], number, event_id or "", socket)
         elif report == "ping":
+            (pinged,) = arguments
             self._settled[client] = True
+            self._journal.pinged(self._streams[client], lambda: self._sockets[client] == pinged)
         elif report == "subscribed":
-            self._subscribe(client)
+            self._subscribe(client, *arguments)
         elif report == "closed":
-            self._subscribed[client] = False
+            self._sockets[client] = 0
         else:
             self._complain(client, *arguments)
 
-    def _subscribe(self, client: int) -> None:
+    def _subscribe(self, client: int, socket: int) -> None:
         self._connections += 1
-        self._subscribed[client] = True
+        self._sockets[client] = socket
         for stream in self._streams[client]:
             if stream.opened is ALWAYS:
                 stream.opened = Span(self._asked, self._journal.tick())

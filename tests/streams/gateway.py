@@ -62,6 +62,11 @@ class Gateway:
         """Lose everything that is sent from now on, in both directions, and let nobody notice; until the next cut."""
         self.is_swallowing = True
 
+    def abandon(self) -> None:
+        """Break every open connection for its client, while its hub does not notice; until the next cut."""
+        for side in list(self._open):
+            side.abandon()
+
     def opened(self, client: "_ClientSide") -> None:
         """Find a backend for a new connection. Called by the connection."""
         if self._is_refusing:
@@ -112,6 +117,9 @@ class _Side(asyncio.Protocol):
     def eof_received(self) -> None:
         """Close: neither WebSocket peer goes on after the other has ended."""
 
+    def abandon(self) -> None:
+        """Cut the client off, and stay connected to the hub; for the client's side."""
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = True
         self._gateway.closed(self)
@@ -139,6 +147,12 @@ class _ClientSide(_Side):
         if self._peer is None:
             self._early += data
         super().data_received(data)
+
+    def abandon(self) -> None:
+        backend, self._peer = self._peer, None
+        if backend is not None:
+            backend._peer = None
+        self.transport.abort()
 
     def join(self, backend: _Side) -> None:
         """Send everything to ``backend`` from now on, and the other way round."""

@@ -3,10 +3,13 @@
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from realtime.publisher import Published as Confirmation
 from tests.streams.checker import Epoch, Fault, Published, Seen, Span, Stream, check, required
+
+CONFIRMED_S = 2.0
+"""How long after a pong its hub's record may still be behind: rounds of 0.1 s, and 1 s of patience with others."""
 
 _SHOWN = 12
 
@@ -19,6 +22,8 @@ class Journal:
         self.streams: list[Stream] = []
         # What no client should have been told: that events may be missing, an error, somebody else's event.
         self.complaints: list[str] = []
+        # How often the network began to lose what is sent, unnoticed by those who send it.
+        self.losses = 0
         self._ticks = itertools.count(1)
         self._numbers = itertools.count()
 
@@ -43,6 +48,22 @@ class Journal:
     def saw(self, stream: Stream, number: int, event_id: str, connection: int) -> None:
         """Note that a client reported an event on one of its subscriptions."""
         stream.seen.append(Seen(number, event_id, connection, self.tick()))
+
+    def pinged(self, streams: Sequence[Stream], is_alive: Callable[[], bool]) -> None:
+        """Note that a client answered a ping, which confirms all it saw so far.
+
+        The hub needs a moment to take note of that. So the connection must live on: ``is_alive`` tells whether the one
+        that was pinged is still open.
+        """
+        confirmed = [(stream, len(stream.seen)) for stream in streams]
+        losses = self.losses
+
+        def confirm() -> None:
+            if is_alive() and self.losses == losses:
+                for stream, length in confirmed:
+                    stream.confirm(length)
+
+        asyncio.get_running_loop().call_later(CONFIRMED_S, confirm)
 
     def become(self, streams: Iterable[Stream], roles: frozenset[str], began: int) -> None:
         """Note that a client holds other roles now; the change was begun at tick ``began``."""
@@ -78,7 +99,7 @@ class Journal:
     def confirm(self) -> None:
         """Note that every client has confirmed all it saw."""
         for stream in self.streams:
-            stream.confirm()
+            stream.confirm(len(stream.seen))
 
     def faults(self) -> list[Fault]:
         """Return what is wrong with all streams."""

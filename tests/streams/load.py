@@ -42,7 +42,7 @@ class Load:
         self._publisher = publisher
         self._readers = readers
         self._random = random.Random(seed)
-        self._pause_s = pause_s
+        self.pause_s = pause_s
         self._is_running = False
 
     async def publish(self, *events: tuple[str, Sequence[str]]) -> list[int]:
@@ -90,7 +90,7 @@ class Load:
         while self._is_running:
             size = self._random.choice((1, 1, 1, 2, 8))
             await self.publish(*(self._choose() for _ in range(size)))
-            await asyncio.sleep(self._random.uniform(0, 2 * self._pause_s))
+            await asyncio.sleep(self._random.uniform(0, 2 * self.pause_s))
 
     def _choose(self) -> tuple[str, Sequence[str]]:
         others = self._random.sample(self._readers, min(2, len(self._readers)))

@@ -187,6 +187,8 @@ class RawReader:
     def take_ping(self) -> None:
         """Take note of a ping, which the socket answers. Called by the socket."""
         self._is_settled = True
+        pinged = self._connection
+        self._journal.pinged(self.streams, lambda: self._is_subscribed and self._connection == pinged)
 
 
 def _reporting_socket(reader: RawReader) -> type[ClientConnection]:

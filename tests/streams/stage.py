@@ -116,6 +116,11 @@ class Stage:
         await asyncio.sleep(SETTLED_S)
         self.journal.confirm()
 
+    def swallow(self) -> None:
+        """Let the network lose everything from now on, without anybody noticing, until the next cut."""
+        self.journal.losses += 1
+        self.gateway.swallow()
+
     async def cut(self, *, away_s: float) -> None:
         """Break all connections, keep clients away for a while, and wait until all are back."""
         self.gateway.refuse()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.streams.checker import Kind
+from tests.streams.load import TABLES
 from tests.streams.stage import open_stage
 
 pytestmark = pytest.mark.integration
@@ -32,7 +33,7 @@ class TestCuts:
             async with stage.load.running():
                 for _ in range(3):
                     await stage.load.go_on(20)
-                    stage.gateway.swallow()
+                    stage.swallow()
                     await stage.load.go_on(30)
                     await stage.cut(away_s=0.1)
             await stage.check()
@@ -48,6 +49,39 @@ class TestCuts:
                 for _ in range(12):
                     await asyncio.sleep(0.3)
                     stage.gateway.cut()
+                await stage.all_connected()
+            await stage.check()
+
+    async def test_hubs_that_do_not_notice_lose_nothing_of_clients_that_are_back_elsewhere(
+        self, redis_url: str, tmp_path: Path
+    ) -> None:
+        """Half-open connections: the old hub goes on sending into the void, and believes that it holds the client."""
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2)
+            await stage.connect(python=30, raw=30)
+            async with stage.load.running():
+                for _ in range(3):
+                    await stage.load.go_on(20)
+                    stage.gateway.abandon()
+                    await stage.load.go_on(30)
+                    await stage.all_connected()
+            await stage.check()
+
+    async def test_hundreds_of_events_are_read_from_the_log_while_more_come_live(
+        self, redis_url: str, tmp_path: Path
+    ) -> None:
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2)
+            await stage.connect(python=15, raw=15)
+            async with stage.load.running():
+                await stage.load.go_on(10)
+                stage.gateway.refuse()
+                for _ in range(20):
+                    await stage.load.publish(*[(table, ["any"]) for table in TABLES] * 10)
+                stage.gateway.accept()
+                for _ in range(10):
+                    await stage.load.publish(*[(table, ["any"]) for table in TABLES] * 10)
+                    await asyncio.sleep(0.05)
                 await stage.all_connected()
             await stage.check()
 

@@ -43,3 +43,5 @@ class TestRollingRestart:
                 await stage.roll()
                 await stage.load.go_on(20)
             await stage.check()
+            # A hub that stops asks its clients first what they have.
+            assert stage.journal.repeats() == 0
