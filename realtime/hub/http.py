@@ -1,6 +1,7 @@
 """The hub's few pages: health and metrics."""
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -20,13 +21,16 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 def routes(hub: "Hub") -> list[BaseRoute]:
     """Return the hub's routes.
 
-    ``GET /v1/health`` answers 200 while the process serves. ``GET /v1/health/pubsub`` answers 200 once a probe has
+    ``GET /v1/health`` answers 200 while the process serves, and says whether Redis is there; if not, clients stay
+    connected and wait, so that is no reason to end the process. ``GET /v1/health/pubsub`` answers 200 once a probe has
     travelled through Redis and back on the hub's own connection, else 503. ``GET /metrics`` is for Prometheus.
     Where WebSocket clients connect, all others are told so.
     """
 
     async def health(_request: Request) -> Response:
-        return _status("http", 0.0, passed=True)
+        return JSONResponse(
+            {"name": "http", "ping": 0, "status": "pass", "redis": _redis(hub.redis_away_since())}
+        )
 
     async def pubsub(_request: Request) -> Response:
         started = time.perf_counter()
@@ -51,6 +55,14 @@ def routes(hub: "Hub") -> list[BaseRoute]:
         Route("/v1/health/pubsub", pubsub),
         Route("/metrics", metrics),
     ]
+
+
+def _redis(away_since: float | None) -> dict[str, str]:
+    """Return how Redis is, and since when it has been away if it is (Unix time, in seconds)."""
+    if away_since is None:
+        return {"status": "pass"}
+    since = datetime.fromtimestamp(away_since, UTC).isoformat(timespec="milliseconds")
+    return {"status": "fail", "since": since}
 
 
 def _status(name: str, seconds: float, *, passed: bool) -> Response:

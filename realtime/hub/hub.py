@@ -85,6 +85,8 @@ class Hub:
         self.metrics = Metrics(self.stats, max_projects=settings.metrics_projects)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticks = 0
+        # When Redis was first found away, as Unix time; None while it is not.
+        self._redis_away_since: float | None = None
         # Wakes up for the next identity that ends before the next tick; never more than one.
         self._expiry_timer: asyncio.TimerHandle | None = None
         loop_time = asyncio.get_running_loop().time
@@ -296,11 +298,19 @@ class Hub:
         room = self.registry.rooms.get(CONSOLE.id)
         if room is None:
             return
-        frame = EventFrame(event_prefix(periodic_event(datetime.now(UTC)), room.position))
+        frame = EventFrame(event_prefix(periodic_event(datetime.now(UTC)), ""))
         # Only connections are ever added to a room's index.
         receivers = cast("Receivers", room.index.match([TEST_CHANNEL], {"guests"}, dict))
         for connection, subscriptions in receivers.items():
             connection.wire.send(frame.for_matches(subscriptions))
+
+    def redis_away_since(self) -> float | None:
+        """Return since when Redis has been found away, as Unix time in seconds; None if it is not."""
+        if self.listener.healthy:
+            self._redis_away_since = None
+        elif self._redis_away_since is None:
+            self._redis_away_since = time.time()
+        return self._redis_away_since
 
     def update_metrics(self) -> None:
         """Bring what Prometheus knows up to date."""
@@ -308,6 +318,6 @@ class Hub:
             connections=self.registry.connection_count,
             subscriptions=self.registry.subscription_count,
             projects=sum(1 for room in self.registry.rooms.values() if room.connections),
-            redis_up=self.listener.healthy,
+            redis_up=self.redis_away_since() is None,
         )
         self.metrics.flush()

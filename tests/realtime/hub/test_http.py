@@ -1,6 +1,7 @@
 """What operators look at: health, and metrics that are exact."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import httpx
@@ -19,7 +20,8 @@ class TestHealth:
     async def test_serving_hub_passes(self, hub: "RunningHub") -> None:
         async with httpx.AsyncClient() as http:
             answer = await http.get(f"{hub.http}/v1/health")
-        assert (answer.status_code, answer.json()["status"]) == (200, "pass")
+        assert answer.status_code == 200
+        assert answer.json() == {"name": "http", "ping": 0, "status": "pass", "redis": {"status": "pass"}}
 
     async def test_probe_travels_through_redis(self, hub: "RunningHub") -> None:
         async with httpx.AsyncClient() as http:
@@ -51,7 +53,10 @@ class TestHealth:
             answer = await http.get(f"{hub.http}/v1/health/pubsub")
             assert (answer.status_code, answer.json()["status"]) == (503, "fail")
             # It serves all the same: who is connected stays, who has something to prove is told to come back.
-            assert (await http.get(f"{hub.http}/v1/health")).status_code == 200
+            answer = await http.get(f"{hub.http}/v1/health")
+            assert (answer.status_code, answer.json()["redis"]["status"]) == (200, "fail")
+            since = datetime.fromisoformat(answer.json()["redis"]["since"])
+            assert timedelta() <= datetime.now(UTC) - since < timedelta(seconds=10)
             assert (await hub.metrics())["realtime_redis_up"] == 0
             await client.assert_silent()
             refused = await hub.refusal(headers={"x-appwrite-session": session})
@@ -63,6 +68,7 @@ class TestHealth:
                 while (await http.get(f"{hub.http}/v1/health/pubsub")).status_code != 200:
                     await hub.until(lambda: hub.hub.listener.healthy)
             assert (await hub.metrics())["realtime_redis_up"] == 1
+            assert (await http.get(f"{hub.http}/v1/health")).json()["redis"] == {"status": "pass"}
 
 
 class TestMetrics:
