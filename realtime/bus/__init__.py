@@ -5,8 +5,8 @@ The package knows bytes, projects and positions; what the bytes mean is decided 
 :mod:`~realtime.bus.keys` names every key and channel.
 """
 
-from realtime.bus.bus import LogPage, RedisBus
+from realtime.bus.bus import LogPage, LogState, RedisBus
 from realtime.bus.connect import connect, embedded_url, redis_url
 from realtime.bus.listener import LiveListener
 
-__all__ = ["LiveListener", "LogPage", "RedisBus", "connect", "embedded_url", "redis_url"]
+__all__ = ["LiveListener", "LogPage", "LogState", "RedisBus", "connect", "embedded_url", "redis_url"]

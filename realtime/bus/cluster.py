@@ -79,17 +79,19 @@ class ClusterNodes:
                 continue
             owners = parse_slots(ranges, node[0])
             self._known = {owner for owner in owners if owner is not None}
-            await self._close_all_but(self._known.union(self._seeds))
+            await self._disconnect_all_but(self._known.union(self._seeds))
             return owners
         raise RedisConnectionError(f"No server of the Redis Cluster answers: {failure}") from failure
 
     async def aclose(self) -> None:
         """Close all clients."""
-        await self._close_all_but(set())
+        while self._clients:
+            await self._clients.popitem()[1].aclose()
 
-    async def _close_all_but(self, nodes: set[Node]) -> None:
+    async def _disconnect_all_but(self, nodes: set[Node]) -> None:
+        # Not closed: somebody may be about to use them, and would open connections that nobody closes any more.
         for node in self._clients.keys() - nodes:
-            await self._clients.pop(node).aclose()
+            await self._clients[node].connection_pool.disconnect(inuse_connections=False)
 
 
 def parse_slots(ranges: Sequence[Any], asked_host: str) -> Owners:

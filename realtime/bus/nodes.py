@@ -101,10 +101,10 @@ class _Watched:
         return client_of(node, is_tls=self._url.is_tls, **{**self._options, **options})
 
     async def verify(self, node: Node, redis: Redis) -> None:
-        # A master that was cut off, or killed and started again, may believe for a while that it still is one.
+        await require_master(redis)
+        # One that was cut off, or killed and started again, may believe for a while that it still is the master.
         if await find_master(self._sentinel, self._url.service) != node:
             raise NotMasterError("The Sentinels have made another server the master.")
-        await require_master(redis)
 
     async def aclose(self) -> None:
         await self._sentinel.aclose()

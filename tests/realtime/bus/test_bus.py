@@ -7,7 +7,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
-from realtime.bus import RedisBus, connect
+from realtime.bus import LogState, RedisBus, connect
 from realtime.bus.keys import idempotency_key, live_channel, log_key
 from realtime.bus.positions import parse_position
 from realtime.settings import Settings
@@ -277,6 +277,58 @@ class TestCompleteness:
         await bus.publish("demo", [envelope(1)])
 
         assert not (await bus.read_page("demo", "99999999999999-0")).is_complete
+
+
+class TestLogState:
+    async def test_project_without_a_log_has_published_nothing(self, bus: RedisBus) -> None:
+        assert await bus.log_state("demo") == LogState("0-0", 0, 0)
+
+    async def test_all_that_was_published_counts_whether_it_is_still_there_or_not(
+        self, bus: RedisBus, redis_client: redis.asyncio.Redis
+    ) -> None:
+        ids = await bus.publish("demo", [envelope(n) for n in range(10)])
+        await redis_client.xtrim(log_key("demo"), maxlen=3, approximate=False)
+
+        assert await bus.log_state("demo") == LogState(ids[-1], 10, 3)
+
+    async def test_log_of_another_type_is_a_redis_error(
+        self, bus: RedisBus, redis_client: redis.asyncio.Redis
+    ) -> None:
+        await redis_client.set(log_key("demo"), "not a stream")
+
+        with pytest.raises(RedisError):
+            await bus.log_state("demo")
+
+
+class TestReadEnd:
+    async def test_events_and_state_are_of_one_moment(self, bus: RedisBus) -> None:
+        ids = await bus.publish("demo", [envelope(n) for n in range(5)])
+
+        page, state = await bus.read_end("demo", ids[1])
+        assert ([event_id for event_id, _ in page.events], page.is_complete) == (ids[2:], True)
+        assert state == LogState(ids[-1], 5, 5)
+
+    @pytest.mark.parametrize("after", ["0-0", "1-0"])
+    async def test_trimmed_log_is_not_complete(
+        self, bus: RedisBus, redis_client: redis.asyncio.Redis, after: str
+    ) -> None:
+        ids = await bus.publish("demo", [envelope(n) for n in range(5)])
+        await redis_client.xtrim(log_key("demo"), maxlen=2, approximate=False)
+
+        page, state = await bus.read_end("demo", after)
+        assert ([event_id for event_id, _ in page.events], page.is_complete) == (ids[3:], False)
+        assert state.published == 5
+
+    async def test_project_without_a_log_is_complete_from_the_start_only(self, bus: RedisBus) -> None:
+        assert (await bus.read_end("demo", "0-0"))[0].is_complete
+        assert not (await bus.read_end("demo", "1-0"))[0].is_complete
+
+    async def test_no_more_than_the_limit_is_read(self, bus: RedisBus) -> None:
+        ids = await bus.publish("demo", [envelope(n) for n in range(5)])
+
+        for after, first in (("0-0", 0), (ids[0], 1), ("1-0", 0)):
+            page, _ = await bus.read_end("demo", after, limit=2)
+            assert [event_id for event_id, _ in page.events] == ids[first : first + 2]
 
 
 class TestClient:

@@ -2,9 +2,8 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis.asyncio
@@ -15,6 +14,9 @@ from realtime.bus.keys import live_channel, log_key
 from realtime.bus.positions import parse_position
 from realtime.settings import Settings
 from workers.embedded import EmbeddedValkey
+
+if TYPE_CHECKING:
+    from tests.realtime.bus.conftest import Heard
 
 PROBES = {"probe_interval_s": 0.1, "probe_timeout_s": 0.5}
 
@@ -29,68 +31,9 @@ def link_of(one: LiveListener) -> object:
     return only._link
 
 
-class Heard:
-    """Everything that a listener told, in order; conditions on it can be awaited."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[str, bytes]] = []
-        self.resumed: list[tuple[str, bool]] = []
-        self.missed: list[int | None] = []
-        self.bridged: list[bytes] = []
-        # Messages and resumptions, in one order.
-        self.story: list[bytes | bool] = []
-
-    def on_message(self, project: str, message: bytes) -> None:
-        self.messages.append((project, message))
-        self.story.append(message)
-
-    def on_resumed(self, project: str, complete: bool, missed: int | None) -> None:
-        self.resumed.append((project, complete))
-        self.missed.append(missed)
-        self.story.append(complete)
-
-    def numbers(self, project: str = "demo") -> list[int]:
-        return [int(m.rpartition(b":")[2][:-1]) for p, m in self.messages if p == project and b'"n":' in m]
-
-    @staticmethod
-    async def until(condition: Callable[[], Any], timeout_s: float = 10) -> None:
-        async with asyncio.timeout(timeout_s):
-            while not condition():  # noqa: ASYNC110 - callbacks cannot set an event for every condition
-                await asyncio.sleep(0.002)
-
-
-@pytest.fixture
-def heard() -> Heard:
-    return Heard()
-
-
-@pytest.fixture
-async def bus(redis_url: str) -> AsyncIterator[RedisBus]:
-    """A bus that no fault of the proxy reaches."""
-    bus = RedisBus(connect(redis_url))
-    yield bus
-    await bus.aclose()
-
-
-@pytest.fixture
-async def listen(heard: Heard) -> AsyncIterator[Callable[..., Coroutine[Any, Any, LiveListener]]]:
-    """Start a listener at a URL; it is stopped at the end."""
-    listeners: list[LiveListener] = []
-
-    async def start(url: str, **options: Any) -> LiveListener:
-        one = LiveListener(url, on_message=heard.on_message, on_resumed=heard.on_resumed, **options)
-        listeners.append(one)
-        await one.start()
-        return one
-
-    yield start
-    for one in listeners:
-        await one.stop()
-
-
 class TestDelivery:
     async def test_events_published_after_watching_are_delivered_in_order(
-        self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus
+        self, listen: Any, redis_url: str, heard: "Heard", bus: RedisBus
     ) -> None:
         await (await listen(redis_url)).watch("demo")
         ids = await bus.publish("demo", [envelope(n) for n in range(100)])
@@ -101,7 +44,7 @@ class TestDelivery:
         assert heard.resumed == []
 
     async def test_watch_returns_the_logs_end_and_events_up_to_it_are_not_delivered(
-        self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus
+        self, listen: Any, redis_url: str, heard: "Heard", bus: RedisBus
     ) -> None:
         ids = await bus.publish("demo", [envelope(1), envelope(2)])
 
@@ -115,7 +58,7 @@ class TestDelivery:
         assert await (await listen(redis_url)).watch("demo") == "0-0"
 
     async def test_second_watch_returns_the_last_event_delivered(
-        self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus
+        self, listen: Any, redis_url: str, heard: "Heard", bus: RedisBus
     ) -> None:
         one = await listen(redis_url)
         await one.watch("demo")
@@ -125,7 +68,7 @@ class TestDelivery:
         assert await one.watch("demo") == event_id
 
     async def test_nothing_falls_between_the_position_and_the_first_live_event(
-        self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus
+        self, listen: Any, redis_url: str, heard: "Heard", bus: RedisBus
     ) -> None:
         """Watch again and again while somebody publishes without a pause."""
         one = await listen(redis_url)
@@ -157,7 +100,7 @@ class TestDelivery:
         await asyncio.wait([publisher])
 
     async def test_events_already_delivered_when_watch_returns_are_not_after_its_position(
-        self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus
+        self, listen: Any, redis_url: str, heard: "Heard", bus: RedisBus
     ) -> None:
         one = await listen(redis_url)
         watching = asyncio.create_task(one.watch("demo"))
@@ -171,7 +114,7 @@ class TestDelivery:
         assert len([i for i in ids if i > position]) >= 1
 
     async def test_message_without_a_position_is_delivered(
-        self, listen: Any, redis_url: str, heard: Heard, redis_client: redis.asyncio.Redis
+        self, listen: Any, redis_url: str, heard: "Heard", redis_client: redis.asyncio.Redis
     ) -> None:
         await (await listen(redis_url)).watch("demo")
         await redis_client.publish(live_channel("demo"), b'{"identity":{"user":"u1"}}')
@@ -180,7 +123,7 @@ class TestDelivery:
         assert heard.messages == [("demo", b'{"identity":{"user":"u1"}}')]
 
     async def test_message_that_its_receiver_fails_on_does_not_silence_the_next(
-        self, redis_url: str, heard: Heard, bus: RedisBus
+        self, redis_url: str, heard: "Heard", bus: RedisBus
     ) -> None:
         def fail_at_first(project: str, message: bytes) -> None:
             heard.on_message(project, message)
@@ -196,7 +139,7 @@ class TestDelivery:
         await one.stop()
 
     async def test_messages_that_came_in_together_are_settled_together(
-        self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus
+        self, listen: Any, redis_url: str, heard: "Heard", bus: RedisBus
     ) -> None:
         settled_at: list[int] = []
         one = await listen(redis_url, on_settled=lambda: settled_at.append(len(heard.messages)))
@@ -207,7 +150,7 @@ class TestDelivery:
         assert len(settled_at) < 100
 
     async def test_projects_are_told_apart(
-        self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus
+        self, listen: Any, redis_url: str, heard: "Heard", bus: RedisBus
     ) -> None:
         one = await listen(redis_url)
         await asyncio.gather(one.watch("demo"), one.watch("other"))
@@ -218,7 +161,9 @@ class TestDelivery:
         await heard.until(lambda: len(heard.messages) == 2)
         assert (heard.numbers("demo"), heard.numbers("other")) == ([1], [2])
 
-    async def test_after_stop_nothing_is_delivered(self, redis_url: str, heard: Heard, bus: RedisBus) -> None:
+    async def test_after_stop_nothing_is_delivered(
+        self, redis_url: str, heard: "Heard", bus: RedisBus
+    ) -> None:
         one = LiveListener(redis_url, on_message=heard.on_message, on_resumed=heard.on_resumed)
         await one.start()
         await one.watch("demo")
@@ -228,7 +173,9 @@ class TestDelivery:
         assert heard.messages == []
         assert not one.healthy
 
-    async def test_listener_is_made_from_settings(self, redis_url: str, heard: Heard, bus: RedisBus) -> None:
+    async def test_listener_is_made_from_settings(
+        self, redis_url: str, heard: "Heard", bus: RedisBus
+    ) -> None:
         one = LiveListener.from_settings(
             Settings(redis_url=redis_url), on_message=heard.on_message, on_resumed=heard.on_resumed
         )
@@ -240,12 +187,41 @@ class TestDelivery:
         await one.stop()
 
 
+class TestImplausible:
+    async def test_id_far_in_the_future_is_ignored_and_the_project_goes_on(
+        self,
+        listen: Any,
+        redis_url: str,
+        heard: "Heard",
+        bus: RedisBus,
+        redis_client: redis.asyncio.Redis,
+    ) -> None:
+        one = await listen(redis_url)
+        await one.watch("demo")
+        await redis_client.publish(live_channel("demo"), b'{"id":"99999999999999-0","project":"demo","n":1}')
+        await bus.publish("demo", [envelope(2)])
+
+        await heard.until(lambda: heard.messages)
+        assert heard.numbers() == [2]
+        assert one.ignored_messages == 1
+
+    async def test_log_that_is_far_in_the_future_itself_goes_on(
+        self, listen: Any, redis_url: str, heard: "Heard", redis_client: redis.asyncio.Redis, bus: RedisBus
+    ) -> None:
+        """As after a time when Redis' clock was wrong: its IDs go on from there."""
+        await redis_client.xadd(log_key("demo"), {"e": envelope(1)}, id="99999999999999-0")
+        await (await listen(redis_url)).watch("demo")
+        await bus.publish("demo", [envelope(2)])
+
+        await heard.until(lambda: heard.numbers() == [2])
+
+
 class TestUnwatch:
     async def subscribers(self, client: redis.asyncio.Redis) -> int:
         return int((await client.pubsub_numsub(live_channel("demo")))[0][1])
 
     async def test_project_without_watchers_costs_nothing(
-        self, listen: Any, redis_url: str, heard: Heard, redis_client: redis.asyncio.Redis
+        self, listen: Any, redis_url: str, heard: "Heard", redis_client: redis.asyncio.Redis
     ) -> None:
         one = await listen(redis_url)
         await one.watch("demo")
@@ -260,7 +236,7 @@ class TestUnwatch:
         assert heard.messages == []
 
     async def test_project_left_and_joined_again_at_once_is_watched(
-        self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus
+        self, listen: Any, redis_url: str, heard: "Heard", bus: RedisBus
     ) -> None:
         one = await listen(redis_url)
         for number in range(50):
@@ -274,7 +250,7 @@ class TestUnwatch:
         assert heard.numbers() == sorted(set(heard.numbers()))
 
     async def test_cancelled_watch_is_forgotten(
-        self, listen: Any, redis_url: str, heard: Heard, redis_client: redis.asyncio.Redis
+        self, listen: Any, redis_url: str, heard: "Heard", redis_client: redis.asyncio.Redis
     ) -> None:
         one = await listen(redis_url)
         watching = asyncio.create_task(one.watch("demo"))
@@ -286,7 +262,7 @@ class TestUnwatch:
         assert await self.subscribers(redis_client) == 0
 
     async def test_cancelled_watch_does_not_harm_another(
-        self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus
+        self, listen: Any, redis_url: str, heard: "Heard", bus: RedisBus
     ) -> None:
         one = await listen(redis_url)
         first, second = (asyncio.create_task(one.watch("demo")) for _ in range(2))
@@ -300,7 +276,7 @@ class TestUnwatch:
 
 class TestBridge:
     async def test_messages_of_appwrite_arrive_as_they_are(
-        self, listen: Any, redis_url: str, heard: Heard, redis_client: redis.asyncio.Redis
+        self, listen: Any, redis_url: str, heard: "Heard", redis_client: redis.asyncio.Redis
     ) -> None:
         await listen(redis_url, bridge=True, on_bridge=heard.bridged.append)
         await redis_client.publish("realtime", b'{"project":"demo","data":{}}')
@@ -317,7 +293,7 @@ class TestBridge:
         assert (await redis_client.pubsub_numsub("realtime"))[0][1] == 0
 
     async def test_resuming_with_the_bridge_is_never_complete(
-        self, listen: Any, proxy: Any, heard: Heard
+        self, listen: Any, proxy: Any, heard: "Heard"
     ) -> None:
         one = await listen(proxy.url, bridge=True, on_bridge=heard.bridged.append)
         await one.watch("demo")
@@ -329,7 +305,7 @@ class TestBridge:
 
 class TestReconnect:
     async def test_events_of_an_outage_are_delivered_once_and_in_order_before_live_ones(
-        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus
     ) -> None:
         await (await listen(proxy.url)).watch("demo")
         await bus.publish("demo", [envelope(0)])
@@ -347,7 +323,7 @@ class TestReconnect:
         assert heard.story.index(True) == 1500
 
     async def test_first_events_of_a_project_are_not_missed(
-        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus
     ) -> None:
         await (await listen(proxy.url)).watch("demo")
         proxy.refuse()
@@ -359,7 +335,7 @@ class TestReconnect:
         assert heard.resumed == [("demo", True)]
 
     async def test_gap_that_the_log_no_longer_covers_is_reported(
-        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus, redis_client: redis.asyncio.Redis
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus, redis_client: redis.asyncio.Redis
     ) -> None:
         await (await listen(proxy.url)).watch("demo")
         await bus.publish("demo", [envelope(0)])
@@ -373,9 +349,55 @@ class TestReconnect:
         await heard.until(lambda: heard.resumed)
         assert heard.numbers() == [0, 5, 6, 7, 8, 9]
         assert heard.resumed == [("demo", False)]
+        assert heard.missed == [4]
+
+    async def test_events_missed_are_counted_exactly_while_more_are_published(
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus, redis_client: redis.asyncio.Redis
+    ) -> None:
+        """Published is received and missed, over several gaps."""
+        await bus.publish("demo", [envelope(0)])
+        await (await listen(proxy.url)).watch("demo")
+        published = 1
+        for gap in range(1, 4):
+            proxy.refuse()
+            await bus.publish("demo", [envelope(n) for n in range(published, published + 700)])
+            await redis_client.xtrim(log_key("demo"), maxlen=600, approximate=False)
+            published += 700
+            proxy.accept()
+            while len(heard.resumed) < gap:
+                await bus.publish("demo", [envelope(published)])
+                published += 1
+        await heard.until(lambda: heard.numbers() and heard.numbers()[-1] == published - 1)
+
+        assert heard.numbers() == sorted(set(heard.numbers()))
+        assert all(missed is not None and 0 < missed <= 700 for missed in heard.missed)
+        assert sum(missed or 0 for missed in heard.missed) + len(heard.messages) == published - 1
+
+    async def test_events_missed_of_another_log_are_unknown(
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus, redis_client: redis.asyncio.Redis
+    ) -> None:
+        await (await listen(proxy.url)).watch("demo")
+        await bus.publish("demo", [envelope(0)])
+        await heard.until(lambda: heard.numbers() == [0])
+
+        proxy.refuse()
+        await redis_client.delete(log_key("demo"))
+        await bus.publish("demo", [envelope(n) for n in range(1, 10)])
+        proxy.accept()
+        await heard.until(lambda: heard.resumed)
+        assert heard.numbers() == list(range(10))
+        assert (heard.resumed, heard.missed) == ([("demo", False)], [None])
+
+        # The other log is known from there on.
+        proxy.refuse()
+        await bus.publish("demo", [envelope(n) for n in range(10, 20)])
+        await redis_client.xtrim(log_key("demo"), maxlen=1, approximate=False)
+        proxy.accept()
+        await heard.until(lambda: len(heard.resumed) == 2)
+        assert heard.missed == [None, 9]
 
     async def test_log_that_lost_its_end_is_a_gap_and_its_new_events_are_delivered(
-        self, listen: Any, proxy: Any, heard: Heard, redis_client: redis.asyncio.Redis
+        self, listen: Any, proxy: Any, heard: "Heard", redis_client: redis.asyncio.Redis
     ) -> None:
         """As after a failover to a replica that lagged behind and whose clock does too."""
         channel = live_channel("demo")
@@ -392,7 +414,7 @@ class TestReconnect:
         assert heard.resumed == [("demo", False)]
 
     async def test_connections_cut_at_any_time_lose_and_repeat_nothing(
-        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus
     ) -> None:
         await (await listen(proxy.url)).watch("demo")
         dice = random.Random(7)
@@ -408,7 +430,7 @@ class TestReconnect:
         assert all(complete for _, complete in heard.resumed)
 
     async def test_flood_during_the_catch_up_is_read_from_the_log_instead(
-        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus, monkeypatch: pytest.MonkeyPatch
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(watch, "HELD_MESSAGES", 5)
         await (await listen(proxy.url)).watch("demo")
@@ -430,7 +452,7 @@ class TestReconnect:
         assert heard.numbers() == list(range(published))
 
     async def test_unwatched_during_an_outage_stays_unwatched(
-        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus
     ) -> None:
         one = await listen(proxy.url)
         await one.watch("demo")
@@ -445,7 +467,7 @@ class TestReconnect:
         assert heard.messages == []
 
     async def test_watch_during_an_outage_waits_for_its_end(
-        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus
     ) -> None:
         one = await listen(proxy.url)
         proxy.refuse()
@@ -459,7 +481,7 @@ class TestReconnect:
         await heard.until(lambda: heard.numbers() == [2])
 
     async def test_watch_gives_up_in_time_and_then_nothing_is_watched(
-        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus, monkeypatch: pytest.MonkeyPatch
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(listener, "_WATCH_TIMEOUT_S", 0.1)
         proxy.refuse()
@@ -478,7 +500,7 @@ class TestReconnect:
         assert heard.numbers("demo") == []
 
     async def test_start_without_a_server_returns_and_connects_later(
-        self, listen: Any, tmp_path: Path, heard: Heard
+        self, listen: Any, tmp_path: Path, heard: "Heard"
     ) -> None:
         server = EmbeddedValkey(tmp_path, persist=False)
         one = await listen(server.url)
@@ -493,7 +515,7 @@ class TestBadLog:
     """What is wrong with one project's log concerns nobody else."""
 
     async def test_foreign_entry_breaks_nothing(
-        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus, redis_client: redis.asyncio.Redis
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus, redis_client: redis.asyncio.Redis
     ) -> None:
         one = await listen(proxy.url)
         await asyncio.gather(one.watch("demo"), one.watch("other"))
@@ -511,7 +533,7 @@ class TestBadLog:
         self,
         listen: Any,
         proxy: Any,
-        heard: Heard,
+        heard: "Heard",
         bus: RedisBus,
         redis_client: redis.asyncio.Redis,
         monkeypatch: pytest.MonkeyPatch,
@@ -530,7 +552,7 @@ class TestBadLog:
         assert heard.resumed == [("demo", True)]
 
     async def test_log_of_another_type_is_a_gap_of_its_project_alone_and_the_link_stays(
-        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus, redis_client: redis.asyncio.Redis
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus, redis_client: redis.asyncio.Redis
     ) -> None:
         one = await listen(proxy.url)
         await asyncio.gather(one.watch("demo"), one.watch("other"))
@@ -548,7 +570,7 @@ class TestBadLog:
         assert link_of(one) is link
 
     async def test_mended_log_is_delivered_again(
-        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus, redis_client: redis.asyncio.Redis
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus, redis_client: redis.asyncio.Redis
     ) -> None:
         await (await listen(proxy.url)).watch("demo")
         await redis_client.set(log_key("demo"), "not a stream")
@@ -562,7 +584,7 @@ class TestBadLog:
         await heard.until(lambda: heard.resumed == [("demo", False), ("demo", True)])
 
     async def test_project_whose_log_cannot_be_read_is_not_watched_and_the_link_stays(
-        self, listen: Any, redis_url: str, heard: Heard, bus: RedisBus, redis_client: redis.asyncio.Redis
+        self, listen: Any, redis_url: str, heard: "Heard", bus: RedisBus, redis_client: redis.asyncio.Redis
     ) -> None:
         one = await listen(redis_url)
         link = link_of(one)
@@ -581,7 +603,7 @@ class TestBadLog:
 
 class TestPauses:
     async def test_connection_that_breaks_at_once_again_and_again_is_remade_ever_more_slowly(
-        self, listen: Any, redis_url: str, redis_client: redis.asyncio.Redis, heard: Heard
+        self, listen: Any, redis_url: str, redis_client: redis.asyncio.Redis, heard: "Heard"
     ) -> None:
         one = await listen(redis_url)
         while one._failures < 3:
@@ -597,7 +619,7 @@ class TestPauses:
         listen: Any,
         redis_url: str,
         redis_client: redis.asyncio.Redis,
-        heard: Heard,
+        heard: "Heard",
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(feed, "_STEADY_S", 0)
@@ -616,11 +638,10 @@ class TestServerRestart:
         await asyncio.to_thread(server.start)
 
     async def test_events_before_and_after_a_crash_are_delivered_once(
-        self, listen: Any, tmp_path: Path, heard: Heard
+        self, listen: Any, tmp_path: Path, heard: "Heard"
     ) -> None:
         with EmbeddedValkey(tmp_path) as server:
             bus = RedisBus(connect(server.url))
-            await bus._redis.config_set("appendfsync", "always")
             await (await listen(server.url)).watch("demo")
             await bus.publish("demo", [envelope(1), envelope(2)])
             await heard.until(lambda: heard.numbers() == [1, 2])
@@ -632,7 +653,7 @@ class TestServerRestart:
             await heard.until(lambda: heard.resumed == [("demo", True)])
             await bus.aclose()
 
-    async def test_loss_of_all_data_is_reported(self, listen: Any, tmp_path: Path, heard: Heard) -> None:
+    async def test_loss_of_all_data_is_reported(self, listen: Any, tmp_path: Path, heard: "Heard") -> None:
         with EmbeddedValkey(tmp_path, persist=False) as server:
             bus = RedisBus(connect(server.url))
             await (await listen(server.url)).watch("demo")
@@ -649,7 +670,7 @@ class TestServerRestart:
 
 class TestProbe:
     async def test_probe_measures_the_way_through_redis_and_back(
-        self, listen: Any, redis_url: str, heard: Heard
+        self, listen: Any, redis_url: str, heard: "Heard"
     ) -> None:
         one = await listen(redis_url)
 
@@ -673,7 +694,7 @@ class TestProbe:
         proxy.flow()
 
     async def test_probe_ends_with_the_connection_that_would_have_heard_it(
-        self, listen: Any, redis_url: str, redis_client: redis.asyncio.Redis, heard: Heard
+        self, listen: Any, redis_url: str, redis_client: redis.asyncio.Redis, heard: "Heard"
     ) -> None:
         one = await listen(redis_url, probe_interval_s=60, probe_timeout_s=60)
         # What is sent elsewhere does not come back.
@@ -686,7 +707,7 @@ class TestProbe:
         with pytest.raises(RedisError, match="broke"):
             await asyncio.wait_for(probing, 5)
 
-    async def test_idle_connection_stays(self, listen: Any, proxy: Any, heard: Heard) -> None:
+    async def test_idle_connection_stays(self, listen: Any, proxy: Any, heard: "Heard") -> None:
         one = await listen(proxy.url, **PROBES)
         await one.watch("demo")
         await asyncio.sleep(2.5 * PROBES["probe_timeout_s"])
@@ -695,7 +716,7 @@ class TestProbe:
         assert heard.resumed == []
 
     async def test_half_open_connection_is_noticed_and_replaced(
-        self, listen: Any, proxy: Any, heard: Heard, bus: RedisBus
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus
     ) -> None:
         one = await listen(proxy.url, **PROBES)
         await one.watch("demo")

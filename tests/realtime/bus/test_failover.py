@@ -1,0 +1,272 @@
+"""Listening to Sentinels' master and to a Cluster, with servers that are killed, stopped and moved."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.exceptions import RedisError
+
+from realtime.bus import LiveListener, RedisBus, connect
+from realtime.bus.keys import bucket
+from realtime.identity.model import User
+from realtime.identity.store import IdentityStore
+from tests.topologies import Cluster, Sentinels
+
+if TYPE_CHECKING:
+    from tests.realtime.bus.conftest import Heard
+
+PROBES = {"probe_interval_s": 0.2, "probe_timeout_s": 1.0}
+
+
+class Publishing:
+    """Publishes numbered events to projects without a pause, each until it is done; remembers how many."""
+
+    def __init__(self, url: str, *projects: str) -> None:
+        self._bus = RedisBus(connect(url))
+        self._gates = {project: asyncio.Lock() for project in projects}
+        self.counts = dict.fromkeys(projects, 0)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "Publishing":
+        self._tasks = [asyncio.create_task(self._publish(project)) for project in self.counts]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await self._bus.aclose()
+
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Nothing is being published in here, and replicas know all that was: what is killed takes nothing along."""
+        async with contextlib.AsyncExitStack() as stack:
+            for gate in self._gates.values():
+                await stack.enter_async_context(gate)
+            await asyncio.sleep(0.1)
+            yield
+
+    async def more(self, project: str, count: int = 20) -> None:
+        """Wait until so many more events have been published."""
+        target = self.counts[project] + count
+        async with asyncio.timeout(20):
+            while self.counts[project] < target:  # noqa: ASYNC110 - it happens in the servers
+                await asyncio.sleep(0.01)
+
+    async def _publish(self, project: str) -> None:
+        while True:
+            async with self._gates[project]:
+                number = self.counts[project]
+                body = b'{"project":"%s","n":%d}' % (project.encode(), number)
+                while True:
+                    with contextlib.suppress(RedisError):
+                        await self._bus.publish(project, [body], idempotency_key=str(number))
+                        break
+                    await asyncio.sleep(0.01)
+                self.counts[project] += 1
+            await asyncio.sleep(0.002)
+
+
+async def assert_heard_all(heard: "Heard", publishing: Publishing) -> None:
+    """Every event was heard once, in order."""
+    async with publishing.held():
+        for project, count in publishing.counts.items():
+            await heard.until(lambda project=project, count=count: len(heard.numbers(project)) >= count)  # type: ignore[misc]
+            assert heard.numbers(project) == list(range(count))
+
+
+def node_ports(one: LiveListener) -> set[int]:
+    return {port for _, port in one._feeds}
+
+
+def shards(cluster: Cluster, count: int) -> list[str]:
+    """Return a project of each of several shards."""
+    found: dict[int, str] = {}
+    for number in range(1000):
+        found.setdefault(cluster.primary_of(f"p{number}").port, f"p{number}")
+        if len(found) == count:
+            return list(found.values())
+    raise AssertionError("no projects on so many shards")
+
+
+class TestSentinels:
+    async def test_killed_master_loses_and_repeats_nothing(
+        self, sentinels: Sentinels, listen: Callable[..., Any], heard: "Heard"
+    ) -> None:
+        one = await listen(sentinels.url, **PROBES)
+        await one.watch("demo")
+        async with Publishing(sentinels.url, "demo") as publishing:
+            await publishing.more("demo")
+            async with publishing.held():
+                old = await asyncio.to_thread(sentinels.kill_master)
+            await heard.until(lambda: not one.healthy, timeout_s=2)
+            await publishing.more("demo")
+            await heard.until(lambda: one.healthy)
+
+            await assert_heard_all(heard, publishing)
+            assert heard.resumed == [("demo", True)]
+            assert heard.missed == [0]
+            assert old.port not in node_ports(one)
+
+    async def test_stopped_master_is_noticed_in_time_and_not_listened_to_when_it_goes_on(
+        self, sentinels: Sentinels, listen: Callable[..., Any], heard: "Heard"
+    ) -> None:
+        """As when a machine hangs: every connection to it stays open."""
+        one = await listen(sentinels.url, **PROBES)
+        await one.watch("demo")
+        async with Publishing(sentinels.url, "demo") as publishing:
+            await publishing.more("demo")
+            async with publishing.held():
+                old = await asyncio.to_thread(lambda: sentinels.master)
+                old.pause()
+                await heard.until(lambda: not one.healthy, timeout_s=PROBES["probe_timeout_s"] + 1)
+                await asyncio.to_thread(sentinels.wait_for_master, other_than=old)
+                old.resume()
+            await publishing.more("demo")
+
+            await assert_heard_all(heard, publishing)
+            assert old.port not in node_ports(one)
+
+    async def test_server_that_is_master_no_longer_is_given_up(
+        self, sentinels: Sentinels, listen: Callable[..., Any], heard: "Heard"
+    ) -> None:
+        """Its connections stay open, and what is published at the new master still comes through."""
+        one = await listen(sentinels.url, **PROBES)
+        await one.watch("demo")
+        master, replica = await asyncio.to_thread(lambda: (sentinels.master, sentinels.replica))
+        # They would mend it, and cut the connections.
+        for sentinel in sentinels.sentinels:
+            sentinel.pause()
+        await asyncio.to_thread(replica.ask, "REPLICAOF", "NO", "ONE")
+        await asyncio.to_thread(master.ask, "REPLICAOF", "127.0.0.1", replica.port)
+
+        await heard.until(lambda: not one.healthy, timeout_s=PROBES["probe_timeout_s"])
+        for sentinel in sentinels.sentinels:
+            sentinel.resume()
+
+    async def test_planned_failover_is_followed(
+        self, sentinels: Sentinels, listen: Callable[..., Any], heard: "Heard"
+    ) -> None:
+        one = await listen(sentinels.url, **PROBES)
+        await one.watch("demo")
+        async with Publishing(sentinels.url, "demo") as publishing:
+            await publishing.more("demo")
+            async with publishing.held():
+                await asyncio.to_thread(sentinels.switch)
+                master = await asyncio.to_thread(lambda: sentinels.master)
+                await heard.until(lambda: node_ports(one) == {master.port} and one.healthy)
+            await publishing.more("demo")
+
+            await assert_heard_all(heard, publishing)
+
+
+class TestCluster:
+    async def test_projects_of_all_shards_are_heard(
+        self, cluster: Cluster, listen: Callable[..., Any], heard: "Heard"
+    ) -> None:
+        one = await listen(cluster.url, **PROBES, bridge=True, on_bridge=heard.bridged.append)
+        projects = await asyncio.to_thread(shards, cluster, 3)
+        await asyncio.gather(*(one.watch(project) for project in projects))
+        async with Publishing(cluster.url, *projects) as publishing:
+            await asyncio.gather(*(publishing.more(project) for project in projects))
+            await assert_heard_all(heard, publishing)
+        await heard.until(lambda: one.healthy)
+        assert await one.probe() < PROBES["probe_timeout_s"]
+        assert len(node_ports(one)) == 3
+
+        client = connect(cluster.url)
+        await IdentityStore(client).put_user(projects[0], User(id="ann"))
+        await client.aclose()
+        await heard.until(lambda: heard.messages[-1] == (projects[0], b'{"identity":{"user":"ann"}}'))
+
+        await asyncio.to_thread(cluster.replica_of(cluster.servers[0]).ask, "PUBLISH", "realtime", "hello")
+        await heard.until(lambda: heard.bridged == [b"hello"])
+
+        for project in projects:
+            await one.unwatch(project)
+        # A project that needs a place has the servers that nobody needs any more let go.
+        home = await asyncio.to_thread(
+            lambda: cluster.primary_of(next(p for p in map(str, range(999)) if not bucket(p)))
+        )
+        one._is_unplaced.set()
+        await heard.until(lambda: node_ports(one) == {home.port})
+        assert one.healthy
+
+    async def test_killed_primary_concerns_its_shard_alone_and_loses_and_repeats_nothing(
+        self, cluster: Cluster, listen: Callable[..., Any], heard: "Heard"
+    ) -> None:
+        one = await listen(cluster.url, **PROBES)
+        first, second, third = await asyncio.to_thread(shards, cluster, 3)
+        await asyncio.gather(*(one.watch(project) for project in (first, second, third)))
+        async with Publishing(cluster.url, first, second, third) as publishing:
+            await publishing.more(first)
+            async with publishing.held():
+                await asyncio.to_thread(cluster.kill_primary_of, first)
+            await heard.until(lambda: not one.healthy, timeout_s=2)
+            await publishing.more(second)
+            await publishing.more(first)
+            await heard.until(lambda: one.healthy)
+
+            await assert_heard_all(heard, publishing)
+            assert heard.resumed == [(first, True)]
+
+    async def test_stopped_primary_is_noticed_in_time(
+        self, cluster: Cluster, listen: Callable[..., Any], heard: "Heard"
+    ) -> None:
+        one = await listen(cluster.url, **PROBES)
+        await one.watch("demo")
+        async with Publishing(cluster.url, "demo") as publishing:
+            await publishing.more("demo")
+            async with publishing.held():
+                old = await asyncio.to_thread(cluster.primary_of, "demo")
+                old.pause()
+                await heard.until(lambda: not one.healthy, timeout_s=PROBES["probe_timeout_s"] + 1)
+                await heard.until(lambda: one.healthy and old.port not in node_ports(one))
+                old.resume()
+            await publishing.more("demo")
+            await assert_heard_all(heard, publishing)
+
+    async def test_moved_slot_is_followed_without_loss_or_repetition(
+        self, cluster: Cluster, listen: Callable[..., Any], heard: "Heard"
+    ) -> None:
+        one = await listen(cluster.url, **PROBES)
+        projects = ["demo", *await asyncio.to_thread(shards, cluster, 3)]
+        await asyncio.gather(*(one.watch(project) for project in projects))
+        async with Publishing(cluster.url, *dict.fromkeys(projects)) as publishing:
+            for _ in range(3):
+                await publishing.more("demo")
+                new = await asyncio.to_thread(cluster.move, "demo")
+                await publishing.more("demo")
+                await heard.until(lambda: one._places[bucket("demo")][1] == new.port and one.healthy)  # noqa: B023
+
+            await assert_heard_all(heard, publishing)
+            moved = {project for project, _ in heard.resumed}
+            assert all(bucket(project) == bucket("demo") for project in moved)
+            assert all(complete for _, complete in heard.resumed)
+
+    async def test_restart_of_all_servers_is_survived(
+        self, cluster: Cluster, listen: Callable[..., Any], heard: "Heard"
+    ) -> None:
+        one = await listen(cluster.url, **PROBES)
+        await one.watch("demo")
+        async with Publishing(cluster.url, "demo") as publishing:
+            await publishing.more("demo")
+            async with publishing.held():
+                for server in cluster.servers:
+                    await asyncio.to_thread(server.kill)
+                await heard.until(lambda: not one.healthy)
+                for server in cluster.servers:
+                    await asyncio.to_thread(server.start)
+            await publishing.more("demo")
+            await heard.until(lambda: one.healthy)
+            await assert_heard_all(heard, publishing)
+
+    @pytest.mark.parametrize("url", ["redis-cluster://127.0.0.1:1", "redis-sentinel://127.0.0.1:1/m"])
+    async def test_start_without_servers_returns(self, url: str, listen: Callable[..., Any]) -> None:
+        one = await listen(url)
+
+        assert not one.healthy
+        with pytest.raises(RedisError):
+            await one.probe()
