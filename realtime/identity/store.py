@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 
 from realtime.bus.connect import publish_command
@@ -29,6 +30,8 @@ from realtime.events.event import IdentityChange
 from realtime.identity.model import CONSOLE, ApiKey, Project, User
 from realtime.identity.secrets import hash_secret
 from realtime.permissions import is_valid_id
+
+log = structlog.get_logger("realtime.identity")
 
 _DELETE_BATCH = 500
 """How many users of a deleted project are removed with one command."""
@@ -154,11 +157,14 @@ class IdentityStore:
         return _decode(await _answer(self._redis.hget(keys_key(project_id), hash_secret(secret))), ApiKey)
 
     async def list_keys(self, project_id: str) -> list[ApiKey]:
-        """Return the project's keys, by ID."""
-        records = await _answer(self._redis.hvals(keys_key(project_id)))
-        return sorted(
-            (msgspec.json.decode(record, type=ApiKey) for record in records), key=lambda key: key.id
-        )
+        """Return the project's keys, by ID. Records that cannot be read are skipped, which is logged."""
+        keys: list[ApiKey] = []
+        for record in await _answer(self._redis.hvals(keys_key(project_id))):
+            try:
+                keys.append(msgspec.json.decode(record, type=ApiKey))
+            except msgspec.MsgspecError:
+                log.warning("the record of an API key cannot be read", project=project_id)
+        return sorted(keys, key=lambda key: key.id)
 
     async def put_key(self, project_id: str, key: ApiKey, secret: str) -> None:
         """Create the key, or replace the one with its ID; a former secret is good no longer.

@@ -9,7 +9,9 @@ local existed = 0
 local changed = false
 local entries = redis.call('HGETALL', KEYS[1])
 for i = 1, #entries, 2 do
-    if cjson.decode(entries[i + 1]).id == ARGV[4] then
+    -- A record that cannot be read is no key that anybody could name; it must not keep others from being written.
+    local ok, fields = pcall(cjson.decode, entries[i + 1])
+    if ok and type(fields) == 'table' and fields.id == ARGV[4] then
         existed = 1
         changed = changed or entries[i] ~= ARGV[6] or entries[i + 1] ~= ARGV[5]
         redis.call('HDEL', KEYS[1], entries[i])

@@ -16,9 +16,9 @@ local old = redis.call('GET', KEYS[1])
 if old then
     -- A record that cannot be read must not stay for ever; readers check what an index leads them to.
     local ok, fields = pcall(cjson.decode, old)
-    if ok then
-        remove(KEYS[2], fields.email and string.lower(fields.email))
-        remove(KEYS[3], fields.phone)
+    if ok and type(fields) == 'table' then
+        remove(KEYS[2], type(fields.email) == 'string' and string.lower(fields.email))
+        remove(KEYS[3], type(fields.phone) == 'string' and fields.phone)
     end
 end
 if ARGV[5] == '' then

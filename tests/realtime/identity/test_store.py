@@ -264,6 +264,30 @@ class TestKeys:
             await store.put_key("p", ApiKey("k"), "")
 
 
+class TestUnreadableKeys:
+    """One record that somebody else spoiled harms no other."""
+
+    @pytest.mark.parametrize("record", [b"not json", b"[]", b"1", b"{}", b'{"id":1}'])
+    async def test_other_keys_are_written_listed_and_deleted(
+        self, store: IdentityStore, redis_client: redis.asyncio.Redis, record: bytes
+    ) -> None:
+        await redis_client.hset(keys_key("demo"), "spoiled", record)
+        await store.put_key("demo", ApiKey("k", name="K"), "secret")
+
+        assert [key.id for key in await store.list_keys("demo")] == ["k"]
+        assert await store.delete_key("demo", "k")
+        assert await store.list_keys("demo") == []
+
+    @pytest.mark.parametrize("record", [b"[]", b"1", b'{"email":1,"phone":[]}'])
+    async def test_user_whose_record_was_spoiled_can_be_replaced(
+        self, store: IdentityStore, redis_client: redis.asyncio.Redis, record: bytes
+    ) -> None:
+        await redis_client.set(user_key("demo", "ada"), record)
+        await store.put_user("demo", ADA)
+
+        assert await store.get_user("demo", "ada") == ADA
+
+
 class TestUnreachable:
     async def test_redis_errors_pass_through(self) -> None:
         at_once = Retry(NoBackoff(), 0)
