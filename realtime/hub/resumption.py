@@ -55,6 +55,8 @@ class Resumption:
         self._unsettled: dict[Room, None] = {}
         # Late with their answers: their records hold a position of their own.
         self._held: dict[Connection, None] = {}
+        # Sent a replay that they have not confirmed -> the number of the latest question before the replay's end.
+        self._replayed: dict[Connection, int] = {}
         # Have left their room, and may still confirm what they were sent before.
         self._parting: dict[Connection, _Parting] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -106,8 +108,9 @@ class Resumption:
         """Follow a subscription that returns by itself; ``since`` is where its replay began, or empty."""
         subscription.since = since
         connection = subscription.subscriber
-        if since and isinstance(connection, Connection):
+        if since and isinstance(connection, Connection) and room.confirmations is not None:
             # The replay is confirmed like everything else.
+            self._replayed[connection] = room.confirmations.number
             room.sent({connection: None})
 
     def unsubscribed(self, connection: Connection, room: Room, subscription_id: str) -> None:
@@ -123,30 +126,32 @@ class Resumption:
         room = parting.room if parting else connection.room
         if room is None or room.confirmations is None or self._records is None:
             return
-        position = payload.decode("latin-1")
-        if not room.confirmations.answered(connection, position):
+        number = room.confirmations.answered(connection, payload)
+        if not number:
             return
         if parting:
             self.gone(connection)
             return
-        is_settled = room.confirmations.is_settled(connection)
+        has_caught_up = number > self._replayed.get(connection, number)
+        if has_caught_up:
+            del self._replayed[connection]
         was_held = connection in self._held
-        if is_settled:
-            self._held.pop(connection, None)
+        if was_held and room.confirmations.is_settled(connection):
+            # Not before: the floor is ahead of a connection that is held.
+            del self._held[connection]
         for subscription in _returning(connection):
-            if is_settled and (was_held or subscription.since):
+            if has_caught_up:
                 subscription.since = ""
+            if has_caught_up or was_held:
                 self._write(connection, room, subscription)
-            elif was_held and not subscription.since:
-                self._records.hold(room.project.id, [subscription.id], _holder(connection), position)
 
     def heartbeat(self, connection: Connection) -> bytes:
         """Return the ping of a connection's heartbeat; it asks again what an earlier one asked."""
         room = connection.room
         if room is None or room.confirmations is None or not _has_returning(connection):
             return PING_FRAME
-        asks = room.confirmations.ask(connection, room.position, self._loop_time())
-        return ping_frame(room.position.encode()) if asks else PING_FRAME
+        payload = room.confirmations.ask(connection, room.position, self._loop_time())
+        return PING_FRAME if payload is None else ping_frame(payload)
 
     def renew(self, connection: Connection) -> None:
         """Let the records of a connection live on."""
@@ -168,10 +173,11 @@ class Resumption:
         room = connection.room
         if room is None or room.confirmations is None or not _has_returning(connection):
             return False
-        if not room.confirmations.ask(connection, room.position, self._loop_time()):
+        payload = room.confirmations.ask(connection, room.position, self._loop_time())
+        if payload is None:
             return False
         self._parting[connection] = _Parting(room, room.position, _returning(connection))
-        connection.wire.send(ping_frame(room.position.encode()))
+        connection.wire.send(ping_frame(payload))
         return True
 
     def is_parting(self, connection: Connection) -> bool:
@@ -216,9 +222,9 @@ class Resumption:
                 self._held[late] = None
                 for subscription in _returning(late):
                     self._write(late, room, subscription)
-        asked = confirmations.ask_all(room.position, now, _has_returning)
+        payload, asked = confirmations.ask_all(room.position, now, _has_returning)
         if asked:
-            frame = ping_frame(room.position.encode())
+            frame = ping_frame(payload)
             for connection in asked:
                 connection.wire.send(frame)
         records.set_floor(room.project.id, confirmations.floor(room.position, self._held))
@@ -228,6 +234,7 @@ class Resumption:
         """Record where the subscriptions of a connection that has left go on."""
         room = parting.room
         self._held.pop(connection, None)
+        self._replayed.pop(connection, None)
         if room.confirmations is None or self._records is None:
             return
         confirmed = room.confirmations.confirmed(connection, parting.position)

@@ -2,13 +2,19 @@
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import redis.asyncio
 
 from realtime.bus.keys import resume_floor_key, resume_key
+from realtime.bus.resumption import Holder, ResumeRecords
 from realtime.hub import resumption
+from realtime.hub.connection import Connection
+from realtime.hub.resumption import Resumption
+from realtime.hub.room import Room
+from realtime.identity.model import Project
 
 if TYPE_CHECKING:
     from tests.realtime.hub.conftest import Client, RunningHub, Start
@@ -240,6 +246,13 @@ async def read_until_closed(client: "Client") -> list[int]:
     return [frame["data"]["payload"]["n"] for frame in frames if frame["type"] == "event"]
 
 
+async def record_of(redis_client: redis.asyncio.Redis) -> list[str]:
+    """Return what the record of the subscription says of where it goes on: a mode and a position."""
+    record = await redis_client.get(resume_key("demo", ID))
+    assert isinstance(record, bytes)
+    return record.decode().split()[2:]
+
+
 class TestLate:
     async def test_client_that_does_not_answer_holds_nobody_back(
         self, hub: "RunningHub", redis_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
@@ -263,13 +276,145 @@ class TestLate:
             async with asyncio.timeout(10):
                 while not await is_floor(position):  # noqa: ASYNC110 - Redis has no event for it
                     await asyncio.sleep(0.01)
-            record = await redis_client.get(resume_key("demo", ID))
-            assert record.decode().split()[2:] == ["at", began]
+            assert await record_of(redis_client) == ["at", began]
 
             # It answers after all, and counts as the others do from then on.
             late.socket.transport.resume_reading()
             await receive(late, 2)
             await hub.until(lambda: not hub.hub.resumption._held)
             await records.flush(5)
-            record = await redis_client.get(resume_key("demo", ID))
-            assert record.decode().split()[2:] == ["from", position]
+            assert await record_of(redis_client) == ["from", position]
+
+
+class RecordingWire:
+    """Remembers the payloads of the pings that were sent."""
+
+    buffered_bytes = 0
+
+    def __init__(self) -> None:
+        self.pings: list[bytes] = []
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        return self.send
+
+    def send(self, frame: bytes) -> None:
+        if frame[0] == 0x89:
+            self.pings.append(frame[2:])
+
+    def close(self, code: int, reason: str = "") -> None: ...
+
+    def abort(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class FakeRecords:
+    """Remembers the last record of each subscription, as ``resume.lua`` would write it."""
+
+    def __init__(self, *returning: str) -> None:
+        self.returning = returning
+        self.written: dict[str, str] = {}
+        self.floor = ""
+
+    async def claim(
+        self, project: str, ids: Sequence[str], holder: Holder, position: str
+    ) -> list[str | None]:
+        return [*self.returning, *[None] * len(ids)][: len(ids)]
+
+    def hold(self, project: str, ids: Sequence[str], holder: Holder, position: str) -> None:
+        self.written |= dict.fromkeys(ids, f"at {position}")
+
+    def follow(self, project: str, ids: Sequence[str], holder: Holder, position: str) -> None:
+        self.written |= dict.fromkeys(ids, f"from {position}")
+
+    def set_floor(self, project: str, position: str) -> None:
+        self.floor = position
+
+
+class Bench:
+    """One connection in one room, and the rounds in the test's hands."""
+
+    def __init__(self, *returning: str) -> None:
+        self.now = 100.0
+        self.records = FakeRecords(*returning)
+        self.resumption = Resumption(cast("ResumeRecords", self.records), loop_time=lambda: self.now)
+        self.room = Room(Project("demo"))
+        self.room.position = "1-0"
+        self.wire = RecordingWire()
+        self.connection = Connection(self.wire, "192.0.2.1")
+        self.connection.room = self.room
+        self.room.index.add(self.connection)
+
+    async def subscribe(self) -> None:
+        since = await self.resumption.claim(self.connection, self.room, [ID])
+        subscription = self.room.index.subscribe(self.connection, ID, [ROWS], None)
+        self.resumption.registered(self.room, subscription, since.get(ID, ""))
+
+    def event(self, position: str) -> None:
+        self.room.sent({self.connection: None})
+        self.room.advance(position)
+
+    def round(self) -> bytes:
+        self.resumption._round()
+        return self.wire.pings[-1]
+
+
+@pytest.fixture
+async def make_bench() -> AsyncIterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(*returning: str) -> Bench:
+        made.append(Bench(*returning))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.resumption.stop()
+
+
+class TestRecords:
+    async def test_confirmed_replay_is_over_also_while_events_go_on(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        bench = make_bench("0-5")
+        await bench.subscribe()
+        ping = bench.round()
+        bench.event("2-0")
+        bench.resumption.ponged(bench.connection, ping)
+        assert bench.records.written == {ID: "from 1-0"}
+        bench.resumption.leaving(bench.connection, bench.room)
+        assert bench.records.written == {ID: "at 1-0"}
+
+    async def test_answer_to_a_ping_before_the_replay_does_not_confirm_it(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        bench = make_bench("0-5")
+        await bench.resumption.claim(bench.connection, bench.room, [OTHER_ID])
+        other = bench.room.index.subscribe(bench.connection, OTHER_ID, [ROWS], None)
+        bench.resumption.registered(bench.room, other, "")
+        bench.event("2-0")
+        ping = bench.round()
+        await bench.subscribe()
+        bench.resumption.ponged(bench.connection, ping)
+        bench.resumption.leaving(bench.connection, bench.room)
+        assert bench.records.written[ID] == "at 0-5"
+
+    async def test_late_one_that_answers_stays_apart_until_it_has_everything(
+        self, make_bench: Callable[..., Bench]
+    ) -> None:
+        bench = make_bench()
+        await bench.subscribe()
+        bench.event("2-0")
+        ping = bench.round()
+        bench.now += 10
+        bench.event("3-0")
+        bench.round()
+        assert bench.records.written == {ID: "at 1-0"}
+        assert bench.records.floor == "3-0"
+        bench.resumption.ponged(bench.connection, ping)
+        assert bench.records.written == {ID: "at 2-0"}
+        bench.resumption.ponged(bench.connection, bench.round())
+        assert bench.records.written == {ID: "from 3-0"}
