@@ -5,12 +5,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SDK := tests/e2e/sdk
-BENCHMARKS := expansion matching fanout events latency connections memory
+PEERS := benchmarks/peers
+BENCHMARKS := expansion matching latency events connections stalled restart memory fanout
 
 # Stamps: newer than what they were made from when nothing has to be done.
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 SDK_PACKAGES := $(SDK)/node_modules/.installed
+BENCH := $(VENV)/.bench
+PEER_PACKAGES := $(PEERS)/node_modules/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-unit test-cover test-integration test-e2e check fmt bench clean chromium
@@ -45,13 +48,14 @@ fmt: $(DEV) ## Format the code and mend what the linter can.
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(DEV) ## Measure, and print one table for each benchmark.
+bench: $(BENCH) $(PEER_PACKAGES) ## Measure beside other servers, print tables, draw the picture: 12 minutes.
 	@for benchmark in $(BENCHMARKS); do \
 		echo "== $$benchmark" >&2; $(BIN)/python -m benchmarks.$$benchmark || exit 1; \
 	done
+	@$(BIN)/python -m benchmarks.picture
 
 clean: ## Remove what these targets made, but not the data of `make run`.
-	rm -rf $(VENV) $(SDK)/node_modules tests/e2e/screenshots
+	rm -rf $(VENV) $(SDK)/node_modules $(PEERS)/node_modules tests/e2e/screenshots
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
@@ -64,6 +68,15 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 $(DEV): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
 	@touch $@ $(RUNTIME)
+
+# Servers to compare with. What cannot be installed is missing from the tables, which say so; the next run tries again.
+$(BENCH): pyproject.toml | $(DEV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench && touch $@ \
+		|| echo "bench: some peers in Python could not be installed" >&2
+
+$(PEER_PACKAGES): $(PEERS)/package.json
+	@cd $(PEERS) && npm install --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error \
+		&& touch node_modules/.installed || echo "bench: Bun and ws could not be installed; is npm there?" >&2
 
 # The stamp stays away when Node.js is missing, so that the next run looks again.
 $(SDK_PACKAGES): $(SDK)/package.json $(wildcard $(SDK)/stand-ins/*/*)

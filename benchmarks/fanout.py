@@ -94,8 +94,8 @@ class Publisher:
         first = self._published
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
-            body = self._messages[self._published // batch % len(self._messages)]
-            await self._bus.publish(PROJECT, [body] * batch)
+            numbers = range(self._published, self._published + batch)
+            await self._bus.publish(PROJECT, [self._messages[n % len(self._messages)] for n in numbers])
             self._published += batch
             await self._load.received((self._published - under_way) * self._load.connections)
         await self._load.received(self._published * self._load.connections)

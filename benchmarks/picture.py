@@ -89,7 +89,8 @@ def memory_panel() -> Panel:
         found[row["server"]] = number(row["bytes each"])
     servers = {name.partition(",")[0] for name in found}
     bars = {it: Bars(found.get(it), found.get(f"{it}, compressing")) for it in servers}
-    return Panel("Memory of an idle connection", "the process's resident bytes; less is better", bars, True)
+    note = "resident bytes of the process; less is better; arrows are cut off"
+    return Panel("Memory of an idle connection", note, bars, True)
 
 
 def label_of(value: float, *, is_bytes: bool) -> str:
