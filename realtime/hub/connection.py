@@ -5,6 +5,7 @@ A connection holds state and takes no decisions; those are in :mod:`realtime.hub
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from realtime.hub.index import Subscriber
@@ -23,6 +24,10 @@ class Wire(Protocol):
     @property
     def buffered_bytes(self) -> int:
         """How much of what was sent still waits for the client to take it."""
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """What :meth:`send` calls while the wire is open; for a connection that is in a room (hub/delivery.py)."""
 
     def send(self, frame: bytes) -> None:
         """Send one whole frame, or several in one piece; silently dropped once the wire is closing."""

@@ -159,7 +159,7 @@ class Plan:
             group = groups.get(key)
             if group is None:
                 group = groups[key] = _Group(len(own))
-            group.writes.append(connection.wire.send)
+            group.writes.append(connection.wire.write)
             group.own_parts.append(own)
             if connection.deflates:
                 group.stored_blocks.append(stored_block(own))

@@ -5,6 +5,7 @@ the hub has built. A parser exists only while a message is on its way in, so an 
 """
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -174,12 +175,13 @@ class WebSocketProtocol(asyncio.Protocol):
             self._transport.write(farewell)
         self._closing = True
         self._incoming = None
+        # Before anything else is sent to it: whoever is in a room may be written to (see `write`).
+        self._hub.lost(connection)
         if incoming.has_closed:
             self._transport.close()
         else:
             # As in close(): more may be on its way, such as the rest of a message that is too large.
             self._is_broken = True
-            self._hub.lost(connection)
             if self._transport.can_write_eof() and not self._transport.is_closing():
                 self._transport.write_eof()
         self._abort_later()
@@ -190,6 +192,11 @@ class WebSocketProtocol(asyncio.Protocol):
     def buffered_bytes(self) -> int:
         """How much of what was sent still waits for the client to take it."""
         return self._transport.get_write_buffer_size()
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        """What :meth:`send` calls; only for a connection that is in a room, since it is not closing then."""
+        return self._transport.write
 
     def send(self, frame: bytes) -> None:
         """Send one frame."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -43,6 +43,10 @@ class RecordingWire:
 
     def __init__(self) -> None:
         self.writes: list[list[int | str]] = []
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        return self.send
 
     def send(self, frame: bytes) -> None:
         self.writes.append(list(_told(frame)))

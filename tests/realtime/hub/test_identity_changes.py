@@ -708,6 +708,10 @@ class Unplugged:
 
     buffered_bytes = 0
 
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        return self.send
+
     def send(self, frame: bytes) -> None: ...
 
     def close(self, code: int, reason: str = "") -> None: ...

@@ -1,7 +1,7 @@
 """However events are gathered, planned and joined: each connection is sent the same bytes as one by one."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -35,6 +35,10 @@ class RecordingWire:
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        return self.send
 
     def send(self, frame: bytes) -> None:
         self.writes.append(frame)

@@ -1,6 +1,7 @@
 """Rooms are made once, watched before anybody relies on them, and left a while after the last one went."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -47,6 +48,10 @@ class RecordingWire:
 
     def __init__(self) -> None:
         self.closes: list[tuple[int, str]] = []
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        return self.send
 
     def send(self, frame: bytes) -> None: ...
 

@@ -1,5 +1,7 @@
 """A room knows whose changes concern which connection, and which losses are still to be told."""
 
+from collections.abc import Callable
+
 import pytest
 
 from realtime.hub.connection import Connection
@@ -24,6 +26,10 @@ class NoWire:
     """Nothing is sent here."""
 
     buffered_bytes = 0
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        return self.send
 
     def send(self, frame: bytes) -> None: ...
 
