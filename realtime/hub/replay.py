@@ -20,7 +20,7 @@ from realtime.bus.positions import Position, format_position, parse_position
 from realtime.hub.connection import Connection
 from realtime.hub.frames import text_frame
 from realtime.hub.index import Subscriber, Subscription, SubscriptionIndex
-from realtime.hub.log_window import LogWindow, Missed
+from realtime.hub.log_window import LogWindow, Missed, MissedPage
 from realtime.hub.metrics import Stats
 from realtime.hub.room import Room
 from realtime.messages import encode_system
@@ -49,6 +49,7 @@ class Replay:
         window: Where what was missed is read.
         room: The room of ``connection``.
         connection: Whose subscriptions they are.
+        turns: Lets one replay of a hub deal with a page at a time, so that live events are never far behind.
         buffer_bytes: Up to how much may wait for the client before the replay pauses.
     """
 
@@ -59,12 +60,14 @@ class Replay:
         connection: Connection,
         *,
         stats: Stats,
+        turns: asyncio.Semaphore,
         buffer_bytes: int,
     ) -> None:
         self._window = window
         self._room = room
         self._connection = connection
         self._stats = stats
+        self._turns = turns
         self._buffer_bytes = buffer_bytes
         # The subscriptions apart from the room's, so that only they are matched, and nothing live reaches them.
         self._subscriber = Subscriber()
@@ -128,6 +131,14 @@ class Replay:
         await self._make_room()
         before = self._room.position
         page = await self._patiently(lambda: self._window.after(cursor))
+        async with self._turns:
+            # Before the page, whatever else there is to do; and after it no await, or something could come between.
+            await asyncio.sleep(0)
+            self._check_there()
+            return self._deal_with(page, cursor, before)
+
+    def _deal_with(self, page: MissedPage, cursor: Position, before: str) -> tuple[Position, bool]:
+        """Send what is due of a page; ``before`` is where the room was before it was read."""
         if not page.is_complete:
             # The log was trimmed meanwhile, faster than this client reads; or Redis lost it.
             notice = encode_system("gap", "Events may be missing. Reload what you show.")

@@ -4,6 +4,7 @@ Most messages are answered at once. One whose subscriptions may go on from somew
 their IDs have been seen before, waits for Redis: then the answer comes first, and what was missed follows.
 """
 
+import asyncio
 import secrets
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
@@ -59,6 +60,7 @@ class Subscribing:
     ) -> None:
         self._registry = registry
         self._windows = LogWindows(bus, compressor)
+        self._turns = asyncio.Semaphore(1)
         self._resumption = resumption
         self._stats = stats
         self._replays = settings.resume != "off"
@@ -129,8 +131,16 @@ class Subscribing:
         returning = await self._resumption.claim(connection, room, own)
         if connection.room is not room:
             raise ConnectionGoneError
+        self._forget_replaced(connection, room, items)
         with self._windows.open(room.project.id) as window:
-            replay = Replay(window, room, connection, stats=self._stats, buffer_bytes=self._buffer_bytes)
+            replay = Replay(
+                window,
+                room,
+                connection,
+                stats=self._stats,
+                turns=self._turns,
+                buffer_bytes=self._buffer_bytes,
+            )
             for each, item in items:
                 since = returning.get(each) if item.since is None else item.since
                 channels = convert(item.channels, connection.identity.user_id)
@@ -142,6 +152,14 @@ class Subscribing:
             connection.wire.send(text_frame(encode_subscribed(response, room.position)))
             await replay.run()
         self._follow(connection, room, {each: returning[each] for each in own if recovered.get(each)})
+
+    def _forget_replaced(self, connection: Connection, room: Room, items: _Items) -> None:
+        """Let subscriptions return by themselves no more that go on from where their client says."""
+        for each, item in items:
+            live = connection.subscriptions.get(each)
+            if item.since is not None and live is not None and live.since is not None:
+                live.since = None
+                self._resumption.unsubscribed(connection, room, each)
 
     def _begin(
         self,

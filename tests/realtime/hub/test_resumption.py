@@ -205,6 +205,16 @@ class TestReturn:
             await client.subscribe(ROWS, id=ID)
             await client.assert_silent()
 
+    async def test_client_that_says_from_where_it_goes_on_is_left_to_itself(
+        self, hub: "RunningHub", redis_client: redis.asyncio.Redis
+    ) -> None:
+        async with hub.greeted() as client:
+            await client.subscribe(ROWS, id=ID)
+            assert await redis_client.exists(resume_key("demo", ID))
+            assert is_recovered(await client.subscribe(ROWS, id=ID, since="0-0")) is True
+        await left(hub)
+        assert not await redis_client.exists(resume_key("demo", ID))
+
     async def test_explicit_mode_waits_to_be_asked(self, start_hub: "Start") -> None:
         async with start_hub(resume="explicit") as hub:
             async with hub.greeted() as client:
