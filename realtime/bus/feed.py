@@ -312,16 +312,12 @@ class Feed:
         for watch in displaced:
             del self._watches[watch.channel]
             watch.begin()
-            if self._link is not None:
-                self._link.forget(watch.channel)
         if bucket == self._bucket:
             self._move_probe()
         self._owner.displaced(displaced)
 
     def _move_probe(self) -> None:
         """Send probes by way of another bucket that is heard here."""
-        if self._link is not None:
-            self._link.forget(self._probe_channel)
         self._is_subscribed, self._bucket = False, None
         other = next(iter(self._watches.values()), None)
         if other is not None:

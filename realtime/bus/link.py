@@ -13,6 +13,7 @@ from typing import Any, NoReturn, Protocol, Self
 import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
+from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 OPEN_TIMEOUT_S = 5.0
@@ -113,11 +114,6 @@ class Link(asyncio.Protocol):
         self._leaving[channel] = self._leaving.get(channel, 0) + 1
         self._send(b"UNSUBSCRIBE", channel)
 
-    def forget(self, channel: bytes) -> None:
-        """Expect no confirmations for ``channel``: the server refused it."""
-        self._joining.pop(channel, None)
-        self._leaving.pop(channel, None)
-
     def give_up(self, error: Exception) -> None:
         """Break the link, for a reason that :meth:`wait_broken` raises."""
         if not self._broken.done():
@@ -181,10 +177,17 @@ class Link(asyncio.Protocol):
             else:
                 self._receiver.lost(reply[1])
 
+    def _forget(self, slot: int) -> None:
+        """Expect no confirmations for a slot's channels: the server does not say which of them it refused."""
+        for counts in (self._joining, self._leaving):
+            for channel in [channel for channel in counts if key_slot(channel) == slot]:
+                del counts[channel]
+
     def _take_error(self, text: str) -> None:
         kind, _, rest = text.partition(" ")
         slot = rest.partition(" ")[0]
         if kind == "MOVED" and slot.isdecimal():
+            self._forget(int(slot))
             self._receiver.moved(int(slot))
         else:
             self.give_up(RedisConnectionError(f"Redis refused a subscription: {text}"))

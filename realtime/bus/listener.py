@@ -211,23 +211,27 @@ class LiveListener:
             self._is_unplaced.clear()
             try:
                 self._places = await self._nodes.locate()
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, ask again
                 log.warning("the servers of Redis cannot be found", error=str(error) or type(error).__name__)
                 self._has_tried.set()
                 await self._pause()
                 self._is_unplaced.set()
                 continue
-            home = self._feed_at(_HOME)
-            home.keep_probing(_HOME)
-            for feed in self._feeds.values():
-                feed.hear_bridge(self._bridge and feed is home)
-            for watch in tuple(self._homeless):
-                self._feed_at(watch.bucket).add(watch)
-            self._homeless.clear()
-            for feed in [feed for feed in self._feeds.values() if feed.is_idle and feed is not home]:
+            self._place_all()
+            await asyncio.sleep(_PLACING_PAUSE_S)
+
+    def _place_all(self) -> None:
+        """Have every project heard from the server that owns it, and let go of servers that own none."""
+        home = self._feed_at(_HOME)
+        home.keep_probing(_HOME)
+        for watch in self._homeless:
+            self._feed_at(watch.bucket).add(watch)
+        self._homeless.clear()
+        for feed in tuple(self._feeds.values()):
+            feed.hear_bridge(self._bridge and feed is home)
+            if feed.is_idle and feed is not home:
                 self._tasks[feed].cancel()
                 del self._feeds[feed.node]
-            await asyncio.sleep(_PLACING_PAUSE_S)
 
     def _place(self, watch: Watch) -> None:
         """Have a new project heard from the server that owns it; from the next one, if that is another by now."""

@@ -1,9 +1,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import redis.asyncio
+from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from realtime.bus import connect, link
@@ -175,6 +177,19 @@ class TestSharded:
         await received.until(lambda: ("subscribed", b"b") in received.story)
 
         assert received.story == [("subscribed", b"a"), ("subscribed", b"b")]
+
+    async def test_refused_end_of_a_subscription_does_not_hide_that_a_later_one_is_lost(
+        self, one: Link, received: Received
+    ) -> None:
+        slot = key_slot(b"a")
+        one.subscribe([b"a"])
+        await received.until(lambda: received.story == [("subscribed", b"a")])
+        one._transport = Mock()  # What is sent from here on is answered by the test.
+        one.unsubscribe(b"a")
+        one.data_received(b"-MOVED %d 127.0.0.1:6381\r\n" % slot)
+        one.data_received(b"*3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:0\r\n")
+
+        assert received.story[1:] == [("moved", slot), ("lost", b"a")]
 
 
 class TestOpen:
