@@ -5,7 +5,6 @@ the log could not fill is reported. A log that cannot be read concerns its proje
 it, an error for who wants to.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -20,8 +19,6 @@ from realtime.bus.watch import Watch
 
 log = structlog.get_logger("realtime.bus")
 
-_AT_ONCE = 16
-"""How many projects read their logs at the same time after a reconnect."""
 _PAGE = 500
 """How many events are read from a log at a time."""
 _COUNT_ATTEMPTS = 20
@@ -53,7 +50,6 @@ class CatchUp:
         self._on_resumed = on_resumed
         self._on_settled = on_settled
         self._is_bridged = is_bridged
-        self._turns = asyncio.Semaphore(_AT_ONCE)
         # How many live messages were not believed.
         self.ignored = 0
 
@@ -83,8 +79,7 @@ class CatchUp:
         """
         attempt, is_new = watch.attempt, not watch.has_position
         try:
-            async with self._turns:
-                await self._catch_up(watch, bus)
+            await self._catch_up(watch, bus)
         except (
             RedisConnectionError,
             RedisTimeoutError,
@@ -95,7 +90,8 @@ class CatchUp:
         ):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns no other project
-            _log_failed(watch, error)
+            if watch.attempt is attempt:
+                _log_failed(watch, error)
         # No await from here on: what was held follows exactly, and live messages follow that.
         if watch.is_ended or watch.attempt is not attempt or watch.failure:
             return
@@ -115,41 +111,41 @@ class CatchUp:
     # The log.
 
     async def _catch_up(self, watch: Watch, bus: RedisBus) -> None:
-        """Find out where a new project's log ends; deliver what another's has after the last event seen."""
+        """Deliver what the log has after the last event seen; of a new project find out where that is."""
         if watch.has_position:
             await self._replay(watch, bus)
-        else:
-            state = await bus.log_state(watch.project)
-            watch.last, watch.counted = parse_position(state.last), state.published
-            watch.has_position = True
+        elif not await self._begin(watch, bus):
+            return
         while watch.overflowed:
             watch.overflowed = False
             await self._replay(watch, bus)
         if watch.has_gap:
             await self._count_missed(watch, bus)
 
+    async def _begin(self, watch: Watch, bus: RedisBus) -> bool:
+        """Find out where a new project's log ends; tell whether that is still of interest."""
+        attempt = watch.attempt
+        state = await bus.log_state(watch.project)
+        if watch.attempt is not attempt:
+            return False
+        watch.last, watch.counted = parse_position(state.last), state.published
+        watch.has_position = True
+        return True
+
     async def _replay(self, watch: Watch, bus: RedisBus) -> None:
         """Deliver what the log has after the last event seen."""
         attempt = watch.attempt
         while not watch.is_ended:
             page = await bus.read_page(watch.project, format_position(watch.last), limit=_PAGE)
+            end = None if page.is_complete else (await bus.log_state(watch.project)).last
             if watch.attempt is not attempt:
                 return
-            if not page.is_complete:
+            if end is not None:
                 watch.has_gap = True
-                await self._step_back(watch, bus)
+                _step_back(watch, parse_position(end))
             self._deliver_page(watch, page)
             if len(page.events) < _PAGE:
                 return
-
-    async def _step_back(self, watch: Watch, bus: RedisBus) -> None:
-        """Take the log's end for the last event seen if it is before that: a failover lost the log's end.
-
-        Otherwise the next events, which take up from there, would be taken for old ones.
-        """
-        end = parse_position((await bus.log_state(watch.project)).last)
-        if end < watch.last:
-            watch.last, watch.counted = end, None
 
     async def _count_missed(self, watch: Watch, bus: RedisBus) -> None:
         """Find out how many events are missing: as many as the log ever had more than were counted here."""
@@ -197,6 +193,15 @@ class CatchUp:
         if watch.counted is not None:
             watch.counted += 1
         call(self._on_message, watch.project, message)
+
+
+def _step_back(watch: Watch, end: Position) -> None:
+    """Take the log's end for the last event seen if it is before that: a failover lost the log's end.
+
+    Otherwise the next events, which take up from there, would be taken for old ones.
+    """
+    if end < watch.last:
+        watch.last, watch.counted = end, None
 
 
 def _log_failed(watch: Watch, error: Exception) -> None:

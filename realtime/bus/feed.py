@@ -29,6 +29,8 @@ from realtime.bus.watch import Watch
 log = structlog.get_logger("realtime.bus")
 
 _BRIDGE = BRIDGE_CHANNEL.encode()
+_AT_ONCE = 16
+"""How many projects read their logs from a server at the same time after a reconnect."""
 _STEADY_S = 5.0
 """How long a connection must have been good for the pauses between attempts to start short again."""
 
@@ -82,6 +84,7 @@ class Feed:
         self._is_bridged = False
         self._probe_interval_s = probe_interval_s
         self._probe_timeout_s = probe_timeout_s
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._id = secrets.token_hex(8)
         self._probe_channel = probe_channel(self._id, bucket).encode()
         # Token -> who waits to hear whether it came back.
@@ -296,12 +299,15 @@ class Feed:
     async def _settle(self, watch: Watch) -> None:
         attempt = watch.attempt
         assert self._redis is not None  # noqa: S101 - for mypy: the connection is open
-        try:
-            await self._catch_up.settle(watch, RedisBus(self._redis))
-        except AskError:
-            # The log is elsewhere, or on its way.
-            if watch.attempt is attempt:
-                self._displace(watch.bucket)
+        async with self._turns:
+            if watch.attempt is not attempt:
+                return
+            try:
+                await self._catch_up.settle(watch, RedisBus(self._redis))
+            except AskError:
+                # The log is elsewhere, or on its way.
+                if watch.attempt is attempt:
+                    self._displace(watch.bucket)
         if watch.failure:
             self._owner.failed(watch)
             watch.is_ready.set()
