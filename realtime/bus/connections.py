@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import AbstractConnection, parse_url
@@ -11,6 +11,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from realtime.bus.topology import Credentials, Node, RedisUrlError
+
+Pool = TypeVar("Pool", bound=BlockingConnectionPool)
 
 
 def connection_options(**options: Any) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def single(url: str, **options: Any) -> Redis:
     except ValueError as error:
         raise RedisUrlError(f"REALTIME_REDIS_URL: {error}") from error
     pool.connection_class = _CANCELLABLE[pool.connection_class]
-    return Redis.from_pool(pool)
+    return Redis.from_pool(checked(pool))
 
 
 def url_options(query: str, credentials: Credentials, *, is_tls: bool) -> dict[str, Any]:
@@ -104,8 +106,20 @@ def client_of(node: Node, *, is_tls: bool = False, **options: Any) -> Redis:
     """Return a client of one server."""
     connection_class = TlsConnection if is_tls else TcpConnection
     host, port = node
-    return Redis.from_pool(
-        BlockingConnectionPool(
-            connection_class=connection_class, host=host, port=port, **connection_options(**options)
-        )
+    pool = BlockingConnectionPool(
+        connection_class=connection_class, host=host, port=port, **connection_options(**options)
     )
+    return Redis.from_pool(checked(pool))
+
+
+def checked(pool: Pool) -> Pool:
+    """Return ``pool`` if its connections can be made; opens none.
+
+    Raises:
+        RedisUrlError: An option is not known, which would else show when the first command is sent.
+    """
+    try:
+        pool.make_connection()  # type: ignore[no-untyped-call]
+    except TypeError as error:
+        raise RedisUrlError(f"REALTIME_REDIS_URL has an option that is not known: {error}") from error
+    return pool

@@ -20,10 +20,11 @@ from realtime.bus.connections import (
     Cancellable,
     TcpConnection,
     TlsConnection,
+    checked,
     connection_options,
     url_options,
 )
-from realtime.bus.topology import Node, SentinelUrl
+from realtime.bus.topology import Node, RedisUrlError, SentinelUrl
 
 _SENTINEL_TIMEOUT_S = 0.5
 """How long one Sentinel may take to answer before the others alone are believed."""
@@ -139,14 +140,21 @@ async def _ask(sentinel: Redis, service: str) -> _Answer:
 
 
 def watchers(url: SentinelUrl) -> Sentinel:
-    """Return what asks the Sentinels of a URL for the master; close it."""
+    """Return what asks the Sentinels of a URL for the master; close it.
+
+    Raises:
+        RedisUrlError: An option in the URL is not known.
+    """
     options = url_options(url.query, url.credentials, is_tls=url.is_tls)
     # Sentinels have users of their own, mostly none.
     own = {name: value for name, value in options.items() if name not in {"username", "password"}}
     limits = {"socket_timeout": _SENTINEL_TIMEOUT_S, "socket_connect_timeout": _SENTINEL_TIMEOUT_S}
     retry = connection_options()["retry"]
     kwargs = {**own, **limits, "retry": retry, "ssl": url.is_tls}
-    sentinel = _Watchers(list(url.hosts), sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]
+    try:
+        sentinel = _Watchers(list(url.hosts), sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]
+    except TypeError as error:
+        raise RedisUrlError(f"REALTIME_REDIS_URL has an option that is not known: {error}") from error
     for client in sentinel.sentinels:
         client.connection_pool.connection_class = TlsConnection if url.is_tls else TcpConnection
     return sentinel
@@ -175,4 +183,4 @@ def master(url: SentinelUrl, **options: Any) -> Redis:
         connection_class=_TlsMasterConnection if url.is_tls else _MasterConnection,
         **connection_options(**options),
     )
-    return _MasterClient.from_pool(pool)
+    return _MasterClient.from_pool(checked(pool))

@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from realtime.bus import connect, embedded_url, redis_url
 from realtime.bus.connect import embedded_socket
+from realtime.errors import RealtimeError
 from realtime.settings import Settings
 
 
@@ -79,6 +80,46 @@ class TestConnect:
     async def test_unknown_kind_of_url_is_refused(self) -> None:
         with pytest.raises(ValueError, match="scheme"):
             connect("http://localhost")
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "redis://h:port",
+            "redis://h?socket_timeout=soon",
+            "redis://h?colour=red",
+            "redis-sentinel://h:26379",
+            "redis-sentinel://h/m?socket_timeout=soon",
+            "redis-sentinel://h/m?colour=red",
+            "redis-cluster://h/3",
+            "redis-cluster://h?socket_timeout=soon",
+            "redis-cluster://h?colour=red",
+            "rediss-cluster://h?colour=red",
+        ],
+    )
+    async def test_url_that_cannot_be_used_is_refused_at_once(self, url: str) -> None:
+        """As an error that the command line shows in one line, and that is a ValueError for everybody else."""
+        with pytest.raises(ValueError, match="REALTIME_REDIS_URL") as caught:
+            connect(url)
+        assert isinstance(caught.value, RealtimeError)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "redis://127.0.0.1:1?socket_timeout=1",
+            "redis-sentinel://ann:secret@127.0.0.1:1/m/2?socket_timeout=1",
+            "rediss-sentinel://127.0.0.1:1/m?ssl_cert_reqs=none",
+            "redis-cluster://ann:secret@127.0.0.1:1?socket_timeout=1",
+            "rediss-cluster://127.0.0.1:1?ssl_cert_reqs=none",
+        ],
+    )
+    async def test_usable_url_without_a_server_is_an_error_at_the_first_command(self, url: str) -> None:
+        client = connect(url)
+
+        with pytest.raises(RedisError):
+            await client.ping()
+        with pytest.raises(RedisError):
+            await client.get("{b1}:x")
+        await client.aclose()
 
     async def test_server_that_is_not_there_is_an_error_at_the_first_command(self, tmp_path: Path) -> None:
         client = connect(embedded_url(tmp_path))
