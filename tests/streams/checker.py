@@ -99,6 +99,8 @@ class Stream:
     # Whether an event may come late, by a replay or because its hub was cut off from Redis. It is then filtered by
     # the roles that the client has when it comes.
     is_delayed: bool = False
+    # When the client was last told that events may be missing; it reloads, so what came before need not be shown.
+    reloaded: float = -math.inf
     # Whether what the client had not confirmed may come again, on its next connection.
     repeats_unconfirmed: bool = False
     seen: list[Seen] = field(default_factory=list)
@@ -198,7 +200,7 @@ def _verdict(event: Published, stream: Stream, tick: float) -> Verdict:
     ]
     if not any(readable):
         return Verdict.MUST_NOT
-    is_due = event.is_certain and event.when.began > stream.opened.ended
+    is_due = event.is_certain and event.when.began > max(stream.opened.ended, stream.reloaded)
     return Verdict.MUST if is_due and all(readable) else Verdict.MAY
 
 

@@ -99,7 +99,7 @@ class Crowd:
         elif report == "closed":
             self._sockets[client] = 0
         else:
-            self._complain(client, *arguments)
+            self._note(client, *arguments)
 
     def _subscribe(self, client: int, socket: int) -> None:
         self._connections += 1
@@ -108,6 +108,9 @@ class Crowd:
             if stream.opened is ALWAYS:
                 stream.opened = Span(self._asked, self._journal.tick())
 
-    def _complain(self, client: int, frame: dict[str, Any]) -> None:
-        if frame["type"] == "error" or frame["data"]["code"] == "gap":
+    def _note(self, client: int, frame: dict[str, Any]) -> None:
+        if frame["type"] == "error":
             self._journal.complaints.append(f"{self._members[client].name}: {frame['data']}")
+        elif frame["data"]["code"] == "gap":
+            # An SDK passes nothing on to its user, but a test may look at the wire.
+            self._journal.told_of_gap(self._streams[client])

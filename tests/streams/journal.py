@@ -20,8 +20,10 @@ class Journal:
     def __init__(self) -> None:
         self.published: dict[int, Published] = {}
         self.streams: list[Stream] = []
-        # What no client should have been told: that events may be missing, an error, somebody else's event.
+        # What clients were told that should never be: an error, somebody else's event.
         self.complaints: list[str] = []
+        # Streams whose clients were told that events may be missing, each time.
+        self.gaps: list[str] = []
         # How often the network began to lose what is sent, unnoticed by those who send it.
         self.losses = 0
         self._ticks = itertools.count(1)
@@ -64,6 +66,12 @@ class Journal:
                     stream.confirm(length)
 
         asyncio.get_running_loop().call_later(CONFIRMED_S, confirm)
+
+    def told_of_gap(self, streams: Iterable[Stream]) -> None:
+        """Note that a client was told that events may be missing."""
+        for stream in streams:
+            stream.reloaded = self.tick()
+            self.gaps.append(stream.name)
 
     def become(self, streams: Iterable[Stream], roles: frozenset[str], began: int) -> None:
         """Note that a client holds other roles now; the change was begun at tick ``began``."""
@@ -109,13 +117,18 @@ class Journal:
         """Return how often an event was seen again, allowed or not."""
         return sum(len(stream.seen) - len({entry.number for entry in stream.seen}) for stream in self.streams)
 
-    def assert_clean(self) -> None:
-        """Check that nothing is wrong, and that it could have been: that events were seen at all."""
+    def assert_clean(self, *, gaps: bool = False) -> None:
+        """Check that nothing is wrong, and that it could have been: that events were seen at all.
+
+        Args:
+            gaps: Whether clients may have been told of gaps.
+        """
         faults = self.faults()
         kinds = Counter(fault.kind.value for fault in faults)
         shown = "\n".join(self._describe(fault) for fault in faults[:_SHOWN])
         assert not faults, f"{dict(kinds)} of {self._size()}\n{shown}"
         assert not self.complaints, self.complaints[:_SHOWN]
+        assert gaps or not self.gaps, f"told of gaps: {self.gaps[:_SHOWN]}"
         silent = [stream.name for stream in self.streams if not stream.seen]
         assert not silent, f"nothing seen: {silent[:_SHOWN]}"
 

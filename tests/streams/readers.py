@@ -101,8 +101,8 @@ class PythonReader:
                 self._journal.saw(stream, event.payload["n"], event.id, 0)
         raise AssertionError(f"{stream.name} ended")
 
-    def _note(self, stream: Stream, gap: Gap) -> None:
-        self._journal.complaints.append(f"{stream.name}: {gap.reason.value}")
+    def _note(self, stream: Stream, _gap: Gap) -> None:
+        self._journal.told_of_gap([stream])
 
 
 class RawReader:
@@ -181,7 +181,10 @@ class RawReader:
                 if stream.opened is ALWAYS:
                     stream.opened = Span(self._asked, self._journal.tick())
             self._is_subscribed = True
-        elif frame["type"] == "error" or data["code"] == "gap":
+        elif frame["type"] == "system":
+            if data["code"] == "gap":
+                self._journal.told_of_gap(self.streams)
+        else:
             self._journal.complaints.append(f"{self.streams[0].name}: {data}")
 
     def take_ping(self) -> None:

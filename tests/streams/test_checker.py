@@ -265,6 +265,19 @@ class TestOpening:
         assert check(published, stream) == [Fault(Kind.LEAKED, "s", 0)]
 
 
+class TestReloaded:
+    def test_what_was_published_before_need_not_be_shown_and_may_be(self) -> None:
+        published = [
+            Published(number, f"{number + 1}-0", ROWS, frozenset({ANY}), Span(began, began + 1))
+            for number, began in enumerate((1, 4, 7))
+        ]
+        epochs = [Epoch(frozenset(), Span(-math.inf, -math.inf))]
+        stream = Stream("s", ROWS, epochs, reloaded=5)
+        assert check(published, stream) == [Fault(Kind.LOST, "s", 2)]
+        stream.seen = [Seen(1, "2-0", 0, 8.0), Seen(2, "3-0", 0, 9.0)]
+        assert check(published, stream) == []
+
+
 class TestUncertain:
     @pytest.mark.parametrize("seen", [[], [Seen(0, "1-0", 0, 3.0)]])
     def test_event_that_redis_lost_may_be_seen_or_not(self, seen: list[Seen]) -> None:
