@@ -89,10 +89,10 @@ class TestShortFrame:
         [
             b"",
             b"\x8a",
-            frame(Opcode.PONG, b"12")[:-1],
-            frame(Opcode.PONG, b"12") + b"\x8a",
-            frame(Opcode.PONG) * 2,
-            frame(Opcode.TEXT, b"x" * 126),
+            raw_frame(0x8A, b"12")[:-1],
+            raw_frame(0x8A, b"12") + b"\x8a",
+            raw_frame(0x8A, b"") * 2,
+            raw_frame(0x81, b"x" * 126),
             raw_frame(0x8A, b"x" * 126),
             # 126 and 127 stand for longer forms of the length, whatever follows.
             bytes([0x8A, 0xFE]) + bytes(4 + 126),
@@ -102,9 +102,9 @@ class TestShortFrame:
             raw_frame(0x01, b"a fragment"),
             raw_frame(0x80, b"a continuation"),
             raw_frame(0x0A, b"not final"),
-            frame(Opcode.PING),
-            frame(Opcode.CLOSE),
-            frame(Opcode.BINARY, b"x"),
+            raw_frame(0x89, b""),
+            raw_frame(0x88, b""),
+            raw_frame(0x82, b"x"),
         ],
     )
     def test_anything_else_is_left_to_the_parser(self, data: bytes) -> None:
