@@ -83,7 +83,7 @@ def show(table: Table, options: argparse.Namespace) -> None:
     for position, column in enumerate(table.columns):
         printed.add_column(column, justify="right" if position else "left")
     for row in table.rows:
-        printed.add_row(*map(_cell, row))
+        printed.add_row(*map(cell_text, row))
     _console.print(f"\n{table.title}\n{machine()}", markup=False)
     _console.print(printed)
     for note in table.notes:
@@ -115,7 +115,8 @@ def _rounded(value: object) -> object:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def _cell(value: object) -> str:
+def cell_text(value: object) -> str:
+    """Return what stands in a cell: numbers with commas, and no more digits than mean something."""
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
