@@ -42,7 +42,13 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
         ("project", "outcome", "reason"),
     ),
-    "realtime_deliveries": ("Event frames handed to connections.", ()),
+    "realtime_deliveries": (
+        (
+            "Event frames handed to connections. One that ends may not have taken the last of them; nobody knows "
+            "how many, but a subscription that returns is sent them again."
+        ),
+        (),
+    ),
     "realtime_deliveries_replayed": (
         "Event frames sent again from the log, to subscriptions that go on from where they were.",
         (),
