@@ -154,18 +154,19 @@ class Feed:
 
     async def run(self) -> None:
         """Connect, and hear until the connection breaks, which raises an exception group or a RedisError."""
-        self._redis = redis = self._nodes.client(self.node)
-        subscriber = self._nodes.client(self.node, protocol=2, socket_timeout=None, health_check_interval=0)
-        try:
+        async with (
+            self._nodes.client(self.node) as redis,
+            self._nodes.client(
+                self.node, protocol=2, socket_timeout=None, health_check_interval=0
+            ) as subscriber,
+        ):
+            self._redis = redis
             await self._nodes.verify(self.node, redis)
             link = await Link.open(subscriber, self, is_sharded=self._nodes.is_sharded)
             try:
                 await self._hear(link, redis)
             finally:
                 await link.close()
-        finally:
-            await subscriber.aclose()
-            await redis.aclose()
 
     async def probe(self) -> float:
         """Send a message to oneself through the server; return how long it takes, in seconds.

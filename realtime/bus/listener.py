@@ -128,7 +128,9 @@ class LiveListener:
         self._is_stopping = True
         tasks = [task for task in (self._runner, *self._tasks.values()) if task is not None]
         for task in tasks:
-            task.cancel()
+            # One that is already ending must not be cut short: it closes connections.
+            if not task.cancelling():
+                task.cancel()
         if tasks:
             await asyncio.wait(tasks)
         self._runner = None
