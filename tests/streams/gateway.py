@@ -1,9 +1,12 @@
 """A TCP proxy with one port in front of several hubs: where clients come back to, and where faults are injected."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
+
+_RECEIVE_BUFFER_BYTES = 32_768
 
 
 class Gateway:
@@ -62,6 +65,16 @@ class Gateway:
         """Lose everything that is sent from now on, in both directions, and let nobody notice; until the next cut."""
         self.is_swallowing = True
 
+    def stall(self) -> None:
+        """Read nothing more from the hubs on the connections that are open, as a client that is too slow."""
+        for side in self._open:
+            side.stall()
+
+    def flow(self) -> None:
+        """Let everything through that was held up, and with it how the hub ended the connection, if it did."""
+        for side in self._open:
+            side.flow()
+
     def abandon(self) -> None:
         """Break every open connection for its client, while its hub does not notice; until the next cut."""
         for side in list(self._open):
@@ -82,12 +95,11 @@ class Gateway:
         self._open.discard(side)
 
     async def _connect(self, client: "_ClientSide") -> None:
-        loop = asyncio.get_running_loop()
         for _ in range(len(self._backends)):
             port = self._backends[0]
             self._backends = [*self._backends[1:], port]
             try:
-                _, backend = await loop.create_connection(lambda: _Side(self), "127.0.0.1", port)
+                backend = await self._connect_to(port)
             except OSError:
                 continue
             self.carried += 1
@@ -95,6 +107,20 @@ class Gateway:
             client.join(backend)
             return
         client.transport.abort()
+
+    async def _connect_to(self, port: int) -> "_HubSide":
+        loop = asyncio.get_running_loop()
+        connecting = socket.socket()
+        connecting.setblocking(False)
+        # So little that a hub soon notices when nobody reads.
+        connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        try:
+            await loop.sock_connect(connecting, ("127.0.0.1", port))
+            _, side = await loop.create_connection(lambda: _HubSide(self), sock=connecting)
+        except BaseException:
+            connecting.close()
+            raise
+        return side
 
 
 class _Side(asyncio.Protocol):
@@ -117,6 +143,12 @@ class _Side(asyncio.Protocol):
     def eof_received(self) -> None:
         """Close: neither WebSocket peer goes on after the other has ended."""
 
+    def stall(self) -> None:
+        """Read no more from the hub; for the hub's side."""
+
+    def flow(self) -> None:
+        """Read on."""
+
     def abandon(self) -> None:
         """Cut the client off, and stay connected to the hub; for the client's side."""
 
@@ -130,6 +162,16 @@ class _Side(asyncio.Protocol):
             self._peer.transport.close()
         else:
             self._peer.transport.abort()
+
+
+class _HubSide(_Side):
+    """The hub's side; it can be as slow as the slowest client."""
+
+    def stall(self) -> None:
+        self.transport.pause_reading()
+
+    def flow(self) -> None:
+        self.transport.resume_reading()
 
 
 class _ClientSide(_Side):

@@ -43,6 +43,8 @@ class Load:
         self._readers = readers
         self._random = random.Random(seed)
         self.pause_s = pause_s
+        # How much text the largest events carry; sizes vary from nothing to this.
+        self.text_bytes = 1200
         self._is_running = False
 
     async def publish(self, *events: tuple[str, Sequence[str]]) -> list[int]:
@@ -55,7 +57,11 @@ class Load:
         batch = [
             Event(
                 name=f"databases.main.tables.{table}.rows.row{number}.create",
-                payload={"$id": f"row{number}", "n": number, "text": "x" * (number % 7 * 200)},
+                payload={
+                    "$id": f"row{number}",
+                    "n": number,
+                    "text": "x" * (number % 7 * self.text_bytes // 6),
+                },
                 roles=roles,
             )
             for number, (table, roles) in zip(numbers, events, strict=True)

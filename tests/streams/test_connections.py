@@ -7,7 +7,7 @@ import pytest
 
 from tests.streams.checker import Kind
 from tests.streams.load import TABLES
-from tests.streams.stage import open_stage
+from tests.streams.stage import Stage, open_stage
 
 pytestmark = pytest.mark.integration
 
@@ -84,6 +84,52 @@ class TestCuts:
                     await asyncio.sleep(0.05)
                 await stage.all_connected()
             await stage.check()
+
+
+class TestSlow:
+    async def test_clients_closed_since_they_were_too_slow_come_back_and_miss_nothing(
+        self, redis_url: str, tmp_path: Path
+    ) -> None:
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(2, send_buffer_bytes=200_000, compression=False)
+            await stage.connect(python=8, raw=8)
+            stage.gateway.stall()
+            stage.load.text_bytes = 60_000
+            while await count_closed(stage, "too_slow") < 16:
+                await stage.load.publish(*[(table, ["any"]) for table in TABLES] * 5)
+            stage.load.text_bytes = 0
+            stage.gateway.flow()
+            async with stage.load.running():
+                await stage.load.go_on(20)
+                await stage.all_connected()
+            await stage.check()
+
+    async def test_backlog_larger_than_the_send_buffer_is_replayed_at_the_pace_of_its_reader(
+        self, redis_url: str, tmp_path: Path
+    ) -> None:
+        """A page of the log may hold far more bytes than may wait for a client."""
+        async with open_stage(redis_url, tmp_path) as stage:
+            await stage.start_hubs(1, compression=False)
+            await stage.connect(python=2, raw=2)
+            stage.gateway.refuse()
+            stage.load.text_bytes = 400_000
+            for _ in range(10):
+                await stage.load.publish(*[(table, ["any"]) for table in TABLES] * 2)
+            stage.load.text_bytes = 0
+            stage.gateway.accept()
+            await stage.all_connected()
+            await stage.check()
+            assert await count_closed(stage, "too_slow") == 0
+
+
+async def count_closed(stage: Stage, reason: str) -> int:
+    """Return how many connections the hubs have closed for a reason."""
+    samples = [sample for hub in stage.hubs for sample in await hub.samples()]
+    return sum(
+        int(value)
+        for name, labels, value in samples
+        if name == "realtime_connections_closed_total" and labels["reason"] == reason
+    )
 
 
 class TestConfirmed:
