@@ -2,16 +2,28 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 import redis.asyncio
 
 from tests.topologies import Cluster, Sentinels
 from workers.embedded import EmbeddedValkey
+
+hypothesis.settings.register_profile(
+    "tests",
+    # How long an example takes says how busy the machine is, and nothing about the code.
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    # Who waits for the continuous integration looks for one thing at a time.
+    derandomize="CI" in os.environ,
+)
+hypothesis.settings.load_profile("tests")
 
 _SERVERS = {"valkey", "module_valkey", "sentinels", "cluster"}
 """Fixtures that start a server; a test that starts one by itself is marked in its file."""
