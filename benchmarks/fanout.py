@@ -43,6 +43,10 @@ MIDDLE = (1_000, 1_600)
 """Connections and bytes of the point where all servers meet."""
 BATCH = 8
 """Events published at once when several are under way."""
+LEAST_EVENTS = 10
+"""So many at least are published to be measured, even if that takes longer."""
+SETTLE_S = 0.5
+"""Between the last connection and the first event."""
 UNDER_WAY_BYTES = 131_072
 """How much may be under way to a connection: less than what the smallest of the servers' buffers holds."""
 
@@ -87,13 +91,13 @@ class Publisher:
         """Publish for some time, and wait for the last delivery; return how many deliveries there were.
 
         Args:
-            seconds: For how long.
+            seconds: For how long, at least.
             batch: Events published at once.
             under_way: How many of them may not have been delivered while the next batch is published.
         """
         first = self._published
         end_s = time.monotonic() + seconds
-        while time.monotonic() < end_s:
+        while time.monotonic() < end_s or self._published < first + LEAST_EVENTS:
             numbers = range(self._published, self._published + batch)
             await self._bus.publish(PROJECT, [self._messages[n % len(self._messages)] for n in numbers])
             self._published += batch
@@ -118,6 +122,7 @@ async def deliver(redis_url: str, server: Server, load: Load, frame_bytes: int, 
     async with connect(redis_url) as redis:
         publisher = Publisher(RedisBus(redis), load, messages)
         load.toggle_busy()
+        await asyncio.sleep(SETTLE_S)
         await publisher.deliver(0.2, 1, 0)
         before_s = server.cpu_s()
         delivered = await publisher.deliver(seconds, 1, 0)
@@ -157,17 +162,31 @@ def measure(program: Path, redis_url: str, case: Case, seconds: float) -> Result
     return result
 
 
-def best_of(program: Path, redis_url: str, case: Case, seconds: float, rounds: int) -> Result | str:
-    """Return the best that a server did; or why it did nothing."""
+def attempt(program: Path, redis_url: str, case: Case, seconds: float) -> Result | str:
+    """Return what a server did in one round; or why it did nothing."""
     if case.candidate.missing:
         return case.candidate.missing
     how = "compressed" if case.compresses else "plain"
     say(f"{case.candidate.name}: {case.frame_bytes:,} bytes to {case.connections:,} connections, {how}")
     try:
-        results = [measure(program, redis_url, case, seconds) for _ in range(rounds)]
+        return measure(program, redis_url, case, seconds)
     except Stuck as problem:
         return str(problem)
-    return max(results)
+
+
+def best_of(
+    program: Path, redis_url: str, cases: Sequence[Case], options: argparse.Namespace
+) -> dict[Case, Result | str]:
+    """Return the best of the rounds of each case. The servers take turns, so that all see the same machine."""
+    best: dict[Case, Result | str] = {}
+    for number in range(options.rounds):
+        for case in cases:
+            if number >= rounds_of(case, options.rounds):
+                continue
+            result, before = attempt(program, redis_url, case, options.seconds), best.get(case)
+            if not isinstance(before, Result) or (isinstance(result, Result) and result > before):
+                best[case] = result
+    return best
 
 
 def default_cases() -> list[Case]:
@@ -208,6 +227,12 @@ def cases_of(options: argparse.Namespace) -> list[Case]:
     return [case for case in cases if not options.only or case.candidate.name in options.only]
 
 
+def rounds_of(case: Case, rounds: int) -> int:
+    """Return how often a case is measured: those that are close to each other as often as was asked for."""
+    rivals = {"hub", bun().name, bare().name, websockets().name}
+    return rounds if case.candidate.name in rivals and case.connections <= MIDDLE[0] else 1
+
+
 def rows_of(results: dict[Case, Result | str]) -> list[list[object]]:
     """Return the table's rows; those of one point follow each other, the hub first."""
     rows: list[list[object]] = []
@@ -235,11 +260,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="the best one counts")
     options = parser.parse_args()
     with wsload() as program, valkey() as redis_url:
-        results = {
-            # The numbers of all servers but these are far from each other, and from the hub's.
-            case: best_of(program, redis_url, case, options.seconds, rounds=rounds_of(case, options.rounds))
-            for case in cases_of(options)
-        }
+        results = best_of(program, redis_url, cases_of(options), options)
     columns = ["server", "connections", "bytes", "", "per CPU s", "hub / this", "per s", "busy", "sent"]
     notes = [
         "hub / this: by CPU time. sent: bytes of a frame on the wire, on average.",
@@ -249,12 +270,6 @@ def main() -> None:
         Table("fanout", "Deliveries of one event to many connections", columns, rows_of(results), notes),
         options,
     )
-
-
-def rounds_of(case: Case, rounds: int) -> int:
-    """Return how often a case is measured: those of which the budgets speak as often as was asked for."""
-    rivals = {"hub", bun().name, bare().name, websockets().name}
-    return rounds if case.candidate.name in rivals and case.connections <= MIDDLE[0] else 1
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def bodies(frame_bytes: int, *roles: str, is_hub: bool = True) -> list[bytes]:
     subject = subject_of(frame_bytes)
 
     def made(text: str, seed: int) -> bytes:
-        body = envelope(subject.event, {**subject.payload, "votes": seed + 10, "text": text}, *roles)
+        body = envelope(subject.event, {**subject.payload, "votes": seed + 100, "text": text}, *roles)
         return body if is_hub else data_of(body)
 
     size = hub_frame_size if is_hub else peer_frame_size
