@@ -5,6 +5,9 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from redis.exceptions import RedisError
+
+from realtime.identity.model import User
 from realtime.identity.store import IdentityStore
 from realtime.publisher import Publisher
 from tests.streams.checker import Stream
@@ -43,7 +46,7 @@ class Roster:
     async def change(self, name: str, *teams: str) -> None:
         """Let a user be in exactly these teams."""
         before, began = self._teams[name], self._journal.tick()
-        await self._store.put_user(PROJECT, user(name, *teams))
+        await self._write(user(name, *teams))
         for team in sorted(set(before) ^ set(teams)):
             membership = f"{name}-{team}"
             await self._publisher.publish(
@@ -54,6 +57,16 @@ class Roster:
         self._teams[name] = teams
         self._journal.become(self._streams[name], roles_of(name, *teams), began)
         self.changes += 1
+
+    async def _write(self, record: User) -> None:
+        """Write a record; while Redis is away try again, which does no harm."""
+        while True:
+            try:
+                await self._store.put_user(PROJECT, record)
+            except RedisError:
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                return
 
     @asynccontextmanager
     async def changing(self, team: str) -> AsyncIterator[None]:

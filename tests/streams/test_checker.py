@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from tests.streams.checker import (
     ANY,
@@ -30,6 +30,9 @@ CHANNELS = ("rows", "files", "teams")
 ROLES = ("team:red", "team:blue", "user:ann")
 ROWS = frozenset({"rows"})
 RED, BLUE = frozenset({"team:red"}), frozenset({"team:blue"})
+
+few = settings(max_examples=60)
+"""Runs take a while to make up, and each of them holds many events."""
 
 
 class Run(NamedTuple):
@@ -95,15 +98,18 @@ def runs(draw: st.DrawFn, *, repeats: bool = False) -> Run:
 
 
 class TestCheck:
+    @few
     @given(runs())
     def test_right_stream_has_no_fault(self, run: Run) -> None:
         assert check(run.published, run.stream) == []
 
+    @few
     @given(runs())
     def test_required_is_what_is_readable_as_far_as_it_is_beyond_doubt(self, run: Run) -> None:
         numbers = required(run.published, run.stream)
         assert run.readable.intersection(run.certain) <= numbers <= run.readable
 
+    @few
     @given(runs(), st.data())
     def test_lost_event_is_found(self, run: Run, data: st.DataObject) -> None:
         choices = sorted(run.readable.intersection(run.certain))
@@ -112,6 +118,7 @@ class TestCheck:
             seen = [entry for entry in run.stream.seen if entry.number != lost]
             assert run.faults(seen) == [Fault(Kind.LOST, "s", lost)]
 
+    @few
     @given(runs(), st.data())
     def test_leaked_event_is_found(self, run: Run, data: st.DataObject) -> None:
         choices = sorted(set(run.certain) - run.readable)
@@ -122,6 +129,7 @@ class TestCheck:
             seen = sorted([*run.stream.seen, entry], key=lambda entry: entry.number)
             assert run.faults(seen) == [Fault(Kind.LEAKED, "s", leaked.number)]
 
+    @few
     @given(runs(), st.data())
     def test_repeated_event_is_found(self, run: Run, data: st.DataObject) -> None:
         if run.stream.seen:
@@ -132,6 +140,7 @@ class TestCheck:
             found = run.faults(seen)
             assert [(fault.kind, fault.number) for fault in found] == [(Kind.REPEATED, seen[index].number)]
 
+    @few
     @given(runs(), st.data())
     def test_swapped_events_are_found(self, run: Run, data: st.DataObject) -> None:
         if len(run.stream.seen) >= 2:
@@ -143,6 +152,7 @@ class TestCheck:
                 (Kind.REORDERED, seen[index + 1].number)
             ]
 
+    @few
     @given(runs(), st.data())
     def test_event_that_nobody_published_is_found(self, run: Run, data: st.DataObject) -> None:
         made_up = data.draw(st.sampled_from([Seen(1000, "1-0", 0, 0.0), Seen(0, "nonsense", 0, 0.0)]))
@@ -151,10 +161,12 @@ class TestCheck:
 
 
 class TestRepeats:
+    @few
     @given(runs(repeats=True))
     def test_unconfirmed_events_may_come_again_on_the_next_connection(self, run: Run) -> None:
         assert check(run.published, run.stream) == []
 
+    @few
     @given(runs(repeats=True))
     def test_without_leave_each_of_them_is_a_fault(self, run: Run) -> None:
         stream = dataclasses.replace(run.stream, repeats_unconfirmed=False)
@@ -289,6 +301,7 @@ class TestUncertain:
 class TestWithoutIds:
     """Some clients are not told the IDs of events; their numbers say as much."""
 
+    @few
     @given(runs(), st.data())
     def test_faults_are_the_same(self, run: Run, data: st.DataObject) -> None:
         seen = data.draw(st.permutations(run.stream.seen))[1:]

@@ -31,7 +31,7 @@ class TestCuts:
             await stage.start_hubs(2)
             await stage.connect(python=30, raw=30)
             async with stage.load.running():
-                for _ in range(3):
+                for _ in range(2):
                     await stage.load.go_on(20)
                     stage.swallow()
                     await stage.load.go_on(30)
@@ -46,7 +46,7 @@ class TestCuts:
             await stage.start_hubs(2)
             await stage.connect(python=30, raw=30)
             async with stage.load.running():
-                for _ in range(12):
+                for _ in range(8):
                     await asyncio.sleep(0.3)
                     stage.gateway.cut()
                 await stage.all_connected()
@@ -60,7 +60,7 @@ class TestCuts:
             await stage.start_hubs(2)
             await stage.connect(python=30, raw=30)
             async with stage.load.running():
-                for _ in range(3):
+                for _ in range(2):
                     await stage.load.go_on(20)
                     stage.gateway.abandon()
                     await stage.load.go_on(30)

@@ -1,5 +1,6 @@
 """Teams change while events are published: nobody sees what they may not read, or misses what they may."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from tests.streams.load import rows_channel
 from tests.streams.readers import PythonReader, RawReader
 from tests.streams.roster import Roster
 from tests.streams.stage import ALL_ROWS, Stage, open_stage
+from tests.topologies import Server
 
 pytestmark = pytest.mark.integration
 
@@ -62,5 +64,24 @@ class TestChanges:
                 await stage.load.go_on(30)
                 await stage.all_connected()
                 await stage.roll()
+            await stage.check()
+            assert roster.changes >= PEOPLE
+
+    async def test_memberships_change_while_redis_is_lost(self, server: Server, tmp_path: Path) -> None:
+        """Hubs hear of a change late, or from the records only; they read them before they go on."""
+        async with open_stage(f"redis://127.0.0.1:{server.port}", tmp_path) as stage:
+            await stage.start_hubs(2, probe_interval_s=0.2, probe_timeout_s=0.5)
+            roster = await enrol_readers(stage, is_delayed=True)
+            async with stage.load.running(), roster.changing("red"):
+                for _ in range(2):
+                    await stage.load.go_on(30)
+                    await asyncio.to_thread(server.kill)
+                    await asyncio.sleep(0.3)
+                    await asyncio.to_thread(server.start)
+                await stage.load.go_on(30)
+                server.pause()
+                await asyncio.sleep(0.8)
+                server.resume()
+                await stage.load.go_on(30)
             await stage.check()
             assert roster.changes >= PEOPLE

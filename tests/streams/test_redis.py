@@ -90,7 +90,7 @@ class TestPaused:
             await stage.connect(python=20, raw=20)
             connections = Connections(stage)
             async with stage.load.running():
-                for _ in range(3):
+                for _ in range(2):
                     await stage.load.go_on(20)
                     server.pause()
                     await asyncio.sleep(0.8)
