@@ -149,6 +149,7 @@ class Fanout:
             await asyncio.sleep(0)
         pending = self._process(room, message)
         if pending is not None:
+            self._delivery.flush_room(room)
             await pending
 
     async def _finish(self, pending: Coroutine[Any, Any, None]) -> None:
@@ -168,13 +169,11 @@ class Fanout:
             log.warning("ignored a message", project=room.project.id, reason=error.reason, error=str(error))
             return None
         if event is None:
-            self._delivery.flush_room(room)
             return self._identity_changed(room, live)
         self._ledger.receive(room.project.id)
         name = event.name
         concerned = self._concerned(room, live, name)
         if live.identity is not None or any(connection.identity.stored for connection in concerned):
-            self._delivery.flush_room(room)
             return self._deliver_after_refresh(room, event, name, concerned)
         self._deliver(room, event, name, concerned, _subjects(live, concerned))
         return None

@@ -93,6 +93,7 @@ class Bench:
         self.refreshed: Identity = STORED
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+        self.answers_once = False
         self.registry = Registry(
             NoWatcher(),
             self.load,
@@ -116,6 +117,8 @@ class Bench:
 
     async def refresh(self, project: Project, identity: Identity) -> Identity:
         await self.may_answer.wait()
+        if self.answers_once:
+            self.may_answer.clear()
         return self.refreshed
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -194,6 +197,32 @@ class TestOrder:
         assert room.position == "4-0"
         bench.receive(message(5))
         assert wire_of(other).told == [2, 4, 5]
+
+    async def test_events_between_two_changes_do_not_wait_for_the_second(self, bench: Bench) -> None:
+        bob = await bench.join(STORED, "rows")
+        bench.may_answer.clear()
+        bench.answers_once = True
+        change = b'{"identity":{"user":"bob"}}'
+        bench.receive(change, message(1), message(2), change, message(3))
+        bench.may_answer.set()
+        async with asyncio.timeout(5):
+            while not wire_of(bob).writes:  # noqa: ASYNC110 - a wire tells nobody
+                await asyncio.sleep(0)
+        assert wire_of(bob).writes == [[1, 2]]
+        assert not bench.tasks[0].done()
+        bench.may_answer.set()
+        await bench.finish()
+        assert wire_of(bob).writes == [[1, 2], [3]]
+
+    async def test_notice_is_not_ahead_of_what_is_gathered_while_events_wait(self, bench: Bench) -> None:
+        bob = await bench.join(STORED, "rows")
+        bench.may_answer.clear()
+        bench.fanout.receive("demo", message(1))
+        bench.fanout.receive("demo", b'{"identity":{"user":"bob"}}')
+        bench.fanout.resumed("demo", complete=False)
+        assert wire_of(bob).told == [1, "gap"]
+        bench.may_answer.set()
+        await bench.finish()
 
     async def test_event_about_the_change_itself_is_delivered_after_it(self, bench: Bench) -> None:
         bob = await bench.join(STORED, "account")
