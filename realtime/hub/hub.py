@@ -191,8 +191,8 @@ class Hub:
     def _received(self, project_id: str, message: bytes) -> None:
         self._fanout.receive(project_id, message)
 
-    def _resumed(self, project_id: str, complete: bool, _missed: int | None = None) -> None:
-        self._fanout.resumed(project_id, complete)
+    def _resumed(self, project_id: str, complete: bool, missed: int | None) -> None:
+        self._fanout.resumed(project_id, complete, missed)
 
     def _settled(self) -> None:
         self._fanout.flush()
