@@ -618,7 +618,7 @@ class TestProject:
         async with shared.greeted() as client:
             await client.subscribe("rows")
             await shared.hub.redis.delete(project_key(shared.project))
-            shared.hub._resumed(shared.project, False)
+            shared.hub._resumed(shared.project, False, None)
             frames = await client.receive_waiting()
             assert [frame["data"]["code"] for frame in frames] == ["gap"]
             await shared.put_project()
