@@ -115,9 +115,10 @@ static void die(const char *what) {
   exit(1);
 }
 
-/* Digits that do not repeat themselves, so that they do not compress better than those of a real ID. */
+/* Digits that do not repeat themselves, so that they do not compress better than those of a real ID; others in each
+ * process, or a hub would take its subscriptions for those of the process before, which return. */
 static int write_id(char *out, size_t size, int i) {
-  uint64_t x = (i + 1) * 0x9e3779b97f4a7c15u;
+  uint64_t x = (i + 1 + ((uint64_t)getpid() << 32)) * 0x9e3779b97f4a7c15u;
   x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
   x = (x ^ x >> 27) * 0x94d049bb133111ebu;
   return snprintf(out, size, "%016llx%04x", (unsigned long long)(x ^ x >> 31), i & 0xffff);
