@@ -93,8 +93,9 @@ def websockets() -> Candidate:
 
 def bun() -> Candidate:
     """Return the server made with Bun and its native ``publish``."""
-    installed = _MODULES / "@oven" / "bun-linux-x64" / "bin" / "bun"
-    program = str(installed) if installed.exists() else which("bun") or ""
+    # Installed without its script, which would only link it elsewhere; one folder for each kind of machine.
+    installed = sorted(_MODULES.glob("@oven/bun-*/bin/bun"))
+    program = str(installed[0]) if installed else which("bun") or ""
     missing = "" if program else "Bun is not installed"
     return Candidate("Bun", (program, str(_PEERS / "bun_server.js")), missing=missing)
 

@@ -4,7 +4,7 @@ At the hub each is a TCP connection, the WebSocket handshake, a token of one's o
 frame, and one subscription by a message that is answered; or by the URL. At most 256 are under way at once. Beside
 it Bun and ``websockets``, which have only the handshake to do. The budget is 2,000 a second.
 
-    python -m benchmarks.connections [--connections 5000] [--rounds 3]
+    python -m benchmarks.connections [--connections 5000] [--rounds 2]
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ def per_second(program: Path, server: Server, connections: int) -> tuple[float, 
 def main() -> None:
     parser = options_of(__doc__)
     parser.add_argument("--connections", type=int, default=5_000)
-    parser.add_argument("--rounds", type=int, default=3, help="the best one counts")
+    parser.add_argument("--rounds", type=int, default=2, help="the best one counts")
     options = parser.parse_args()
     rows: list[list[object]] = []
     by_url = hub(CHANNEL, by_url=True, name="hub, subscribed by URL")
