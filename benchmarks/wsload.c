@@ -90,7 +90,6 @@ static counters_t *counters;
 static double first_s, last_s;
 static return_t *returns; /* a ring: who was lost first returns first */
 static int returns_first, returns_count;
-static uint64_t run_id;
 static uint32_t *times_us;
 static size_t times_count, times_size;
 static volatile sig_atomic_t stopping, is_busy;
@@ -478,7 +477,6 @@ int main(int argc, char **argv) {
   signal(SIGTERM, stop);
   signal(SIGUSR1, toggle_busy);
   signal(SIGPIPE, SIG_IGN);
-  run_id = (uint64_t)(now_s() * 1e9) ^ (uint64_t)getpid() << 40;
   connections = calloc(count, sizeof *connections);
   returns = calloc(count, sizeof *returns);
   buffer = malloc(2 * BUFFER); /* what was held of a frame, and what is read on top of it */
