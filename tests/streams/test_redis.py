@@ -63,6 +63,26 @@ class TestKilled:
                 await stage.all_connected()
             await stage.check()
 
+    async def test_clients_that_return_twice_meanwhile_go_on_from_what_they_confirm_later(
+        self, server: Server, tmp_path: Path
+    ) -> None:
+        """Hubs learn late of connections that have gone; these must not stand in the way of those that came after."""
+        async with open_stage(url(server), tmp_path) as stage:
+            await stage.start_hubs(2, **QUICK)
+            await stage.connect(raw=40)
+            async with stage.load.running():
+                await stage.load.go_on(20)
+                await asyncio.to_thread(server.kill)
+                for _ in range(2):
+                    stage.gateway.cut()
+                    await asyncio.sleep(0.6)
+                await asyncio.to_thread(server.start)
+                await stage.all_connected()
+                await stage.load.go_on(20)
+            await stage.all_settled()
+            await stage.cut(away_s=0)
+            await stage.check()
+
 
 class TestPaused:
     async def test_redis_silent_for_ten_seconds_with_the_usual_probes(
