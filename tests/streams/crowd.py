@@ -39,7 +39,6 @@ class Crowd:
         # The socket on which each of them is subscribed; 0 for none.
         self._sockets = [0] * len(members)
         self._settled = [True] * len(members)
-        self._connections = 0
 
     async def run(self) -> None:
         """Run the process, and take its reports until cancelled."""
@@ -72,9 +71,6 @@ class Crowd:
     def is_settled(self) -> bool:
         return all(self._settled)
 
-    def count_connections(self) -> int:
-        return self._connections
-
     def _describe(self, index: int, member: Member) -> dict[str, Any]:
         return {
             "endpoint": f"http://127.0.0.1:{self._port}/v1",
@@ -102,7 +98,6 @@ class Crowd:
             self._note(client, *arguments)
 
     def _subscribe(self, client: int, socket: int) -> None:
-        self._connections += 1
         self._sockets[client] = socket
         for stream in self._streams[client]:
             if stream.opened is ALWAYS:

@@ -30,14 +30,14 @@ class Reader(Protocol):
 
     streams: list[Stream]
 
+    async def run(self) -> None:
+        """Connect, and report until cancelled."""
+
     def is_connected(self) -> bool:
         """Tell whether all their subscriptions are confirmed on an open connection."""
 
     def is_settled(self) -> bool:
         """Tell whether all they saw is confirmed, as far as that concerns them."""
-
-    def count_connections(self) -> int:
-        """Return how many connections they have made."""
 
 
 def make_streams(
@@ -88,10 +88,6 @@ class PythonReader:
     def is_settled(self) -> bool:
         return True
 
-    def count_connections(self) -> int:
-        # The client does not say; whoever waits for another connection waits for the others too.
-        return 0
-
     async def _read(self, stream: Stream, subscription: Subscription) -> None:
         began = self._journal.tick()
         async with subscription as events:
@@ -139,9 +135,6 @@ class RawReader:
 
     def is_settled(self) -> bool:
         return self._is_settled
-
-    def count_connections(self) -> int:
-        return self._connection
 
     async def _live_once(self) -> None:
         self._connection += 1

@@ -84,7 +84,7 @@ class Stage:
     async def connect(self, *, python: int = 0, raw: int = 0, sdk: int = 0) -> None:
         """Connect clients of each kind, guests and members of teams, and wait until all are subscribed."""
         port = self.gateway.port
-        added: list[PythonReader | RawReader | Crowd] = [
+        added: list[Reader] = [
             *(PythonReader(self.journal, port, *each) for each in _members("python", python)),
             *(RawReader(self.journal, port, *each) for each in _members("raw", raw)),
         ]
@@ -92,7 +92,7 @@ class Stage:
             added.append(Crowd(self.journal, port, list(_members("sdk", sdk))))
         await self.add(*added)
 
-    async def add(self, *readers: PythonReader | RawReader | Crowd) -> None:
+    async def add(self, *readers: Reader) -> None:
         """Connect clients, and wait until all of them are subscribed."""
         self.readers += readers
         self._reading += [asyncio.get_running_loop().create_task(reader.run()) for reader in readers]

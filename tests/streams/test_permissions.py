@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.streams.load import rows_channel
-from tests.streams.readers import PythonReader, RawReader
+from tests.streams.readers import PythonReader, RawReader, Reader
 from tests.streams.roster import Roster
 from tests.streams.stage import ALL_ROWS, Stage, open_stage
 from tests.topologies import Server
@@ -20,11 +20,11 @@ WANTED = {"table": (rows_channel("posts"),), "all": (ALL_ROWS,)}
 async def enrol_readers(stage: Stage, *, is_delayed: bool) -> Roster:
     """Connect two clients for each of some users; every other user begins in the team."""
     roster = Roster(stage.journal, stage.store, stage.publisher)
-    readers: list[PythonReader | RawReader] = []
+    readers: list[Reader] = []
     for number in range(PEOPLE):
         name = f"user{number}"
         person = await roster.enrol(name, *["red"][: number % 2])
-        own: list[PythonReader | RawReader] = [
+        own: list[Reader] = [
             PythonReader(stage.journal, stage.gateway.port, person, f"{name}-python", WANTED),
             RawReader(stage.journal, stage.gateway.port, person, f"{name}-raw", WANTED),
         ]
