@@ -32,6 +32,7 @@ class CatchUp:
 
     Args:
         on_message: Gets a project and a message.
+        on_resuming: Gets a project whose channel is heard again, before what the log has of the time in between.
         on_resumed: Gets a project, whether everything was delivered that was published while nothing was heard, and
             how many events were missed (None if nobody knows).
         on_settled: Called after messages that came in together.
@@ -41,12 +42,14 @@ class CatchUp:
     def __init__(
         self,
         on_message: Callable[[str, bytes], None],
+        on_resuming: Callable[[str], None],
         on_resumed: Callable[[str, bool, int | None], None],
         on_settled: Callable[[], None],
         *,
         is_bridged: bool,
     ) -> None:
         self._on_message = on_message
+        self._on_resuming = on_resuming
         self._on_resumed = on_resumed
         self._on_settled = on_settled
         self._is_bridged = is_bridged
@@ -54,8 +57,12 @@ class CatchUp:
         self.ignored = 0
 
     def receive(self, watch: Watch, message: bytes) -> None:
-        """Take a live message: deliver it, or keep it until the log has been read."""
-        if watch.held is None:
+        """Take a live message: deliver it, or keep it until the log has been read.
+
+        A message without a position is not in the log. It says that identities changed, so it waits for nothing: the
+        log may have events of after that change.
+        """
+        if watch.held is None or message_position(message) is None:
             self._deliver_live(watch, message)
         else:
             watch.hold(message, watch.held)
@@ -78,6 +85,8 @@ class CatchUp:
             redis.RedisError: It is Redis that fails, not this log: another subscription starts over.
         """
         attempt, is_new = watch.attempt, not watch.has_position
+        if not is_new:
+            call(self._on_resuming, watch.project)
         try:
             await self._catch_up(watch, bus)
         except (

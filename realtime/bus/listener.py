@@ -48,8 +48,10 @@ class LiveListener:
             :func:`realtime.events.event.decode_live`.
         on_resumed: Gets a project, whether everything was delivered that was published while nothing was
             heard, and how many events were missed (0 if none, None if nobody knows). Called after what the
-            log had, before live messages. Changes of identities are not logged: whoever keeps identities
-            reads them again now. Never complete with ``bridge``, since Appwrite keeps no log.
+            log had, before live events. Never complete with ``bridge``, since Appwrite keeps no log.
+        on_resuming: Gets a project that is heard again, before what the log has of the time in between. Changes
+            of identities are not logged: whoever keeps identities reads them again now, before those events
+            are delivered to anybody. Later changes are heard, and passed on at once.
         on_settled: Called after messages that came in together have been passed on, and before anything else
             runs: whoever gathers what belongs together lets go of it now.
         bridge: Whether to hear the channel of unmodified Appwrite containers too.
@@ -64,6 +66,7 @@ class LiveListener:
         *,
         on_message: Callable[[str, bytes], None],
         on_resumed: Callable[[str, bool, int | None], None],
+        on_resuming: Callable[[str], None] = lambda _: None,
         on_settled: Callable[[], None] = lambda: None,
         bridge: bool = False,
         on_bridge: Callable[[bytes], None] | None = None,
@@ -71,7 +74,7 @@ class LiveListener:
         probe_timeout_s: float = 5.0,
     ) -> None:
         self._nodes = nodes_of(url)
-        self._catch_up = CatchUp(on_message, on_resumed, on_settled, is_bridged=bridge)
+        self._catch_up = CatchUp(on_message, on_resuming, on_resumed, on_settled, is_bridged=bridge)
         self._bridge = bridge
         self._on_bridge = on_bridge
         self._probe_interval_s = probe_interval_s
@@ -100,6 +103,7 @@ class LiveListener:
         *,
         on_message: Callable[[str, bytes], None],
         on_resumed: Callable[[str, bool, int | None], None],
+        on_resuming: Callable[[str], None] = lambda _: None,
         on_settled: Callable[[], None] = lambda: None,
         on_bridge: Callable[[bytes], None] | None = None,
     ) -> Self:
@@ -108,6 +112,7 @@ class LiveListener:
             redis_url(settings),
             on_message=on_message,
             on_resumed=on_resumed,
+            on_resuming=on_resuming,
             on_settled=on_settled,
             bridge=settings.bridge,
             on_bridge=on_bridge,

@@ -3,10 +3,10 @@
 import asyncio
 
 from realtime.bus.keys import bucket, live_channel
-from realtime.bus.positions import START, message_position
+from realtime.bus.positions import START
 
 HELD_MESSAGES = 10_000
-"""How many live messages of a project are held while its log is read; beyond, the log is read once more."""
+"""How many live events of a project are held while its log is read; beyond, the log is read once more."""
 
 
 class Watch:
@@ -46,9 +46,9 @@ class Watch:
         self.counted: int | None = None
         # How many events are missing that the log no longer had; None if nobody knows.
         self.missed: int | None = 0
-        # Live messages that wait until the log has been read; None while they are delivered as they come.
+        # Live events that wait until the log has been read; None while they are delivered as they come.
         self.held: list[bytes] | None = []
-        # Whether held messages were dropped, because the log has them too.
+        # Whether held events were dropped, because the log has them too.
         self.overflowed = False
         # Whether events are missing that the log no longer had; until it has been reported.
         self.has_gap = False
@@ -67,10 +67,9 @@ class Watch:
         self.held, self.overflowed = [], False
 
     def hold(self, message: bytes, held: list[bytes]) -> None:
-        """Keep a live message for later."""
+        """Keep a live event for later."""
         held.append(message)
         if len(held) > HELD_MESSAGES:
-            # The log has every message with a position. The others say that identities changed: few, and
-            # needed.
-            self.held = [message for message in held if message_position(message) is None]
+            # The log has them too.
+            held.clear()
             self.overflowed = True

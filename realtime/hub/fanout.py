@@ -99,8 +99,19 @@ class Fanout:
         else:
             self.receive(project_id, message)
 
+    def resuming(self, project_id: str) -> None:
+        """Begin to go on after Redis was away: identities may have changed unheard.
+
+        Events that were missed, and are received from now on, wait until all identities have been read again.
+        """
+        room = self._registry.rooms.get(project_id)
+        if room is not None:
+            # Nobody knows yet whether Redis still has what it had.
+            room.expects_loss = True
+            self.receive(project_id, b'{"identity":{"all":true,"project":true}}')
+
     def resumed(self, project_id: str, complete: bool, missed: int | None = None) -> None:
-        """Go on after Redis was away: identities may have changed unheard, and events may be missing.
+        """Go on live after Redis was away: events may be missing. Follows :meth:`resuming`.
 
         Args:
             project_id: Which project's events come in again.
@@ -113,7 +124,8 @@ class Fanout:
             return
         self._delivery.flush_room(room)
         room.expects_loss = not complete
-        self.receive(project_id, b'{"identity":{"all":true,"project":true}}')
+        # Only now can a record that is gone be told from one that Redis lost.
+        self.receive(project_id, b'{"identity":{"project":true}}')
         if complete:
             return
         self._stats.count("realtime_gaps")

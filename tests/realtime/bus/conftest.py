@@ -14,15 +14,20 @@ class Heard:
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, bytes]] = []
+        self.resuming: list[str] = []
         self.resumed: list[tuple[str, bool]] = []
         self.missed: list[int | None] = []
         self.bridged: list[bytes] = []
-        # Messages and resumptions, in one order.
-        self.story: list[bytes | bool] = []
+        # Messages and resumptions, in one order; of those that begin, the project.
+        self.story: list[bytes | bool | str] = []
 
     def on_message(self, project: str, message: bytes) -> None:
         self.messages.append((project, message))
         self.story.append(message)
+
+    def on_resuming(self, project: str) -> None:
+        self.resuming.append(project)
+        self.story.append(project)
 
     def on_resumed(self, project: str, complete: bool, missed: int | None) -> None:
         self.resumed.append((project, complete))
@@ -58,7 +63,13 @@ async def listen(heard: Heard) -> AsyncIterator[Callable[..., Coroutine[Any, Any
     listeners: list[LiveListener] = []
 
     async def start(url: str, **options: Any) -> LiveListener:
-        one = LiveListener(url, on_message=heard.on_message, on_resumed=heard.on_resumed, **options)
+        one = LiveListener(
+            url,
+            on_message=heard.on_message,
+            on_resuming=heard.on_resuming,
+            on_resumed=heard.on_resumed,
+            **options,
+        )
         listeners.append(one)
         await one.start()
         return one

@@ -320,7 +320,52 @@ class TestReconnect:
         await heard.until(lambda: 1500 in heard.numbers())
         assert heard.numbers() == list(range(1501))
         assert heard.resumed == [("demo", True)]
-        assert heard.story.index(True) == 1500
+        # Behind them and what came first: the event before the outage, and the word that it is over.
+        assert heard.story.index(True) == 1501
+
+    async def test_identities_are_to_be_read_again_before_any_event_of_the_outage(
+        self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus
+    ) -> None:
+        """What changed them was published while nobody heard it, and events may have followed."""
+        await (await listen(proxy.url)).watch("demo")
+        await bus.publish("demo", [envelope(0)])
+        await heard.until(lambda: heard.numbers() == [0])
+        assert heard.resuming == []
+
+        proxy.refuse()
+        await bus.publish("demo", [envelope(n) for n in range(1, 5)])
+        proxy.accept()
+        await heard.until(lambda: heard.resumed)
+        assert heard.resuming == ["demo"]
+        assert heard.story.index("demo") == 1
+
+    async def test_change_of_identities_does_not_wait_for_the_log(
+        self,
+        listen: Any,
+        proxy: Any,
+        heard: "Heard",
+        bus: RedisBus,
+        redis_client: redis.asyncio.Redis,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The log may have events of after it: nobody may get those as who they were before."""
+        change = b'{"identity":{"user":"u1"}}'
+        read_page = RedisBus.read_page
+
+        async def read_after_change(self: RedisBus, *arguments: Any, **options: Any) -> Any:
+            await redis_client.publish(live_channel("demo"), change)
+            await bus.publish("demo", [envelope(2)])
+            await heard.until(lambda: change in heard.story)
+            return await read_page(self, *arguments, **options)
+
+        await (await listen(proxy.url)).watch("demo")
+        proxy.refuse()
+        await bus.publish("demo", [envelope(1)])
+        monkeypatch.setattr(RedisBus, "read_page", read_after_change)
+        proxy.accept()
+        await heard.until(lambda: heard.resumed)
+        assert heard.story[:2] == ["demo", change]
+        assert heard.numbers() == [1, 2]
 
     async def test_first_events_of_a_project_are_not_missed(
         self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus

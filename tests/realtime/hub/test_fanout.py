@@ -224,6 +224,22 @@ class TestOrder:
         bench.may_answer.set()
         await bench.finish()
 
+    async def test_events_of_an_outage_wait_until_identities_are_read_again(self, bench: Bench) -> None:
+        """What changed them while Redis was away was announced to nobody."""
+        bob = await bench.join(STORED, "rows")
+        bench.refreshed = GUEST
+        bench.fanout.resuming("demo")
+        bench.receive(message(1, "users"), message(2))
+        bench.fanout.resumed("demo", complete=True)
+        bench.receive(message(3, "users"), message(4))
+        await bench.finish()
+        assert wire_of(bob).told == ["signed_out", 2, 4]
+
+    async def test_project_without_connections_resumes(self, bench: Bench) -> None:
+        bench.fanout.resuming("demo")
+        bench.fanout.resumed("demo", complete=True)
+        assert bench.tasks == []
+
     async def test_event_about_the_change_itself_is_delivered_after_it(self, bench: Bench) -> None:
         bob = await bench.join(STORED, "account")
         bench.refreshed = GUEST

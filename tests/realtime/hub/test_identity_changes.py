@@ -613,11 +613,22 @@ class TestProject:
             await shared.until(lambda: room_of[shared.project].project.websocket_enabled)
             assert await shared.greeting()
 
+    async def test_project_that_was_deleted_while_redis_was_away_is_found_gone(
+        self, shared: "RunningHub"
+    ) -> None:
+        async with shared.greeted() as client:
+            await shared.hub.redis.delete(project_key(shared.project))
+            shared.hub._resuming(shared.project)
+            await client.assert_silent()
+            shared.hub._resumed(shared.project, True, 0)
+            assert await client.closed() == 1008
+
     async def test_project_that_redis_lost_is_not_taken_for_deleted(self, shared: "RunningHub") -> None:
         """Nobody deleted it: a client that is told to go for good would not be there when it is written anew."""
         async with shared.greeted() as client:
             await client.subscribe("rows")
             await shared.hub.redis.delete(project_key(shared.project))
+            shared.hub._resuming(shared.project)
             shared.hub._resumed(shared.project, False, None)
             frames = await client.receive_waiting()
             assert [frame["data"]["code"] for frame in frames] == ["gap"]
@@ -629,6 +640,21 @@ class TestProject:
 @pytest.mark.asyncio(loop_scope="function")
 class TestRedisAway:
     """What cannot be read again is not trusted: the client has to prove who it is when it comes back."""
+
+    async def test_right_that_was_lost_while_nobody_heard_it_reads_nothing_of_after_the_loss(
+        self, start_hub: "Start", redis_client: Redis
+    ) -> None:
+        event = "databases.main.tables.posts.rows.1.create"
+        async with start_hub() as hub:
+            session = await hub.add_user("ada", labels=("staff",))
+            async with hub.greeted(headers={"X-Appwrite-Session": session}) as client:
+                await client.subscribe("rows")
+                await redis_client.client_kill_filter(_type="pubsub")
+                await hub.add_user("ada", labels=())
+                await hub.publish(event, {"n": 1}, permissions=['read("label:staff")'])
+                await hub.publish(event, {"n": 2}, permissions=['read("any")'])
+                assert (await client.receive_event())["payload"] == {"n": 2}
+                await client.assert_silent()
 
     @pytest.fixture
     async def limited_url(self, valkey: "EmbeddedValkey", redis_url: str) -> "AsyncIterator[str]":
