@@ -58,13 +58,14 @@ def idempotency_key(project: str, key: str) -> str:
     return f"{_tag(project)}:idempotency:{project}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def resume_key(project: str, subscription_id: str) -> str:
+def resume_key(project: str, owner: str, subscription_id: str) -> str:
     """Name the record by which a subscription returns after its connection was lost.
 
-    String: ``<holder> <owner> <mode> <position>`` (``resume.lua`` says what they mean), for as long as the
-    subscription lives and a lifetime longer. ``subscription_id`` was checked (wire specification 4.3).
+    String: ``<holder> <mode> <position>`` (``resume.lua`` says what they mean), for as long as the subscription
+    lives and a lifetime longer. ``owner`` is a digest of whom the connection acts as: nobody reaches the record of
+    somebody else. ``subscription_id`` was checked (wire specification 4.3).
     """
-    return f"{_tag(project)}:resume:{project}:{subscription_id}"
+    return f"{_tag(project)}:resume:{project}:{owner}:{subscription_id}"
 
 
 def resume_floor_key(project: str, hub_id: str) -> str:

@@ -1,13 +1,13 @@
 -- Read and write the records by which subscriptions of one project return after their connection was lost.
 --
--- A record is "<holder> <owner> <mode> <position>": which connection of which hub holds the subscription
--- (<hub>:<connection>), who made it, and from where it goes on for its next connection. In mode "at" that is <position>; in mode "from"
--- it is the floor of the holder's hub (how far everybody there has confirmed), and at least <position>.
+-- A record is "<holder> <mode> <position>": which connection of which hub holds the subscription (<hub>:<connection>),
+-- and from where it goes on for its next connection. In mode "at" that is <position>; in mode "from" it is the floor of
+-- the holder's hub (how far everybody there has confirmed), and at least <position>.
 --
 -- KEYS[i]  a record, or a hub's floor
 -- ARGV[1]  how long records live, in milliseconds
 -- ARGV[2]  what the name of a hub's floor begins with
--- ARGV     then four for each key: an operation, a holder, an owner, a position
+-- ARGV     then three for each key: an operation, a holder, a position
 --
 -- claim    Take the subscription over. Returns from where it goes on; an empty text if it is a new one.
 -- at, from Write the record, unless somebody else holds the subscription by now.
@@ -30,14 +30,15 @@ local function is_later(one, other)
   return a_ms > b_ms or (a_ms == b_ms and a_seq > b_seq)
 end
 
-local function parse(record)
+local function read(key)
+  local record = redis.call('GET', key)
   if record then
-    return string.match(record, '^(%S+) (%S+) (%S+) (%S+)$')
+    return string.match(record, '^(%S+) (%S+) (%S+)$')
   end
 end
 
-local function write(key, holder, owner, mode, position)
-  redis.call('SET', key, holder .. ' ' .. owner .. ' ' .. mode .. ' ' .. position, 'PX', lifetime)
+local function write(key, holder, mode, position)
+  redis.call('SET', key, holder .. ' ' .. mode .. ' ' .. position, 'PX', lifetime)
 end
 
 local function goes_on(holder, mode, position)
@@ -50,40 +51,39 @@ local function goes_on(holder, mode, position)
   return position
 end
 
-local function claim(key, holder, owner, position)
-  local held_by, owned_by, mode, held_at = parse(redis.call('GET', key))
-  if held_by == holder and owned_by == owner then
+local function claim(key, holder, position)
+  local held_by, mode, held_at = read(key)
+  if held_by == holder then
     -- This is said again: the answer was lost.
     return mode == 'at' and held_at or ''
   end
-  if owned_by == owner then
+  if held_by then
     local since = goes_on(held_by, mode, held_at)
-    write(key, holder, owner, 'at', since)
+    write(key, holder, 'at', since)
     return since
   end
-  write(key, holder, owner, 'from', position)
+  write(key, holder, 'from', position)
   return ''
 end
 
 local answers = {}
 for i, key in ipairs(KEYS) do
-  local at = 4 * i - 1
-  local operation, holder, owner, position = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local operation, holder, position = ARGV[3 * i], ARGV[3 * i + 1], ARGV[3 * i + 2]
   answers[i] = ''
   if operation == 'claim' then
-    answers[i] = claim(key, holder, owner, position)
+    answers[i] = claim(key, holder, position)
   elseif operation == 'floor' then
     redis.call('SET', key, position, 'PX', lifetime)
   elseif operation == 'renew' then
     redis.call('PEXPIRE', key, lifetime)
   else
-    local held_by = parse(redis.call('GET', key))
-    if held_by == holder or (not held_by and operation ~= 'forget') then
-      if operation == 'forget' then
+    local held_by = read(key)
+    if operation == 'forget' then
+      if held_by == holder then
         redis.call('DEL', key)
-      else
-        write(key, holder, owner, operation, position)
       end
+    elseif held_by == holder or not held_by then
+      write(key, holder, operation, position)
     end
   end
 end

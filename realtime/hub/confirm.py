@@ -44,6 +44,10 @@ class Confirmations(Generic[T]):
         """Whether everybody has confirmed everything."""
         return not self._unasked and not self._known
 
+    def only_waits_for(self, receivers: Container[T]) -> bool:
+        """Tell whether nothing is left to be done but to wait for the answers of ``receivers``."""
+        return not self._unasked and all(each in receivers for each in self._known)
+
     def sent(self, receivers: Mapping[T, object]) -> None:
         """Note who was sent something. Called for each event, so there is no loop in Python here."""
         if not self._unasked:

@@ -56,6 +56,7 @@ class Connection(Subscriber):
         "inbox",
         "messages",
         "messages_window",
+        "number",
         "peer",
         "room",
         "wire",
@@ -78,6 +79,8 @@ class Connection(Subscriber):
         # Messages received in the minute that began at `messages_window`.
         self.messages = 0
         self.messages_window = 0
+        # Unlike that of any other connection that this hub has greeted.
+        self.number = 0
         # Whether a heartbeat went out that nothing has answered yet.
         self.awaits_pong = False
         # Whether the client takes compressed messages (permessage-deflate); decided in the handshake.

@@ -122,7 +122,7 @@ class EventFrame:
         head = self._heads.get(own_bytes)
         if head is None:
             head = _header(_TEXT, len(self._prefix) + own_bytes) + self._prefix
-            self._heads[own_bytes] = head
+            _remember(self._heads, own_bytes, head)
         return head
 
     def deflated_head(self, stored_bytes: int) -> bytes | None:
@@ -140,7 +140,7 @@ class EventFrame:
         if self._deflated is None:
             return None
         head = _header(_DEFLATED_TEXT, len(self._deflated) + stored_bytes) + self._deflated
-        self._deflated_heads[stored_bytes] = head
+        _remember(self._deflated_heads, stored_bytes, head)
         return head
 
     def for_matches(self, subscriptions: Sequence[Subscription], *, deflates: bool = False) -> bytes:
@@ -155,3 +155,9 @@ class EventFrame:
             if head is not None:
                 return head + stored
         return self.head(len(own)) + own
+
+
+def _remember(heads: dict[int, bytes], own_bytes: int, head: bytes) -> None:
+    """Keep the head for the latest length only: clients choose the lengths, and each head holds the whole event."""
+    heads.clear()
+    heads[own_bytes] = head

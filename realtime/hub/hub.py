@@ -46,6 +46,9 @@ log = structlog.get_logger("realtime.hub")
 
 _TICK_S = 1.0
 
+_KEEP_UP_TICKS = 5
+"""How often Redis is told how far clients are to whom nothing is sent."""
+
 _FAREWELL_S = 2.0
 """How long a hub that stops waits until Redis knows where the subscriptions of its clients go on."""
 
@@ -93,7 +96,6 @@ class Hub:
         self.listener = LiveListener.from_settings(
             settings,
             on_message=self._received,
-            on_resuming=self._resuming,
             on_resumed=self._resumed,
             on_settled=self._settled,
             on_bridge=self._bridged,
@@ -102,6 +104,7 @@ class Hub:
             redis,
             hub_id=secrets.token_hex(8),
             lifetime_s=settings.resume_lifetime_s + 3 * settings.heartbeat_interval_s,
+            spawn=self._spawn,
         )
         self.resumption = Resumption(self.records if settings.resume == "auto" else None, loop_time=loop_time)
         self.registry = Registry(
@@ -157,17 +160,14 @@ class Hub:
             hub = cls(settings, redis, records)
             await hub.listener.start()
             hub._spawn(hub._tick_for_ever())
-            writer = asyncio.get_running_loop().create_task(hub.records.run())
             try:
                 yield hub
             finally:
                 hub.resumption.stop()
+                await hub.records.flush(_FAREWELL_S)
                 for task in hub._tasks:
                     task.cancel()
                 await asyncio.gather(*hub._tasks, return_exceptions=True)
-                await hub.records.flush(_FAREWELL_S)
-                writer.cancel()
-                await asyncio.wait([writer])
                 await hub.listener.stop()
                 await hub.verifier.aclose()
         finally:
@@ -191,9 +191,6 @@ class Hub:
 
     def _received(self, project_id: str, message: bytes) -> None:
         self._fanout.receive(project_id, message)
-
-    def _resuming(self, project_id: str) -> None:
-        self._fanout.resuming(project_id)
 
     def _resumed(self, project_id: str, complete: bool, missed: int | None) -> None:
         self._fanout.resumed(project_id, complete, missed)
@@ -256,6 +253,9 @@ class Hub:
         if self._ticks % TEST_INTERVAL_S == 0:
             self._publish_test_event()
         self._fanout.forget_unused()
+        if self._ticks % _KEEP_UP_TICKS == 0:
+            for room in self.registry.rooms.values():
+                self.resumption.keep_up(room)
         self.update_metrics()
         await self.registry.reap()
 

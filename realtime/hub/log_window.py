@@ -6,7 +6,7 @@ window keeps what was read for any of them, for as long as there is one.
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -23,6 +23,9 @@ PAGE = 100
 _MAX_EVENTS = 10_000
 _MAX_BYTES = 16 * 1024 * 1024
 """How much a window keeps; beyond, its older half goes, and replays that are still there read for themselves."""
+
+_MAX_TOTAL_BYTES = 128 * 1024 * 1024
+"""How much all windows of a hub keep together; beyond, a window that would grow begins anew."""
 
 
 class Missed(NamedTuple):
@@ -51,10 +54,11 @@ class LogWindow:
     Every method raises :class:`redis.RedisError` when Redis fails.
     """
 
-    def __init__(self, bus: RedisBus, project: str, compressor: Compressor | None) -> None:
+    def __init__(self, bus: RedisBus, project: str, compressor: Compressor | None, total: "Total") -> None:
         self._bus = bus
         self._project = project
         self._compressor = compressor
+        self._total = total
         # Holds everything after this position up to that of the last event in it; None while there is nothing.
         self._start: Position | None = None
         self._positions: list[Position] = []
@@ -80,13 +84,23 @@ class LogWindow:
                 return await self._read_before(cursor, self._start)
             if not self._find(cursor):
                 # At the end, or beyond it: read on, for everybody.
-                page = await self._read(self._end)
+                end = self._end
+                page = await self._read(end)
+                if not page.is_complete:
+                    # What follows does not follow: nothing here may be taken for a part of it.
+                    self.clear()
+                    return page if cursor == end else await self._read(cursor)
                 self._keep(page.events)
-                if page.is_end or not page.is_complete:
+                if page.is_end:
                     return page._replace(events=[each for each in page.events if each.position > cursor])
             found = self._find(cursor)
             # Who is still far beyond the end reads alone.
             return MissedPage(found, is_complete=True, is_end=False) if found else await self._read(cursor)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._start, self._positions, self._events = None, [], []
+        self._grow(-self._size_bytes)
 
     async def _read_before(self, cursor: Position, start: Position) -> MissedPage:
         """Read from before the window on, and widen it if what was read reaches up to it."""
@@ -95,7 +109,7 @@ class LogWindow:
             before = [each for each in page.events if each.position <= start]
             self._positions[:0] = [each.position for each in before]
             self._events[:0] = before
-            self._size_bytes += sum([each.size_bytes for each in before])
+            self._grow(sum([each.size_bytes for each in before]))
             self._start = cursor
         return page
 
@@ -121,18 +135,37 @@ class LogWindow:
     def _decode(self, event_id: str, message: bytes) -> Missed:
         event = decode_event(message)
         prefix = event_prefix(bytes(event.live.data), event_id) if event is not None else b""
-        return Missed(parse_position(event_id), event, EventFrame(prefix, self._compressor), len(message))
+        # What the frame may come to hold: the event as a part, as a frame's head, and both once more compressed.
+        size_bytes = len(message) + 3 * len(prefix)
+        return Missed(parse_position(event_id), event, EventFrame(prefix, self._compressor), size_bytes)
 
-    def _keep(self, events: Iterable[Missed]) -> None:
-        for each in events:
-            self._positions.append(each.position)
-            self._events.append(each)
-            self._size_bytes += each.size_bytes
+    def _keep(self, events: Sequence[Missed]) -> None:
+        size_bytes = sum([each.size_bytes for each in events])
+        if events and self._total.size_bytes + size_bytes > _MAX_TOTAL_BYTES:
+            self.clear()
+            self._start = events[-1].position
+            return
+        self._positions += [each.position for each in events]
+        self._events += events
+        self._grow(size_bytes)
         if len(self._events) > _MAX_EVENTS or self._size_bytes > _MAX_BYTES:
             half = len(self._events) // 2 or 1
             self._start = self._positions[half - 1]
-            self._size_bytes -= sum([each.size_bytes for each in self._events[:half]])
+            self._grow(-sum([each.size_bytes for each in self._events[:half]]))
             del self._positions[:half], self._events[:half]
+
+    def _grow(self, size_bytes: int) -> None:
+        self._size_bytes += size_bytes
+        self._total.size_bytes += size_bytes
+
+
+class Total:
+    """How much all windows of a hub hold."""
+
+    __slots__ = ("size_bytes",)
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
 
 
 class LogWindows:
@@ -142,17 +175,19 @@ class LogWindows:
         self._bus = bus
         self._compressor = compressor
         self._windows: dict[str, LogWindow] = {}
+        self._total = Total()
 
     @contextmanager
     def open(self, project: str) -> Iterator[LogWindow]:
         """Use the window of a project; it goes with the last who uses it."""
         window = self._windows.get(project)
         if window is None:
-            window = self._windows[project] = LogWindow(self._bus, project, self._compressor)
+            window = self._windows[project] = LogWindow(self._bus, project, self._compressor, self._total)
         window.users += 1
         try:
             yield window
         finally:
             window.users -= 1
             if not window.users:
+                window.clear()
                 del self._windows[project]

@@ -1,6 +1,7 @@
 """Which connections there are: the rooms of a hub, and the only place that changes who is in them."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Protocol
 
@@ -80,6 +81,7 @@ class Registry:
         self._clock = clock
         self._turn_s = turn_s
         self.rooms: dict[str, Room] = {}
+        self._numbers = itertools.count(1)
         # Guard the making and unmaking of a project's room. A fixed number, since strangers choose the names.
         self._locks = [asyncio.Lock() for _ in range(64)]
         # Every greeted connection, for the heartbeat.
@@ -158,6 +160,7 @@ class Registry:
 
     def admit(self, connection: Connection, room: Room, identity: Identity) -> None:
         """Let a connection into its project's room; from now on it can be subscribed."""
+        connection.number = next(self._numbers)
         connection.room = room
         connection.identity = identity
         connection.roles = identity.roles

@@ -9,7 +9,8 @@ specification 16.4). What may be read is decided by the roles that the connectio
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import structlog
@@ -32,14 +33,46 @@ log = structlog.get_logger("realtime.hub")
 _LOOK_S = 1.0
 """How often to look whether somebody who waits for a lagging room is still there."""
 
-_POLL_S = 0.02
+_MIN_PAUSE_S = 0.005
+_MAX_PAUSE_S = 1.0
 """How often to look whether a client has taken enough of what it was sent to be sent more."""
+
+_PATIENCE_S = 15.0
+"""How long a client may take nothing before it is given up."""
+
+_LEAST_SLEEP_S = 0.001
+"""Event loops sleep no shorter than that."""
 
 T = TypeVar("T")
 
 
 class ConnectionGoneError(Exception):
     """The connection left its room, so there is nobody to replay anything to."""
+
+
+class Turns:
+    """Lets the replays of a hub deal with their pages one at a time, and for half of the time at most.
+
+    So live events are never far behind, whatever is replayed.
+    """
+
+    __slots__ = ("_last_s", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        # How long the last page took.
+        self._last_s = 0.0
+
+    @contextlib.asynccontextmanager
+    async def next(self) -> AsyncIterator[None]:
+        """Wait for one's turn. It ends with the block, and nothing else runs in between if that does not wait."""
+        async with self._lock:
+            await asyncio.sleep(self._last_s if self._last_s > _LEAST_SLEEP_S else 0)
+            started_s = time.perf_counter()
+            try:
+                yield
+            finally:
+                self._last_s = time.perf_counter() - started_s
 
 
 class Replay:
@@ -49,8 +82,10 @@ class Replay:
         window: Where what was missed is read.
         room: The room of ``connection``.
         connection: Whose subscriptions they are.
-        turns: Lets one replay of a hub deal with a page at a time, so that live events are never far behind.
+        turns: Shared by all replays of a hub.
         buffer_bytes: Up to how much may wait for the client before the replay pauses.
+        on_progress: Gets the position up to which the client was sent everything, again and again.
+        give_up: Closes a connection whose client has stopped reading.
     """
 
     def __init__(
@@ -60,8 +95,10 @@ class Replay:
         connection: Connection,
         *,
         stats: Stats,
-        turns: asyncio.Semaphore,
+        turns: Turns,
         buffer_bytes: int,
+        on_progress: Callable[[str], None],
+        give_up: Callable[[], None],
     ) -> None:
         self._window = window
         self._room = room
@@ -69,6 +106,8 @@ class Replay:
         self._stats = stats
         self._turns = turns
         self._buffer_bytes = buffer_bytes
+        self._on_progress = on_progress
+        self._give_up = give_up
         # The subscriptions apart from the room's, so that only they are matched, and nothing live reaches them.
         self._subscriber = Subscriber()
         self._index = SubscriptionIndex()
@@ -76,8 +115,9 @@ class Replay:
         # Subscription ID -> after which event it goes on.
         self._since: dict[str, Position] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._since)
+    def close(self) -> None:
+        """Let go of what was matched: subscriptions and their subscriber hold each other."""
+        self._index.remove(self._subscriber)
 
     def add(self, subscription_id: str, channels: Sequence[str], query: Filter | None, since: str) -> None:
         """Let a subscription go on from ``since``; one that the connection has already, with its channels too."""
@@ -107,6 +147,8 @@ class Replay:
         return verdicts
 
     async def _reaches_back(self, since: Position) -> bool:
+        if since == parse_position(self._room.position):
+            return True
         return await self._patiently(lambda: self._window.reaches_back(since))
 
     async def run(self) -> list[Subscription]:
@@ -121,7 +163,8 @@ class Replay:
             self._room.index.unsubscribe(self._connection, subscription_id)
         # Another hub may have been ahead of this one. What it sent must not be sent again live.
         await self._wait_for(format_position(max(self._since.values())))
-        cursor, is_live = min(self._since.values()), False
+        cursor = min(self._since.values())
+        is_live = cursor >= parse_position(self._room.position)
         while not is_live:
             cursor, is_live = await self._read_on(cursor)
         return [self._register(subscription_id) for subscription_id in self._since]
@@ -131,14 +174,15 @@ class Replay:
         await self._make_room()
         before = self._room.position
         page = await self._patiently(lambda: self._window.after(cursor))
-        async with self._turns:
-            # Before the page, whatever else there is to do; and after it no await, or something could come between.
-            await asyncio.sleep(0)
+        async with self._turns.next():
+            # No await from here to the end, or something could come between.
             self._check_there()
-            return self._deal_with(page, cursor, before)
+            cursor, is_live = self._deal_with(page, cursor, before)
+            self._on_progress(format_position(cursor))
+            return cursor, is_live
 
     def _deal_with(self, page: MissedPage, cursor: Position, before: str) -> tuple[Position, bool]:
-        """Send what is due of a page; ``before`` is where the room was before it was read."""
+        """Send what is due of a page, as far as the client takes it; ``before`` is where the room was before."""
         if not page.is_complete:
             # The log was trimmed meanwhile, faster than this client reads; or Redis lost it.
             notice = encode_system("gap", "Events may be missing. Reload what you show.")
@@ -147,6 +191,8 @@ class Replay:
         for missed in page.events:
             if missed.position > here:
                 return cursor, True
+            if self._connection.wire.buffered_bytes > self._buffer_bytes:
+                return cursor, False
             self._send(missed)
             cursor = missed.position
         is_end = page.is_end and self._room.position == before
@@ -183,9 +229,18 @@ class Replay:
 
     async def _make_room(self) -> None:
         """Wait until the client has taken enough of what it was sent."""
-        while self._connection.wire.buffered_bytes > self._buffer_bytes:
-            await asyncio.sleep(_POLL_S)
+        wire, pause_s, stalled_s = self._connection.wire, _MIN_PAUSE_S, 0.0
+        least_bytes = wire.buffered_bytes
+        while wire.buffered_bytes > self._buffer_bytes:
+            await asyncio.sleep(pause_s)
             self._check_there()
+            stalled_s = stalled_s + pause_s if wire.buffered_bytes >= least_bytes else 0.0
+            least_bytes = min(least_bytes, wire.buffered_bytes)
+            if stalled_s > _PATIENCE_S:
+                self._give_up()
+                raise ConnectionGoneError
+            # Whoever reads is soon looked at again, and whoever does not costs little.
+            pause_s = min(2 * pause_s, _MAX_PAUSE_S) if stalled_s else _MIN_PAUSE_S
 
     async def _patiently(self, read: Callable[[], Awaitable[T]]) -> T:
         """Read, for as long as it takes: while Redis is away the client waits, as it would for live events."""

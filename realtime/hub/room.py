@@ -35,6 +35,7 @@ class Room:
         "confirmations",
         "connections",
         "expects_loss",
+        "floor",
         "former",
         "idle_since",
         "index",
@@ -70,6 +71,8 @@ class Room:
         self.position = "0-0"
         # Position -> who waits until the room has got there.
         self.waiting: dict[str, asyncio.Future[None]] = {}
+        # Up to where everybody has confirmed everything, as Redis knows it; empty if it is to be told again.
+        self.floor = ""
         # What its connections are known to have received; None if nobody keeps track of that.
         self.confirmations: Confirmations[Connection] | None = None
         # Live messages that wait for an identity to be read again; None while nothing is under way.

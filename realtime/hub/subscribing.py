@@ -4,17 +4,18 @@ Most messages are answered at once. One whose subscriptions may go on from somew
 their IDs have been seen before, waits for Redis: then the answer comes first, and what was missed follows.
 """
 
-import asyncio
+import contextlib
 import secrets
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
 
 from realtime.bus import RedisBus
+from realtime.bus.positions import parse_position
 from realtime.channels import convert
-from realtime.errors import ClientError, ErrorKind
+from realtime.errors import ClientError, CloseCode, ErrorKind
 from realtime.hub.connection import Connection
 from realtime.hub.deflate import Compressor
 from realtime.hub.frames import text_frame
@@ -22,7 +23,7 @@ from realtime.hub.limits import message_limits
 from realtime.hub.log_window import LogWindows
 from realtime.hub.metrics import Stats
 from realtime.hub.registry import CONSOLE, Registry
-from realtime.hub.replay import ConnectionGoneError, Replay
+from realtime.hub.replay import ConnectionGoneError, Replay, Turns
 from realtime.hub.resumption import Resumption
 from realtime.hub.room import Room
 from realtime.messages import (
@@ -60,7 +61,7 @@ class Subscribing:
     ) -> None:
         self._registry = registry
         self._windows = LogWindows(bus, compressor)
-        self._turns = asyncio.Semaphore(1)
+        self._turns = Turns()
         self._resumption = resumption
         self._stats = stats
         self._replays = settings.resume != "off"
@@ -91,16 +92,16 @@ class Subscribing:
     def _waits(self, connection: Connection, message: Subscribe) -> bool:
         """Tell whether an item may have to go on from where an earlier connection was."""
         return self._replays and any(
-            item.channels and (item.since is not None or self._may_return(connection, item))
+            item.channels
+            and (
+                item.since is not None
+                or (self._returns(item) and item.subscription_id not in connection.subscriptions)
+            )
             for item in message.items
         )
 
-    def _may_return(self, connection: Connection, item: SubscribeItem) -> bool:
-        return (
-            item.subscription_id is not None
-            and self._resumption.may_return(item.subscription_id)
-            and item.subscription_id not in connection.subscriptions
-        )
+    def _returns(self, item: SubscribeItem) -> bool:
+        return item.subscription_id is not None and self._resumption.may_return(item.subscription_id)
 
     def _register(
         self, connection: Connection, room: Room, subscription_id: str, item: SubscribeItem
@@ -127,11 +128,19 @@ class Subscribing:
 
     async def _resume(self, connection: Connection, room: Room, items: _Items) -> None:
         """Answer, replay what was missed, and go live."""
-        own = [each for each, item in items if item.since is None and self._may_return(connection, item)]
-        returning = await self._resumption.claim(connection, room, own)
+        user_id = connection.identity.user_id
+        own = dict.fromkeys(
+            [each for each, item in items if self._returns(item) and convert(item.channels, user_id)]
+        )
+        claimable = [each for each in own if each not in connection.subscriptions]
+        returning = await self._resumption.claim(connection, room, claimable)
         if connection.room is not room:
             raise ConnectionGoneError
-        self._forget_replaced(connection, room, items)
+        since = returning | _wanted(items)
+        if not since:
+            self._answer(connection, room, items, {})
+            self._follow(connection, room, own)
+            return
         with self._windows.open(room.project.id) as window:
             replay = Replay(
                 window,
@@ -140,47 +149,57 @@ class Subscribing:
                 stats=self._stats,
                 turns=self._turns,
                 buffer_bytes=self._buffer_bytes,
+                on_progress=lambda position: self._resumption.replayed(connection, room, position),
+                give_up=lambda: self._give_up(connection),
             )
-            for each, item in items:
-                since = returning.get(each) if item.since is None else item.since
-                channels = convert(item.channels, connection.identity.user_id)
-                if since is not None and channels:
-                    replay.add(each, channels, item.filter, since)
-            recovered = await replay.check()
-            response = [self._begin(connection, room, each, item, recovered) for each, item in items]
-            self._follow(connection, room, {each: "" for each in own if not recovered.get(each)})
-            connection.wire.send(text_frame(encode_subscribed(response, room.position)))
-            await replay.run()
-        self._follow(connection, room, {each: returning[each] for each in own if recovered.get(each)})
+            with contextlib.closing(replay):
+                await self._replay(connection, room, items, replay, own, returning, since)
 
-    def _forget_replaced(self, connection: Connection, room: Room, items: _Items) -> None:
-        """Let subscriptions return by themselves no more that go on from where their client says."""
-        for each, item in items:
-            live = connection.subscriptions.get(each)
-            if item.since is not None and live is not None and live.since is not None:
-                live.since = None
-                self._resumption.unsubscribed(connection, room, each)
-
-    def _begin(
+    async def _replay(
         self,
         connection: Connection,
         room: Room,
-        subscription_id: str,
-        item: SubscribeItem,
-        recovered: Mapping[str, bool],
-    ) -> Subscribed:
-        """Let a subscription begin now, unless the replay has taken it over; ``recovered`` says how that went."""
-        if subscription_id not in recovered:
-            return self._register(connection, room, subscription_id, item)
-        channels = convert(item.channels, connection.identity.user_id)
-        return Subscribed(subscription_id, channels, item.queries, recovered[subscription_id])
+        items: _Items,
+        replay: Replay,
+        own: Collection[str],
+        returning: Mapping[str, str],
+        since: Mapping[str, str],
+    ) -> None:
+        for each, item in items:
+            channels = convert(item.channels, connection.identity.user_id)
+            if each in since and channels:
+                replay.add(each, channels, item.filter, since[each])
+        recovered = await replay.check()
+        resumed = {each: since[each] for each in own if recovered.get(each)}
+        self._answer(connection, room, items, recovered)
+        self._follow(connection, room, [each for each in own if each not in recovered])
+        for each in own:
+            if recovered.get(each) is False:
+                self._resumption.begun_anew(connection, room, connection.subscriptions[each])
+        self._resumption.replaying(connection, room, resumed, returning)
+        await replay.run()
+        self._follow(connection, room, resumed)
 
-    def _follow(self, connection: Connection, room: Room, since: Mapping[str, str]) -> None:
-        """Let subscriptions return by themselves; ``since`` says where the replay of each began, if it had one."""
-        for subscription_id, position in since.items():
-            subscription = connection.subscriptions.get(subscription_id)
-            if subscription is not None:
-                self._resumption.registered(room, subscription, position)
+    def _answer(
+        self, connection: Connection, room: Room, items: _Items, recovered: Mapping[str, bool]
+    ) -> None:
+        """Let subscriptions begin now, but for those of a replay: for these, ``recovered`` says how that went."""
+        response = []
+        for each, item in items:
+            if each in recovered:
+                channels = convert(item.channels, connection.identity.user_id)
+                response.append(Subscribed(each, channels, item.queries, recovered[each]))
+            else:
+                response.append(self._register(connection, room, each, item))
+        connection.wire.send(text_frame(encode_subscribed(response, room.position)))
+
+    def _follow(self, connection: Connection, room: Room, ids: Iterable[str]) -> None:
+        """Let subscriptions return by themselves."""
+        for each in ids:
+            self._resumption.registered(connection, room, connection.subscriptions[each])
+
+    def _give_up(self, connection: Connection) -> None:
+        self._registry.end(connection, CloseCode.TRY_AGAIN_LATER, "Too slow.", reason="too_slow")
 
     def _check_count(self, connection: Connection, items: _Items) -> None:
         """Check what the connection would have afterwards: items add to subscriptions that exist (4.3)."""
@@ -229,3 +248,12 @@ class Subscribing:
 def _requested(channels: Iterable[str]) -> set[str]:
     """Return the channels of a subscription without those that stand for ``account`` (wire specification 5.2)."""
     return {channel for channel in channels if not channel.startswith("account.")}
+
+
+def _wanted(items: _Items) -> dict[str, str]:
+    """Return from where each subscription is to go on that says so; from the earliest if it does so twice."""
+    wanted: dict[str, str] = {}
+    for each, item in items:
+        if item.since is not None:
+            wanted[each] = min(item.since, wanted.get(each, item.since), key=parse_position)
+    return wanted

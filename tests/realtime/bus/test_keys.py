@@ -20,7 +20,7 @@ def names_of(project: str) -> list[str]:
         keys.user_emails_key(project),
         keys.user_phones_key(project),
         keys.keys_key(project),
-        keys.resume_key(project, "3f5b9c0d7a1e4f2b8c6d"),
+        keys.resume_key(project, "0011223344556677", "3f5b9c0d7a1e4f2b8c6d"),
         keys.resume_floor_key(project, "0011223344556677"),
         keys.projects_key(keys.bucket(project)),
     ]

@@ -15,9 +15,9 @@ from realtime.bus.resumption import Holder, ResumeRecords
 if TYPE_CHECKING:
     from tests.conftest import Proxy
 
-ANN = Holder("1", "ann")
-ANN_AGAIN = Holder("2", "ann")
-BOB = Holder("3", "bob")
+ANN = Holder(1, "ann")
+ANN_AGAIN = Holder(2, "ann")
+BOB = Holder(3, "bob")
 ID = "3f5b9c0d7a1e4f2b8c6d"
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[ResumeRecords]]
@@ -29,12 +29,9 @@ def start(redis_url: str) -> Start:
 
     @contextlib.asynccontextmanager
     async def run(hub_id: str = "hub", url: str = redis_url) -> AsyncIterator[ResumeRecords]:
-        async with connect(url) as client:
-            records = ResumeRecords(client, hub_id=hub_id, lifetime_s=60)
-            writing = asyncio.create_task(records.run())
+        async with connect(url) as client, asyncio.TaskGroup() as tasks:
+            records = ResumeRecords(client, hub_id=hub_id, lifetime_s=60, spawn=tasks.create_task)
             yield records
-            writing.cancel()
-            await asyncio.wait([writing])
 
     return run
 
@@ -102,10 +99,18 @@ class TestClaim:
         records.follow("demo", [ID], ANN_AGAIN, "20-0")
         assert await claim(records, ANN, "30-0") == "20-0"
 
-    async def test_somebody_else_begins_anew(self, records: ResumeRecords) -> None:
+    async def test_somebody_else_begins_anew_and_takes_nothing_away(self, records: ResumeRecords) -> None:
         await claim(records, ANN, "5-0")
         assert await claim(records, BOB, "6-0") is None
-        assert await claim(records, ANN, "7-0") is None
+        assert await claim(records, ANN_AGAIN, "7-0") == "5-0"
+        assert await claim(records, BOB, "7-0") is None
+
+    async def test_claim_of_a_connection_that_is_gone_is_not_made(self, records: ResumeRecords) -> None:
+        await claim(records, ANN, "5-0")
+        assert await records.claim("demo", [ID], BOB, "6-0", lambda: False) == [None]
+        assert await records.claim("demo", [ID], ANN_AGAIN, "6-0", lambda: False) == [None]
+        records.hold("demo", [ID], ANN, "7-0")
+        assert await claim(records, ANN_AGAIN) == "7-0"
 
     async def test_said_again_answers_the_same(self, records: ResumeRecords) -> None:
         """The answer may be lost, and then the same is asked again."""
@@ -137,10 +142,10 @@ class TestWrites:
         await claim(records, ANN)
         records.forget("demo", [ID], ANN)
         await records.flush(5)
-        assert not await redis_client.exists(resume_key("demo", ID))
+        assert not await redis_client.exists(resume_key("demo", "ann", ID))
         records.forget("demo", [ID], ANN)
         await records.flush(5)
-        assert not await redis_client.exists(resume_key("demo", ID))
+        assert not await redis_client.exists(resume_key("demo", "ann", ID))
 
     async def test_everything_ends_after_its_lifetime(
         self, records: ResumeRecords, redis_client: redis.asyncio.Redis
@@ -148,30 +153,30 @@ class TestWrites:
         await claim(records, ANN)
         records.set_floor("demo", "5-0")
         await records.flush(5)
-        for key in (resume_key("demo", ID), resume_floor_key("demo", "hub")):
+        for key in (resume_key("demo", "ann", ID), resume_floor_key("demo", "hub")):
             assert 0 < await redis_client.pttl(key) <= 60_000
 
     async def test_renewed_record_lives_on(
         self, records: ResumeRecords, redis_client: redis.asyncio.Redis
     ) -> None:
         await claim(records, ANN)
-        await redis_client.pexpire(resume_key("demo", ID), 1000)
-        records.renew("demo", [ID])
+        await redis_client.pexpire(resume_key("demo", "ann", ID), 1000)
+        records.renew("demo", [ID], "ann")
         await records.flush(5)
-        assert await redis_client.pttl(resume_key("demo", ID)) > 1000
+        assert await redis_client.pttl(resume_key("demo", "ann", ID)) > 1000
 
     async def test_record_that_expired_meanwhile_is_written_anew(
         self, records: ResumeRecords, redis_client: redis.asyncio.Redis
     ) -> None:
         await claim(records, ANN)
-        await redis_client.delete(resume_key("demo", ID))
+        await redis_client.delete(resume_key("demo", "ann", ID))
         records.hold("demo", [ID], ANN, "8-0")
         assert await claim(records, ANN_AGAIN) == "8-0"
 
     async def test_unreadable_record_is_taken_for_none(
         self, records: ResumeRecords, redis_client: redis.asyncio.Redis
     ) -> None:
-        await redis_client.set(resume_key("demo", ID), "something else")
+        await redis_client.set(resume_key("demo", "ann", ID), "something else")
         assert await claim(records, ANN) is None
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from realtime.bus import LogPage, RedisBus
 from realtime.bus.positions import Position, live_message, parse_position
 from realtime.hub import log_window
-from realtime.hub.log_window import PAGE, LogWindow, LogWindows
+from realtime.hub.log_window import PAGE, LogWindow, LogWindows, Total
 
 ENVELOPE = b'{"data":{"channels":["rows"],"events":["x"],"payload":{}},"roles":["any"]}'
 
@@ -31,7 +31,7 @@ class FakeBus:
 
 
 def window_of(bus: FakeBus) -> LogWindow:
-    return LogWindow(cast("RedisBus", bus), "demo", None)
+    return LogWindow(cast("RedisBus", bus), "demo", None, Total())
 
 
 async def drain(window: LogWindow, cursor: Position) -> list[Position]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import redis.asyncio
 
-from realtime.bus.keys import resume_floor_key, resume_key
+from realtime.bus.keys import log_key, resume_floor_key, resume_key
 from realtime.bus.resumption import Holder, ResumeRecords
 from realtime.hub import resumption
 from realtime.hub.connection import Connection
 from realtime.hub.resumption import Resumption
 from realtime.hub.room import Room
-from realtime.identity.model import Project
+from realtime.identity.model import GUEST, Project
 
 if TYPE_CHECKING:
     from tests.realtime.hub.conftest import Client, RunningHub, Start
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ROWS = "databases.d.tables.t.rows"
 EVENT = f"{ROWS}.1.update"
 ID = "3f5b9c0d7a1e4f2b8c6d"
+GUEST_OWNER = resumption._owner(GUEST)
 OTHER_ID = "a81d5c0d7a1e4f2b8c6d"
 
 
@@ -199,21 +200,61 @@ class TestReturn:
             await client.subscribe(ROWS, id=ID)
             await client.ask("unsubscribe", [{"subscriptionId": ID}])
         await left(hub)
-        assert not await redis_client.exists(resume_key("demo", ID))
+        assert not await redis_client.exists(resume_key("demo", GUEST_OWNER, ID))
         await publish(hub, 0)
         async with hub.greeted() as client:
             await client.subscribe(ROWS, id=ID)
             await client.assert_silent()
 
-    async def test_client_that_says_from_where_it_goes_on_is_left_to_itself(
+    async def test_client_that_says_from_where_may_leave_it_to_the_hub_the_next_time(
+        self, hub: "RunningHub"
+    ) -> None:
+        await publish(hub, 0)
+        async with hub.greeted() as client:
+            assert is_recovered(await client.subscribe(ROWS, id=ID, since="0-0")) is True
+            await receive(client, 1)
+            await settled(hub)
+        await left(hub)
+        await publish(hub, 1)
+        async with hub.greeted() as client:
+            assert is_recovered(await client.subscribe(ROWS, id=ID)) is True
+            assert numbers(await receive(client, 1)) == [1]
+            await client.assert_silent()
+
+    async def test_nobody_takes_a_subscription_from_somebody_else(self, hub: "RunningHub") -> None:
+        async with hub.greeted(jwt=hub.token(sub="ann")) as client:
+            await client.subscribe(ROWS, id=ID)
+        await left(hub)
+        await publish(hub, 0)
+        async with hub.greeted(jwt=hub.token(sub="mallory")) as mallory:
+            await mallory.subscribe(ROWS, id=ID)
+            await mallory.assert_silent()
+        await left(hub)
+        async with hub.greeted(jwt=hub.token(sub="ann")) as client:
+            await client.subscribe(ROWS, id=ID)
+            assert numbers(await receive(client, 1)) == [0]
+
+    async def test_one_that_came_too_late_returns_the_next_time(
         self, hub: "RunningHub", redis_client: redis.asyncio.Redis
     ) -> None:
         async with hub.greeted() as client:
             await client.subscribe(ROWS, id=ID)
-            assert await redis_client.exists(resume_key("demo", ID))
-            assert is_recovered(await client.subscribe(ROWS, id=ID, since="0-0")) is True
+            await publish(hub, 0)
+            await receive(client, 1)
+            await settled(hub)
         await left(hub)
-        assert not await redis_client.exists(resume_key("demo", ID))
+        await publish(hub, 1, 2, 3)
+        await redis_client.xtrim(log_key("demo"), maxlen=1, approximate=False)
+        for n in (4, 6):
+            async with hub.greeted() as client:
+                verdict = is_recovered(await client.subscribe(ROWS, id=ID))
+                assert verdict is (n == 6)
+                assert numbers(await receive(client, int(n == 6))) == [5] * (n == 6)
+                await publish(hub, n)
+                await receive(client, 1)
+                await settled(hub)
+            await left(hub)
+            await publish(hub, n + 1)
 
     async def test_explicit_mode_waits_to_be_asked(self, start_hub: "Start") -> None:
         async with start_hub(resume="explicit") as hub:
@@ -258,9 +299,9 @@ async def read_until_closed(client: "Client") -> list[int]:
 
 async def record_of(redis_client: redis.asyncio.Redis) -> list[str]:
     """Return what the record of the subscription says of where it goes on: a mode and a position."""
-    record = await redis_client.get(resume_key("demo", ID))
+    record = await redis_client.get(resume_key("demo", GUEST_OWNER, ID))
     assert isinstance(record, bytes)
-    return record.decode().split()[2:]
+    return record.decode().split()[1:]
 
 
 class TestLate:
@@ -330,7 +371,12 @@ class FakeRecords:
         self.floor = ""
 
     async def claim(
-        self, project: str, ids: Sequence[str], holder: Holder, position: str
+        self,
+        project: str,
+        ids: Sequence[str],
+        holder: Holder,
+        position: str,
+        is_wanted: Callable[[], bool],
     ) -> list[str | None]:
         return [*self.returning, *[None] * len(ids)][: len(ids)]
 
@@ -361,7 +407,8 @@ class Bench:
     async def subscribe(self) -> None:
         since = await self.resumption.claim(self.connection, self.room, [ID])
         subscription = self.room.index.subscribe(self.connection, ID, [ROWS], None)
-        self.resumption.registered(self.room, subscription, since.get(ID, ""))
+        self.resumption.replaying(self.connection, self.room, since, since)
+        self.resumption.registered(self.connection, self.room, subscription)
 
     def event(self, position: str) -> None:
         self.room.sent({self.connection: None})
@@ -404,7 +451,7 @@ class TestRecords:
         bench = make_bench("0-5")
         await bench.resumption.claim(bench.connection, bench.room, [OTHER_ID])
         other = bench.room.index.subscribe(bench.connection, OTHER_ID, [ROWS], None)
-        bench.resumption.registered(bench.room, other, "")
+        bench.resumption.registered(bench.connection, bench.room, other)
         bench.event("2-0")
         ping = bench.round()
         await bench.subscribe()
