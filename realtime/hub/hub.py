@@ -96,6 +96,7 @@ class Hub:
         self.listener = LiveListener.from_settings(
             settings,
             on_message=self._received,
+            on_resuming=self._resuming,
             on_resumed=self._resumed,
             on_settled=self._settled,
             on_bridge=self._bridged,
@@ -191,6 +192,9 @@ class Hub:
 
     def _received(self, project_id: str, message: bytes) -> None:
         self._fanout.receive(project_id, message)
+
+    def _resuming(self, project_id: str) -> None:
+        self._fanout.resuming(project_id)
 
     def _resumed(self, project_id: str, complete: bool, missed: int | None) -> None:
         self._fanout.resumed(project_id, complete, missed)
