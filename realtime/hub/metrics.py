@@ -78,10 +78,11 @@ GAUGES: dict[str, tuple[str, Literal["livesum", "livemin"]]] = {
 class Stats:
     """What happened on this hub since the last flush, as plain numbers."""
 
-    __slots__ = ("counted", "deliveries", "ledger")
+    __slots__ = ("counted", "deliveries", "ledger", "replayed")
 
     def __init__(self) -> None:
         self.deliveries = 0
+        self.replayed = 0
         # What became of each event.
         self.ledger = Ledger()
         # (metric, label value) -> count, for everything that happens less often than once an event
@@ -127,7 +128,8 @@ class Metrics:
         """Move what was counted since the last flush into Prometheus."""
         stats = self._stats
         self._counters["realtime_deliveries"].inc(stats.deliveries)
-        stats.deliveries = 0
+        self._counters["realtime_deliveries_replayed"].inc(stats.replayed)
+        stats.deliveries = stats.replayed = 0
         counted, stats.counted = stats.counted, Counter()
         for (metric, label), count in counted.items():
             counter = self._counters[metric]

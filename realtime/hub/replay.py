@@ -207,7 +207,7 @@ class Replay:
         due = [each for each in matched if self._since[each.id] < missed.position]
         if due:
             self._connection.wire.send(missed.frame.for_matches(due, deflates=self._connection.deflates))
-            self._stats.count("realtime_deliveries_replayed")
+            self._stats.replayed += 1
 
     def _register(self, subscription_id: str) -> Subscription:
         """Let a subscription go live."""

@@ -131,7 +131,8 @@ class Resumption:
         """Note that a replay has come to ``position``, and let the client confirm that."""
         progress = self._replays.get(connection)
         if progress is not None and room.confirmations is not None:
-            # One step is asked for at a time: another one each page would never be answered in time.
+            progress.sent_to = position
+            # One step is asked for at a time: if each page was another one, none would be answered in time.
             if progress.reached is None:
                 progress.reached = room.confirmations.number, position
             room.sent({connection: None})
@@ -237,6 +238,10 @@ class Resumption:
         room = connection.room
         if room is None or room.confirmations is None or not self._matters(connection):
             return False
+        progress = self._replays.get(connection)
+        if progress is not None and progress.sent_to:
+            # It gets no more: what it has is all of that.
+            progress.reached = room.confirmations.number, progress.sent_to
         payload = room.confirmations.ask(connection, room.position, self._loop_time())
         if payload is None:
             return False
@@ -337,11 +342,13 @@ class Resumption:
 class _Progress:
     """How far a connection has confirmed a replay."""
 
-    __slots__ = ("confirmed", "is_over", "reached")
+    __slots__ = ("confirmed", "is_over", "reached", "sent_to")
 
     def __init__(self, since: dict[str, str]) -> None:
         # Subscription ID -> up to where it is confirmed; for those that return by themselves.
         self.confirmed = since
+        # Up to where it was sent; empty before its first page.
+        self.sent_to = ""
         # The number of the latest question when the replay had come somewhere, and where; None if that is confirmed.
         self.reached: tuple[int, str] | None = None
         # Whether the subscriptions are live: what is confirmed next is all of it.
