@@ -26,6 +26,9 @@ _RESUME = Path(__file__).with_name("resume.lua").read_text()
 _BATCH = 250
 """How many records one call of the script handles: it must not keep others waiting for long."""
 
+_LINGER_S = 0.005
+"""How long the next batch of a project is gathered. A call costs far more than one more record in it."""
+
 _MAX_CLAIMS = 100_000
 """How many subscriptions may wait to be claimed while Redis is away."""
 
@@ -176,6 +179,8 @@ class ResumeRecords:
             try:
                 await self._write_batch(project, waiting)
                 failures = 0
+                # The first is written at once; while more come and go, they go together.
+                await asyncio.sleep(_LINGER_S)
             except Exception as error:  # noqa: BLE001 - whatever it is, who waits for an answer must not wait for ever
                 log.warning(
                     "records of subscriptions could not be written", project=project, error=repr(error)
