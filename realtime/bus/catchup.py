@@ -6,7 +6,7 @@ it, an error for who wants to.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import structlog
 from redis.exceptions import AskError, ClusterDownError, MasterDownError
@@ -21,6 +21,8 @@ log = structlog.get_logger("realtime.bus")
 
 _PAGE = 500
 """How many events are read from a log at a time."""
+_PORTION_BYTES = 256 * 1024
+"""How much of a log is passed on at a time, at most, if it is more than one event."""
 _COUNT_ATTEMPTS = 20
 """How many pages may be read until a log that grows meanwhile stands still for long enough to be counted."""
 _MAX_AHEAD_MS = 86_400_000
@@ -36,6 +38,8 @@ class CatchUp:
         on_resumed: Gets a project, whether everything was delivered that was published while nothing was heard, and
             how many events were missed (None if nobody knows).
         on_settled: Called after messages that came in together.
+        on_ignored: Gets the project of a live message that was not believed.
+        wait_taken: Awaited with the project after each portion of its log, until there may be more.
         is_bridged: Whether events come from elsewhere too, without a log: then no gap is ever filled completely.
     """
 
@@ -45,6 +49,8 @@ class CatchUp:
         on_resuming: Callable[[str], None],
         on_resumed: Callable[[str, bool, int | None], None],
         on_settled: Callable[[], None],
+        on_ignored: Callable[[str], None],
+        wait_taken: Callable[[str], Awaitable[None]],
         *,
         is_bridged: bool,
     ) -> None:
@@ -52,9 +58,9 @@ class CatchUp:
         self._on_resuming = on_resuming
         self._on_resumed = on_resumed
         self._on_settled = on_settled
+        self._on_ignored = on_ignored
+        self._wait_taken = wait_taken
         self._is_bridged = is_bridged
-        # How many live messages were not believed.
-        self.ignored = 0
 
     def receive(self, watch: Watch, message: bytes) -> None:
         """Take a live message: deliver it, or keep it until the log has been read.
@@ -152,8 +158,7 @@ class CatchUp:
             if end is not None:
                 watch.has_gap = True
                 _step_back(watch, parse_position(end))
-            self._deliver_page(watch, page)
-            if len(page.events) < _PAGE:
+            if not await self._deliver_page(watch, page) or len(page.events) < _PAGE:
                 return
 
     async def _count_missed(self, watch: Watch, bus: RedisBus) -> None:
@@ -163,7 +168,8 @@ class CatchUp:
             page, state = await bus.read_end(watch.project, format_position(watch.last), limit=_PAGE)
             if watch.attempt is not attempt or watch.is_ended:
                 return
-            self._deliver_page(watch, page)
+            if not await self._deliver_page(watch, page):
+                return
             if len(page.events) < _PAGE:
                 # A log that nothing was trimmed off, and yet lacks what was seen of it, is another log.
                 is_another = state.published == state.kept
@@ -176,17 +182,24 @@ class CatchUp:
 
     # Delivery.
 
-    def _deliver_page(self, watch: Watch, page: LogPage) -> None:
-        for event_id, message in page.events:
-            self._deliver(watch, parse_position(event_id), message)
-        self.settled()
+    async def _deliver_page(self, watch: Watch, page: LogPage) -> bool:
+        """Deliver a page in portions, no faster than they are taken; tell whether that is still of interest."""
+        attempt = watch.attempt
+        for portion in _portions(page):
+            for event_id, message in portion:
+                self._deliver(watch, parse_position(event_id), message)
+            self.settled()
+            await self._wait_taken(watch.project)
+            if watch.attempt is not attempt or watch.is_ended:
+                return False
+        return True
 
     def _deliver_live(self, watch: Watch, message: bytes) -> None:
         position = message_position(message)
         if position is None:
             call(self._on_message, watch.project, message)
         elif position[0] > max(time.time() * 1000, watch.last[0]) + _MAX_AHEAD_MS:
-            self.ignored += 1
+            call(self._on_ignored, watch.project)
             log.warning(
                 "a live message was ignored: its ID is far in the future",
                 project=watch.project,
@@ -202,6 +215,20 @@ class CatchUp:
         if watch.counted is not None:
             watch.counted += 1
         call(self._on_message, watch.project, message)
+
+
+def _portions(page: LogPage) -> Iterator[list[tuple[str, bytes]]]:
+    """Divide a page; no portion is empty."""
+    portion: list[tuple[str, bytes]] = []
+    size_bytes = 0
+    for event_id, message in page.events:
+        if portion and size_bytes + len(message) > _PORTION_BYTES:
+            yield portion
+            portion, size_bytes = [], 0
+        portion.append((event_id, message))
+        size_bytes += len(message)
+    if portion:
+        yield portion
 
 
 def _step_back(watch: Watch, end: Position) -> None:

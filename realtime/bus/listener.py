@@ -8,7 +8,7 @@ log before live ones go on (:class:`~realtime.bus.catchup.CatchUp`).
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Self
 
 import structlog
@@ -54,6 +54,9 @@ class LiveListener:
             are delivered to anybody. Later changes are heard, and passed on at once.
         on_settled: Called after messages that came in together have been passed on, and before anything else
             runs: whoever gathers what belongs together lets go of it now.
+        on_ignored: Gets the project of a live message that was ignored: its ID is far in the future.
+        wait_taken: Awaited with a project after each portion of its log: more follows once it returns. Live events
+            are held meanwhile.
         bridge: Whether to hear the channel of unmodified Appwrite containers too.
         on_bridge: Gets its messages, as they come.
         probe_interval_s: How often to send a message to oneself.
@@ -68,13 +71,17 @@ class LiveListener:
         on_resumed: Callable[[str, bool, int | None], None],
         on_resuming: Callable[[str], None] = lambda _: None,
         on_settled: Callable[[], None] = lambda: None,
+        on_ignored: Callable[[str], None] = lambda _: None,
+        wait_taken: Callable[[str], Awaitable[None]] = lambda _: asyncio.sleep(0),
         bridge: bool = False,
         on_bridge: Callable[[bytes], None] | None = None,
         probe_interval_s: float = 2.0,
         probe_timeout_s: float = 5.0,
     ) -> None:
         self._nodes = nodes_of(url)
-        self._catch_up = CatchUp(on_message, on_resuming, on_resumed, on_settled, is_bridged=bridge)
+        self._catch_up = CatchUp(
+            on_message, on_resuming, on_resumed, on_settled, on_ignored, wait_taken, is_bridged=bridge
+        )
         self._bridge = bridge
         self._on_bridge = on_bridge
         self._probe_interval_s = probe_interval_s
@@ -105,6 +112,8 @@ class LiveListener:
         on_resumed: Callable[[str, bool, int | None], None],
         on_resuming: Callable[[str], None] = lambda _: None,
         on_settled: Callable[[], None] = lambda: None,
+        on_ignored: Callable[[str], None] = lambda _: None,
+        wait_taken: Callable[[str], Awaitable[None]] = lambda _: asyncio.sleep(0),
         on_bridge: Callable[[bytes], None] | None = None,
     ) -> Self:
         """Make a listener with the settings' Redis, bridge and probe times."""
@@ -114,6 +123,8 @@ class LiveListener:
             on_resumed=on_resumed,
             on_resuming=on_resuming,
             on_settled=on_settled,
+            on_ignored=on_ignored,
+            wait_taken=wait_taken,
             bridge=settings.bridge,
             on_bridge=on_bridge,
             probe_interval_s=settings.probe_interval_s,
@@ -149,11 +160,6 @@ class LiveListener:
         return (
             bool(self._feeds) and not is_displaced and all(feed.is_healthy for feed in self._feeds.values())
         )
-
-    @property
-    def ignored_messages(self) -> int:
-        """How many live messages were ignored because their IDs are far in the future."""
-        return self._catch_up.ignored
 
     async def watch(self, project: str) -> str:
         """Hear a project's live channel; return the position of the last event before what will be heard.

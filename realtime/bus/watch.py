@@ -6,6 +6,7 @@ from realtime.bus.keys import bucket, live_channel
 from realtime.bus.positions import START
 
 HELD_MESSAGES = 10_000
+HELD_BYTES = 16 * 1024 * 1024
 """How many live events of a project are held while its log is read; beyond, the log is read once more."""
 
 
@@ -21,6 +22,7 @@ class Watch:
         "has_gap",
         "has_position",
         "held",
+        "held_bytes",
         "is_ended",
         "is_ready",
         "is_settling",
@@ -48,6 +50,8 @@ class Watch:
         self.missed: int | None = 0
         # Live events that wait until the log has been read; None while they are delivered as they come.
         self.held: list[bytes] | None = []
+        # How much they are.
+        self.held_bytes = 0
         # Whether held events were dropped, because the log has them too.
         self.overflowed = False
         # Whether events are missing that the log no longer had; until it has been reported.
@@ -64,12 +68,14 @@ class Watch:
         """Prepare for a new subscription; what an earlier one left half done is started over: the log has it."""
         self.attempt = object()
         self.is_settling = False
-        self.held, self.overflowed = [], False
+        self.held, self.held_bytes, self.overflowed = [], 0, False
 
     def hold(self, message: bytes, held: list[bytes]) -> None:
         """Keep a live event for later."""
         held.append(message)
-        if len(held) > HELD_MESSAGES:
+        self.held_bytes += len(message)
+        if len(held) > HELD_MESSAGES or self.held_bytes > HELD_BYTES:
             # The log has them too.
             held.clear()
+            self.held_bytes = 0
             self.overflowed = True

@@ -10,7 +10,8 @@ that is gathered outlives an ``await``, nor a change of who somebody is.
 """
 
 import asyncio
-from collections import deque
+import contextlib
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, cast
 
@@ -18,8 +19,10 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
+from realtime.bus.positions import format_position
 from realtime.errors import CloseCode
 from realtime.events.event import IdentityChange, LiveMessage, decode_live
+from realtime.hub.backlog import Backlog
 from realtime.hub.connection import Connection
 from realtime.hub.decoding import DecodedEvent, UndecodableError, decode_message
 from realtime.hub.deflate import Compressor
@@ -40,6 +43,24 @@ _IDENTITY_FAMILIES = ("users.", "teams.")
 """Events of these families may change what their subject may read."""
 
 
+_PATIENCE_S = 0.1
+"""How long the clients of a project wait, after each portion of a great deal, for the slower ones of them."""
+
+_POLL_S = 0.005
+"""How often to look whether those have taken enough."""
+
+_AT_ONCE = 32
+"""How many identities are read at the same time."""
+
+_REFRESH_S = 5.0
+"""For how long identities may be read without one more group of them read."""
+
+TOO_FAR_AHEAD = dropped("too_far_ahead")
+BACKLOG = dropped("backlog")
+
+_EVERYTHING = b'{"identity":{"all":true,"project":true}}'
+"""Says that all identities and the project's record may have changed."""
+
 Refresh = Callable[[Project, Identity], Coroutine[Any, Any, Identity]]
 """Reads an identity again: the same person as they are now, or a guest."""
 
@@ -56,6 +77,7 @@ class Fanout:
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         stats: Stats,
         loop_time: Callable[[], float],
+        send_buffer_bytes: int,
         compressor: Compressor | None = None,
     ) -> None:
         self._registry = registry
@@ -66,6 +88,12 @@ class Fanout:
         self._ledger = stats.ledger
         self._delivery = Delivery(stats, compressor)
         self._loop_time = loop_time
+        # How much may be handed to one connection before the event loop runs on, and how much may wait for it then:
+        # a client that reads at full speed is never above its limit.
+        self._portion_bytes = send_buffer_bytes // 4
+        self._waiting_bytes = send_buffer_bytes // 2
+        # How much each room has had of that, at most, since the event loop last ran on.
+        self._portions: Counter[Room] = Counter()
 
     def receive(self, project_id: str, message: bytes) -> None:
         """Take a message from a project's live channel, to be delivered with the next flush.
@@ -76,17 +104,18 @@ class Fanout:
         room = self._registry.rooms.get(project_id)
         if room is None:
             return
-        if room.backlog is not None:
-            room.backlog.append(message)
-            return
-        if self._delivery.handed_bytes < MAX_HANDED_BYTES:
-            pending = self._process(room, message)
-        else:
+        backlog = room.backlog
+        if backlog is not None:
+            backlog.append(message)
+            if backlog.is_too_large:
+                self._overrun(room, backlog)
+        elif self._is_enough(room, message):
             # Let the transports write what they have before they are handed more.
-            pending = self._process_next(room, message)
-        if pending is not None:
-            room.backlog = deque()
-            self._spawn(self._catch_up(room, pending))
+            self._begin_backlog(room, None).append(message)
+        else:
+            pending = self._process(room, message)
+            if pending is not None:
+                self._begin_backlog(room, pending)
 
     def receive_foreign(self, message: bytes) -> None:
         """Take an envelope that an Appwrite container published for all projects (wire specification 9.2)."""
@@ -99,6 +128,12 @@ class Fanout:
         else:
             self.receive(project_id, message)
 
+    def ignored(self, project_id: str) -> None:
+        """Account for a live message that was not believed, since its ID is far in the future."""
+        if project_id in self._registry.rooms:
+            self._ledger.receive(project_id)
+            self._ledger.settle(project_id, TOO_FAR_AHEAD)
+
     def resuming(self, project_id: str) -> None:
         """Begin to go on after Redis was away: identities may have changed unheard.
 
@@ -108,7 +143,7 @@ class Fanout:
         if room is not None:
             # Nobody knows yet whether Redis still has what it had.
             room.expects_loss = True
-            self.receive(project_id, b'{"identity":{"all":true,"project":true}}')
+            self.receive(project_id, _EVERYTHING)
 
     def resumed(self, project_id: str, complete: bool, missed: int | None = None) -> None:
         """Go on live after Redis was away: events may be missing. Follows :meth:`resuming`.
@@ -138,27 +173,88 @@ class Fanout:
     def flush(self) -> None:
         """Send what was gathered from messages that came in together."""
         self._delivery.flush()
+        self._portions.clear()
+
+    async def wait_taken(self, project_id: str) -> None:
+        """Wait until what a project received has been dealt with, and its clients have taken most of it.
+
+        Whoever reads a log waits for this between portions. A client that is slow by itself is not waited for long.
+        """
+        await asyncio.sleep(0)
+        room = self._registry.rooms.get(project_id)
+        if room is not None:
+            while room.backlog is not None:
+                await room.backlog.is_worked_off.wait()
+            await self._wait_written(room)
 
     def forget_unused(self) -> None:
         """Free what is kept for events like the last ones, where none have come. Call it every second or so."""
         self._delivery.forget_unused()
 
-    async def _catch_up(self, room: Room, pending: Coroutine[Any, Any, None]) -> None:
-        """Finish one message that waits for Redis, then those that came in behind it."""
-        backlog = room.backlog
-        assert backlog is not None  # noqa: S101 - set by receive()
+    # What waits.
+
+    def _begin_backlog(self, room: Room, pending: Coroutine[Any, Any, None] | None) -> Backlog:
+        room.backlog = Backlog()
+        self._spawn(self._work_off(room, room.backlog, pending))
+        return room.backlog
+
+    async def _work_off(
+        self, room: Room, backlog: Backlog, pending: Coroutine[Any, Any, None] | None
+    ) -> None:
+        """Finish one message that waits for Redis, if there is one, then those that came in behind it."""
         try:
-            await self._finish(pending)
+            if pending is not None:
+                await self._finish(pending)
             while backlog:
-                await self._finish(self._process_next(room, backlog.popleft()))
+                if self._is_enough(room, backlog.first):
+                    self.flush()
+                    await asyncio.sleep(0)
+                    if not backlog.is_half_full:
+                        await self._wait_written(room)
+                else:
+                    await self._finish(self._process_next(room, backlog.popleft()))
         finally:
-            self._delivery.flush()
+            self.flush()
             room.backlog = None
+            backlog.is_worked_off.set()
+
+    def _is_enough(self, room: Room, message: bytes) -> bool:
+        """Tell whether transports must write before they are handed ``message``; else count it as handed."""
+        handed_bytes = self._portions[room]
+        is_enough = handed_bytes > 0 and handed_bytes + len(message) > self._portion_bytes
+        if is_enough or self._delivery.handed_bytes >= MAX_HANDED_BYTES:
+            return True
+        self._portions[room] = handed_bytes + len(message)
+        return False
+
+    async def _wait_written(self, room: Room) -> None:
+        """Wait until nobody has much to take, but not for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                while self._has_much_waiting(room):  # noqa: ASYNC110 - asking each to tell would cost all of them
+                    await asyncio.sleep(_POLL_S)
+
+    def _has_much_waiting(self, room: Room) -> bool:
+        return any(each.wire.buffered_bytes > self._waiting_bytes for each in room.connections)
+
+    def _overrun(self, room: Room, backlog: Backlog) -> None:
+        """Give up what waits, and the clients it waits for: they come back, and go on from the log."""
+        log.error(
+            "too much waits for identities to be read", project=room.project.id, bytes=backlog.size_bytes
+        )
+        for connection in list(room.connections):
+            self._registry.end(connection, CloseCode.TRY_AGAIN_LATER, "Try again.", reason="backlog")
+        positions = backlog.drop()
+        self._ledger.receive(room.project.id, len(positions))
+        self._ledger.settle(room.project.id, BACKLOG, len(positions))
+        if positions:
+            # Who returns is replayed up to here.
+            room.advance(format_position(positions[-1]))
+        # In place of the changes of identities that were among them; now for those who are just coming in.
+        room.changes += 1
+        backlog.append(_EVERYTHING)
 
     async def _process_next(self, room: Room, message: bytes) -> None:
-        if self._delivery.handed_bytes >= MAX_HANDED_BYTES:
-            self._delivery.flush()
-            await asyncio.sleep(0)
         pending = self._process(room, message)
         if pending is not None:
             self._delivery.flush_room(room)
@@ -186,7 +282,8 @@ class Fanout:
         name = event.name
         concerned = self._concerned(room, live, name)
         if live.identity is not None or any(connection.identity.stored for connection in concerned):
-            return self._deliver_after_refresh(room, event, name, concerned)
+            drops = 0 if room.backlog is None else room.backlog.drops
+            return self._deliver_after_refresh(room, event, name, concerned, drops)
         self._deliver(room, event, name, concerned, _subjects(live, concerned))
         return None
 
@@ -206,8 +303,9 @@ class Fanout:
         return list(concerned)
 
     async def _deliver_after_refresh(
-        self, room: Room, event: DecodedEvent, name: str, concerned: list[Connection]
+        self, room: Room, event: DecodedEvent, name: str, concerned: list[Connection], drops: int
     ) -> None:
+        """Deliver an event for which identities are read first; ``drops`` is how often its backlog was given up."""
         subjects = _subjects(event.live, concerned)
         try:
             if event.live.identity is not None:
@@ -217,7 +315,11 @@ class Fanout:
             log.exception("an event was not delivered", project=room.project.id, event_id=event.live.id)
             self._give_up(room, event)
         else:
-            self._deliver(room, event, name, [c for c in concerned if c.room is room], subjects)
+            if room.backlog is None or room.backlog.drops == drops:
+                self._deliver(room, event, name, [c for c in concerned if c.room is room], subjects)
+            else:
+                # What came behind it was given up, and those who have returned since have had both from the log.
+                self._ledger.settle(room.project.id, BACKLOG)
 
     def _revoke_tokens(self, event: DecodedEvent, name: str, concerned: list[Connection]) -> None:
         """Take what an event says is lost from identities that a token carries, since there is no record to read."""
@@ -264,15 +366,37 @@ class Fanout:
     async def _refresh_all(self, room: Room, connections: list[Connection]) -> None:
         """Read the identities of ``connections`` again, once for each identity that several share."""
         room.changes += 1
-        fresh: dict[tuple[str, str, str], Identity | None] = {}
+        sharers: dict[tuple[str, str, str], list[tuple[Connection, Identity]]] = {}
         for connection in connections:
             old = connection.identity
             key = (old.user_id, old.session_id, old.key_id)
-            if key not in fresh:
-                fresh[key] = await self._refreshed(room, old)
-            # While this waited, the connection may have left, or become somebody else.
+            sharers.setdefault(key, []).append((connection, old))
+        unread = list(sharers.values())
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_REFRESH_S) as deadline:
+                while unread:
+                    group = unread[:_AT_ONCE]
+                    fresh = await asyncio.gather(*(self._refreshed(room, same[0][1]) for same in group))
+                    del unread[:_AT_ONCE]
+                    for same, identity in zip(group, fresh, strict=True):
+                        self._replace(room, same, identity)
+                    deadline.reschedule(loop.time() + _REFRESH_S)
+        except TimeoutError:
+            log.warning(
+                "identities could not be read in time", project=room.project.id, identities=len(unread)
+            )
+            for same in unread:
+                self._replace(room, same, None)
+
+    def _replace(
+        self, room: Room, same: list[tuple[Connection, Identity]], identity: Identity | None
+    ) -> None:
+        """Make connections that acted as the same become ``identity``; None if nobody knows."""
+        for connection, old in same:
+            # While it was read, the connection may have left, or become somebody else.
             if connection.room is room and connection.identity is old:
-                self._become(connection, fresh[key])
+                self._become(connection, identity)
 
     async def _refreshed(self, room: Room, identity: Identity) -> Identity | None:
         """Read one identity again; None if that failed."""

@@ -99,6 +99,8 @@ class Hub:
             on_resuming=self._resuming,
             on_resumed=self._resumed,
             on_settled=self._settled,
+            on_ignored=self._ignored,
+            wait_taken=self._wait_taken,
             on_bridge=self._bridged,
         )
         self.records = ResumeRecords(
@@ -140,6 +142,7 @@ class Hub:
             spawn=self._spawn,
             stats=self.stats,
             loop_time=loop_time,
+            send_buffer_bytes=settings.send_buffer_bytes,
             compressor=self.compressor,
         )
 
@@ -201,6 +204,12 @@ class Hub:
 
     def _settled(self) -> None:
         self._fanout.flush()
+
+    def _ignored(self, project_id: str) -> None:
+        self._fanout.ignored(project_id)
+
+    async def _wait_taken(self, project_id: str) -> None:
+        await self._fanout.wait_taken(project_id)
 
     def _bridged(self, message: bytes) -> None:
         self._fanout.receive_foreign(message)

@@ -50,9 +50,9 @@ class Ledger:
         # Project ID and outcome -> events.
         self.settled: Counter[tuple[str, Outcome]] = Counter()
 
-    def receive(self, project_id: str) -> None:
-        """Enter an event that came from Redis, live or from the log."""
-        self.received[project_id] += 1
+    def receive(self, project_id: str, events: int = 1) -> None:
+        """Enter an event that came from Redis, live or from the log, or several."""
+        self.received[project_id] += events
 
     def settle(self, project_id: str, outcome: Outcome, events: int = 1) -> None:
         """Note what became of one event, or of several."""

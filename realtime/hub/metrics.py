@@ -37,8 +37,9 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
         (
             "The same events, by what became of them: `delivered` to at least one connection; `filtered`, because "
             "of `no_subscriber`, `no_permission` or a `query`; or `dropped`, because they were `undecodable` or "
-            "`not_text`, or something `failed`. Also those of a `gap`, which were never received: the log did not "
-            "have them any more."
+            "`not_text`, had an ID `too_far_ahead`, were too many in a `backlog` (the clients were closed, and are "
+            "sent them when they return), or something `failed`. Also those of a `gap`, which were never received: "
+            "the log did not have them any more."
         ),
         ("project", "outcome", "reason"),
     ),

@@ -1,11 +1,11 @@
 """The connections of one project on one hub, and where in the project's stream of events they are."""
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from realtime.bus.positions import parse_position
+from realtime.hub.backlog import Backlog
 from realtime.hub.confirm import Confirmations
 from realtime.hub.connection import Connection
 from realtime.hub.index import SubscriptionIndex
@@ -75,8 +75,8 @@ class Room:
         self.floor = ""
         # What its connections are known to have received; None if nobody keeps track of that.
         self.confirmations: Confirmations[Connection] | None = None
-        # Live messages that wait for an identity to be read again; None while nothing is under way.
-        self.backlog: deque[bytes] | None = None
+        # Live messages that wait for one before them; None while nothing is under way.
+        self.backlog: Backlog | None = None
         # Counts identity changes, so that a connection that opens can tell whether what it read is stale.
         self.changes = 0
         # Connections that are opening: they keep the room alive.

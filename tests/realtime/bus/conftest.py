@@ -17,6 +17,7 @@ class Heard:
         self.resuming: list[str] = []
         self.resumed: list[tuple[str, bool]] = []
         self.missed: list[int | None] = []
+        self.ignored: list[str] = []
         self.bridged: list[bytes] = []
         # Messages and resumptions, in one order; of those that begin, the project.
         self.story: list[bytes | bool | str] = []
@@ -68,6 +69,7 @@ async def listen(heard: Heard) -> AsyncIterator[Callable[..., Coroutine[Any, Any
             on_message=heard.on_message,
             on_resuming=heard.on_resuming,
             on_resumed=heard.on_resumed,
+            on_ignored=heard.ignored.append,
             **options,
         )
         listeners.append(one)

@@ -1,6 +1,7 @@
 """The order of events, changes of identity and ends of bursts; and an account of every event."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.hub import delivery, fanout
+from realtime.hub import backlog, delivery, fanout
 from realtime.hub.connection import Connection
 from realtime.hub.fanout import Fanout
 from realtime.hub.index import SubscriptionIndex
@@ -24,6 +25,7 @@ from realtime.queries import compile_filter
 
 DEMO = Project(id="demo")
 BEARER = Identity(roles=frozenset({"users", "user:ada", "team:red"}), user_id="ada")
+SEND_BUFFER_BYTES = 2**20
 STORED = Identity(roles=frozenset({"users", "user:bob"}), user_id="bob", stored=True)
 
 
@@ -39,10 +41,10 @@ class NoWatcher:
 class RecordingWire:
     """Remembers what was written: the numbers of the events, and the codes of notices, write by write."""
 
-    buffered_bytes = 0
-
     def __init__(self) -> None:
+        self.buffered_bytes = 0
         self.writes: list[list[int | str]] = []
+        self.close_codes: list[int] = []
 
     @property
     def write(self) -> Callable[[bytes], None]:
@@ -51,7 +53,8 @@ class RecordingWire:
     def send(self, frame: bytes) -> None:
         self.writes.append(list(_told(frame)))
 
-    def close(self, code: int, reason: str = "") -> None: ...
+    def close(self, code: int, reason: str = "") -> None:
+        self.close_codes.append(code)
 
     def abort(self) -> None: ...
 
@@ -70,6 +73,8 @@ def _told(frames: bytes) -> Sequence[int | str]:
         size, start = frames[1], 2
         if size == 126:
             size, start = int.from_bytes(frames[2:4]), 4
+        elif size == 127:
+            size, start = int.from_bytes(frames[2:10]), 10
         message = json.loads(frames[start : start + size])
         data = message["data"]
         told.append(data["payload"]["n"] if message["type"] == "event" else data["code"])
@@ -91,6 +96,7 @@ class Bench:
         self.stats = Stats()
         self.tasks: list[asyncio.Task[None]] = []
         self.refreshed: Identity = STORED
+        self.refreshes = 0
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.answers_once = False
@@ -110,12 +116,14 @@ class Bench:
             spawn=self.spawn,
             stats=self.stats,
             loop_time=lambda: 0.0,
+            send_buffer_bytes=SEND_BUFFER_BYTES,
         )
 
     async def load(self, project_id: str, /) -> Project | None:
         return DEMO
 
     async def refresh(self, project: Project, identity: Identity) -> Identity:
+        self.refreshes += 1
         await self.may_answer.wait()
         if self.answers_once:
             self.may_answer.clear()
@@ -270,6 +278,143 @@ class TestOrder:
         assert delivery.MAX_HANDED_BYTES >= 64 * 2**20
 
 
+class TestPace:
+    """Nobody who reads is handed so much at once that they are taken for somebody who does not."""
+
+    async def test_no_connection_is_handed_more_than_its_share_at_a_time(self, bench: Bench) -> None:
+        guest = await bench.join(GUEST, "rows")
+        bench.receive(*[message(number, x="x" * 100_000) for number in range(10)])
+        told = [0, len(wire_of(guest).told)]
+        while not bench.tasks[0].done():
+            await asyncio.sleep(0)
+            told.append(len(wire_of(guest).told))
+        assert max(after - before for before, after in itertools.pairwise(told)) == 2
+        assert wire_of(guest).told == list(range(10))
+
+    async def test_event_that_is_larger_than_a_share_goes_alone(self, bench: Bench) -> None:
+        guest = await bench.join(GUEST, "rows")
+        bench.receive(message(1), message(2, x="x" * SEND_BUFFER_BYTES), message(3))
+        await bench.finish()
+        assert wire_of(guest).told == [1, 2, 3]
+
+    async def test_who_has_much_to_take_is_waited_for(self, bench: Bench) -> None:
+        guest = await bench.join(GUEST, "rows")
+        bench.receive(*[message(number, x="x" * 200_000) for number in range(3)])
+        wire_of(guest).buffered_bytes = SEND_BUFFER_BYTES * 3 // 4
+        waiting = asyncio.create_task(bench.fanout.wait_taken("demo"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert wire_of(guest).told == [0, 1]
+        wire_of(guest).buffered_bytes = 0
+        await bench.finish()
+        assert wire_of(guest).told == [0, 1, 2]
+        await waiting
+
+    async def test_who_takes_nothing_is_not_waited_for_long(self, bench: Bench) -> None:
+        guest = await bench.join(GUEST, "rows")
+        wire_of(guest).buffered_bytes = SEND_BUFFER_BYTES
+        bench.receive(*[message(number, x="x" * 200_000) for number in range(3)])
+        async with asyncio.timeout(5):
+            await bench.fanout.wait_taken("demo")
+        assert wire_of(guest).told == [0, 1, 2]
+
+    async def test_what_waits_for_an_identity_is_waited_for(self, bench: Bench) -> None:
+        await bench.join(STORED, "rows")
+        bench.may_answer.clear()
+        bench.receive(b'{"identity":{"user":"bob"}}')
+        waiting = asyncio.create_task(bench.fanout.wait_taken("demo"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        bench.may_answer.set()
+        await waiting
+
+    async def test_project_without_connections_is_not_waited_for(self, bench: Bench) -> None:
+        await bench.fanout.wait_taken("nowhere")
+
+
+class TestRefresh:
+    async def test_identities_are_read_together_and_each_once(self, bench: Bench) -> None:
+        people = [
+            Identity(roles=STORED.roles, user_id=f"user{number // 2}", stored=True) for number in range(80)
+        ]
+        for each in people:
+            await bench.join(each)
+        bench.may_answer.clear()
+        bench.fanout.resuming("demo")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert bench.refreshes == 32
+        bench.may_answer.set()
+        await bench.finish()
+        assert bench.refreshes == 40
+
+    async def test_who_cannot_be_read_in_time_is_closed_and_those_behind_go_on(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fanout, "_REFRESH_S", 0.01)
+        people = [
+            await bench.join(Identity(roles=STORED.roles, user_id=f"user{number}", stored=True), "rows")
+            for number in range(100)
+        ]
+        guest = await bench.join(GUEST, "rows")
+        bench.may_answer.clear()
+        bench.fanout.resuming("demo")
+        bench.receive(message(1))
+        async with asyncio.timeout(5):
+            await bench.finish()
+        assert {code for each in people for code in wire_of(each).close_codes} == {1013}
+        assert bench.stats.counted["realtime_connections_closed", "identity_unreadable"] == 100
+        assert wire_of(guest).told == [1]
+
+
+class TestOverrun:
+    async def overrun(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
+        monkeypatch.setattr(backlog, "MAX_BACKLOG_BYTES", 1000)
+        connections = [await bench.join(STORED, "rows"), await bench.join(GUEST, "rows")]
+        bench.may_answer.clear()
+        bench.receive(message(1, identity={"user": "bob"}), *[message(number) for number in range(2, 10)])
+        return connections
+
+    async def test_clients_are_closed_to_return_and_nothing_is_kept(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connections = await self.overrun(bench, monkeypatch)
+        room = await bench.room()
+        assert [wire_of(each).close_codes for each in connections] == [[1013], [1013]]
+        assert bench.stats.counted["realtime_connections_closed", "backlog"] == 2
+        assert room.backlog is not None
+        assert room.backlog.size_bytes < 1000
+        bench.may_answer.set()
+        await bench.finish()
+        assert bench.stats.ledger.received == {"demo": 9}
+        assert bench.outcomes[("dropped", "backlog")] + bench.outcomes["filtered", "no_subscriber"] == 9
+
+    async def test_who_returns_meanwhile_is_sent_nothing_of_before(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They read it from the log, up to where the room is."""
+        await self.overrun(bench, monkeypatch)
+        room = await bench.room()
+        dropped_to = int(room.position.partition("-")[0])
+        again = await bench.join(GUEST, "rows")
+        assert dropped_to > 1
+        bench.may_answer.set()
+        await bench.finish()
+        assert wire_of(again).told == list(range(dropped_to + 1, 10))
+        assert room.position == "9-0"
+
+    async def test_who_was_just_coming_in_is_read_again(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        room = await bench.room()
+        changes = room.changes
+        await self.overrun(bench, monkeypatch)
+        assert room.changes > changes
+        bench.may_answer.set()
+        await bench.finish()
+
+
 class TestAccount:
     async def test_each_event_has_the_outcome_that_it_had(self, bench: Bench) -> None:
         await bench.join(STORED, "rows")
@@ -339,6 +484,13 @@ class TestAccount:
         bench.fanout.resumed("demo", complete=False)
         await bench.finish()
         assert bench.outcomes == {("dropped", "gap"): 7}
+
+    async def test_event_that_is_not_believed_is_dropped(self, bench: Bench) -> None:
+        await bench.join(GUEST, "rows")
+        bench.fanout.ignored("demo")
+        bench.fanout.ignored("nowhere")
+        assert bench.outcomes == {("dropped", "too_far_ahead"): 1}
+        assert bench.stats.ledger.received == {"demo": 1}
 
     async def test_foreign_envelope_that_nobody_understands_is_of_no_project(self, bench: Bench) -> None:
         bench.fanout.receive_foreign(b"nonsense")
