@@ -31,7 +31,7 @@ ROLES = ("team:red", "team:blue", "user:ann")
 ROWS = frozenset({"rows"})
 RED, BLUE = frozenset({"team:red"}), frozenset({"team:blue"})
 
-few = settings(max_examples=60)
+few = settings(max_examples=25)
 """Runs take a while to make up, and each of them holds many events."""
 
 
