@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from realtime.hub.index import Subscriber, SubscriptionIndex
 from realtime.queries import Filter, compile_filter
 
-EVENTS = 40_000
+EVENTS = 100_000
 RUNS = 4
 
 ROLES = ["guests", "users", "user:1", "user:2", "user:1/verified", "team:red", "team:red/owner", "label:vip"]
