@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from realtime.errors import ClientError
 from realtime.hub.index import Subscriber
 from realtime.identity.model import GUEST, Identity
 
@@ -54,6 +55,7 @@ class Connection(Subscriber):
         "deflates",
         "identity",
         "inbox",
+        "is_paused",
         "messages",
         "messages_window",
         "number",
@@ -73,9 +75,11 @@ class Connection(Subscriber):
         self.room: Room | None = None
         # Who it acts as now. Replaced through Hub.set_identity only, which keeps the indexes true.
         self.identity: Identity = GUEST
-        # Messages that wait until an earlier one is done; None while nothing is under way. A connection that
-        # opens begins with an empty queue, since clients may send before they are greeted.
-        self.inbox: deque[bytes] | None = deque()
+        # Messages that wait until an earlier one is done, and refusals of such; None while nothing is under way. A
+        # connection that opens begins with an empty queue, since clients may send before they are greeted.
+        self.inbox: deque[bytes | ClientError] | None = deque()
+        # Whether so many wait that nothing is read from it; its pongs are not seen then.
+        self.is_paused = False
         # Messages received in the minute that began at `messages_window`.
         self.messages = 0
         self.messages_window = 0

@@ -1,8 +1,9 @@
 """Answering what a client sends: wire specification 4.
 
 Messages of one connection are dealt with one after the other, since SDKs send an authentication and the subscribe
-that relies on it without waiting in between. Only authentication waits for anything; while it does, further messages
-queue up in the connection's inbox.
+that relies on it without waiting in between. Authentication and subscribing may wait for Redis, or for a client that
+is replayed a great deal; while they do, further messages queue up in the connection's inbox. A ping does not: it asks
+whether somebody is there.
 """
 
 from collections import deque
@@ -38,6 +39,9 @@ log = structlog.get_logger("realtime.hub")
 _INBOX_LIMIT = 16
 """Messages that may wait on one connection before the hub stops reading from it."""
 
+_PING_BYTES = 64
+"""Longer messages are not looked at ahead of those before them."""
+
 _PONG_FRAME = text_frame(PONG)
 
 
@@ -66,12 +70,18 @@ class Conversation:
 
     def receive(self, connection: Connection, message: bytes) -> None:
         """Take a message (UTF-8 text): answer it now, or when those before it have been answered."""
-        if connection.inbox is not None:
-            connection.inbox.append(message)
-            if len(connection.inbox) == _INBOX_LIMIT:
+        excess = self._count(connection)
+        inbox = connection.inbox
+        if inbox is None:
+            pending = self._answer(connection, excess or message)
+        elif excess is None and connection.room is not None and self._is_ping(message):
+            pending = self._answer(connection, message)
+        else:
+            pending = None
+            inbox.append(excess or message)
+            if len(inbox) == _INBOX_LIMIT:
+                connection.is_paused = True
                 connection.wire.pause_reading()
-            return
-        pending = self._answer(connection, message)
         if pending is not None:
             connection.inbox = deque()
             self._spawn(self._finish(connection, pending))
@@ -85,7 +95,10 @@ class Conversation:
             pending = self._answer(connection, inbox.popleft())
             if pending is not None:
                 await pending
-            if len(inbox) == _INBOX_LIMIT - 1:
+            if connection.is_paused and len(inbox) < _INBOX_LIMIT:
+                connection.is_paused = False
+                # What it has answered meanwhile is only read now.
+                connection.awaits_pong = False
                 connection.wire.resume_reading()
         connection.inbox = None
 
@@ -93,12 +106,23 @@ class Conversation:
         await pending
         await self.work_off(connection)
 
-    def _answer(self, connection: Connection, message: bytes) -> Coroutine[Any, Any, None] | None:
-        """Answer one message; or return what has to be awaited for that."""
+    def _is_ping(self, message: bytes) -> bool:
+        if len(message) > _PING_BYTES or b"ping" not in message:
+            return False
+        try:
+            return isinstance(parse_message(message, limits=self._limits), Ping)
+        except ClientError:
+            return False
+
+    def _answer(
+        self, connection: Connection, message: bytes | ClientError
+    ) -> Coroutine[Any, Any, None] | None:
+        """Answer one message, or refuse one; or return what has to be awaited for that."""
         if connection.closed:
             return None
         try:
-            self._count(connection)
+            if isinstance(message, ClientError):
+                raise message
             parsed = parse_message(message, limits=self._limits)
             self._stats.count("realtime_messages_received", type(parsed).__name__.lower())
             if isinstance(parsed, Ping):
@@ -124,17 +148,20 @@ class Conversation:
             return self._subscribing.unsubscribe(connection, room, message)
         return self._presence(connection, room)
 
-    def _count(self, connection: Connection) -> None:
-        """Count the message against the limit, whatever it turns out to be (wire specification 4.1, step 1)."""
+    def _count(self, connection: Connection) -> ClientError | None:
+        """Count a message when it comes in, whatever it turns out to be; return how it is refused if it is too many.
+
+        Wire specification 4.1, step 1.
+        """
         if not self._messages_per_minute:
-            return
+            return None
         window = window_of(self._clock())
         if window != connection.messages_window:
             connection.messages_window = window
             connection.messages = 0
         connection.messages += 1
-        if connection.messages > self._messages_per_minute:
-            raise ClientError(ErrorKind.TOO_MANY_MESSAGES)
+        is_excess = connection.messages > self._messages_per_minute
+        return ClientError(ErrorKind.TOO_MANY_MESSAGES) if is_excess else None
 
     # Authentication (4.2).
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -163,7 +163,9 @@ class Hub:
             await redis.ping()
             hub = cls(settings, redis, records)
             await hub.listener.start()
-            hub._spawn(hub._tick_for_ever())
+            hub._spawn(hub._every_second(hub._tick))
+            # By itself, since it may have to wait for Redis: heartbeats and the ends of sessions do not.
+            hub._spawn(hub._every_second(hub.registry.reap))
             try:
                 yield hub
             finally:
@@ -251,11 +253,11 @@ class Hub:
 
     # Once a second.
 
-    async def _tick_for_ever(self) -> None:
+    async def _every_second(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
             try:
-                await self._tick()
+                await work()
             except Exception:
                 log.exception("a tick failed")
 
@@ -270,7 +272,6 @@ class Hub:
             for room in self.registry.rooms.values():
                 self.resumption.keep_up(room)
         self.update_metrics()
-        await self.registry.reap()
 
     def _beat(self) -> None:
         """Ping the connections whose turn it is, and end those that left the ping before unanswered."""
@@ -280,7 +281,7 @@ class Hub:
         )
         for connection in self.registry.wheel.advance():
             self.registry.watch_expiry(connection)
-            if connection.awaits_pong:
+            if connection.awaits_pong and not connection.is_paused:
                 self.registry.leave(connection, "heartbeat")
                 connection.wire.abort()
             else:

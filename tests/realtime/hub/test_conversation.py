@@ -4,12 +4,15 @@ Texts are checked to the letter, since SDKs and their users match on them. Every
 leaves the connection as it was. Subscriptions have a file of their own.
 """
 
+import asyncio
+import itertools
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from realtime.identity.model import Session
+from realtime.identity.model import GUEST, Identity, Session
+from realtime.identity.resolver import Resolver
 from realtime.identity.secrets import encode_session, hash_secret
 
 if TYPE_CHECKING:
@@ -23,6 +26,19 @@ FORMAT = "Message format is not valid."
 TYPE = "Message type is not valid."
 SESSION_LENGTH = "session: Value must be a valid string and at least 1 chars and no longer than 2048 chars"
 STATUS_LENGTH = "status: Value must be a valid string and at least 1 chars and no longer than 2048 chars"
+
+
+@pytest.fixture
+def slow_authentication(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let authentication, which makes anybody a guest, wait until this is set."""
+    may_answer = asyncio.Event()
+
+    async def authenticate(*_: object, **__: object) -> Identity:
+        await may_answer.wait()
+        return GUEST
+
+    monkeypatch.setattr(Resolver, "authenticate", authenticate)
+    return may_answer
 
 
 def error(code: int, message: str) -> dict[str, Any]:
@@ -131,11 +147,10 @@ class TestOrder:
         async with shared.greeted() as client:
             await client.send({"type": "authentication", "data": {"session": session}})
             await client.send({"type": "subscribe", "data": [{"channels": ["account"]}]})
-            await client.send({"type": "ping"})
 
             assert (await client.receive())["data"]["to"] == "authentication"
             subscribed = (await client.receive())["data"]
-            assert await client.receive() == {"type": "pong"}
+            await client.assert_silent()
 
         assert subscribed["subscriptions"][0]["channels"] == ["account", "account.ada"]
 
@@ -165,6 +180,80 @@ class TestOrder:
             return [frame["subscriptions"][0]["subscriptionId"] for frame in frames[2:]]
 
         assert await shared.in_one_window(attempt) == [str(number) for number in range(31)]
+
+    async def test_ping_is_answered_while_others_wait(
+        self, shared: "RunningHub", slow_authentication: asyncio.Event
+    ) -> None:
+        async with shared.greeted() as client:
+            await client.send({"type": "authentication", "data": {"session": "s"}})
+            await client.send({"type": "subscribe", "data": [{"channels": ["ping"]}]})
+            await client.send("ping")
+            await client.send({"type": "ping"})
+
+            assert await client.receive() == {"type": "pong"}
+            slow_authentication.set()
+            answers = [await client.receive() for _ in range(3)]
+
+        assert [answer["data"].get("to", answer["data"].get("message")) for answer in answers] == [
+            *("authentication", "subscribe", FORMAT)
+        ]
+
+    async def test_message_counts_in_the_minute_when_it_came_in(
+        self,
+        shared: "RunningHub",
+        slow_authentication: asyncio.Event,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        minutes = itertools.count(1000)
+        now = 60.0 * next(minutes)
+        monkeypatch.setattr(shared.hub._conversation, "_clock", lambda: now)
+        async with shared.greeted() as client:
+            (connection,) = shared.hub.registry.rooms[shared.project].connections
+            await client.send({"type": "authentication", "data": {"session": "s"}})
+            for _ in range(10):
+                await client.send({"type": "unsubscribe", "data": [{"subscriptionId": "x"}]})
+            await shared.until(lambda: len(connection.inbox or ()) == 10)
+            now = 60.0 * next(minutes)
+            slow_authentication.set()
+            for _ in range(11):
+                assert (await client.receive())["type"] == "response"
+            assert [await client.ask("ping") for _ in range(33)] == [
+                *[{"type": "pong"}] * 32,
+                error(1013, "Too many messages."),
+            ]
+
+    async def test_excess_is_refused_in_its_turn(
+        self, shared: "RunningHub", slow_authentication: asyncio.Event
+    ) -> None:
+        async def attempt() -> list[str]:
+            async with shared.greeted() as client:
+                for _ in range(31):
+                    await client.ask("ping")
+                await client.send({"type": "authentication", "data": {"session": "s"}})
+                await client.send({"type": "ping"})
+                slow_authentication.set()
+                return [(await client.receive())["type"] for _ in range(2)]
+
+        assert await shared.in_one_window(attempt) == ["response", "error"]
+
+    async def test_client_whose_messages_wait_is_not_taken_for_silent(
+        self, shared: "RunningHub", slow_authentication: asyncio.Event
+    ) -> None:
+        """The hub does not read its pongs, since it does not read at all."""
+        async with shared.greeted() as client:
+            (connection,) = shared.hub.registry.rooms[shared.project].connections
+            await client.send({"type": "authentication", "data": {"session": "s"}})
+            for _ in range(20):
+                await client.send({"type": "unsubscribe", "data": [{"subscriptionId": "x"}]})
+            await shared.until(lambda: connection.is_paused)
+            for _ in range(3 * shared.hub.settings.heartbeat_interval_s):
+                shared.hub._beat()
+            assert not connection.closed
+            slow_authentication.set()
+            for _ in range(21):
+                assert (await client.receive())["type"] == "response"
+            assert not connection.is_paused
+            await shared.until(lambda: not connection.awaits_pong)
 
     async def test_messages_of_a_refused_connection_are_not_answered(self, shared: "RunningHub") -> None:
         async with shared.connect("nobody") as client:
