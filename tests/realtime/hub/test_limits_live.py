@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.frames import Opcode
@@ -101,6 +101,23 @@ class TestSlowClient:
                     chunk = await reader.read(1_000_000)
                     assert chunk
                     received = received[-len(end) :] + chunk
+
+    async def test_client_that_reads_is_sent_all_of_an_outage(
+        self, start_hub: "Start", proxy: Any, redis_url: str
+    ) -> None:
+        """Far more than the limit comes from the log, but no faster than it is taken."""
+        async with (
+            start_hub(redis_url=proxy.url, send_buffer_bytes=64 * 1024) as hub,
+            hub.greeted() as client,
+            Publisher("demo", redis_url=redis_url) as publisher,
+        ):
+            await client.subscribe("rows")
+            proxy.refuse()
+            for number in range(600):
+                await publisher.publish(EVENT, {"n": number, "pad": "x" * 20_000}, roles=["any"])
+            proxy.accept()
+            received = [(await client.receive_event())["payload"]["n"] for _ in range(600)]
+            assert received == list(range(600))
 
     async def test_burst_below_the_limit_reaches_a_client_that_reads_later(self, start_hub: "Start") -> None:
         async with start_hub(send_buffer_bytes=4_000_000) as hub, hub.greeted() as client:
