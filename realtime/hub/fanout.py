@@ -10,8 +10,6 @@ that is gathered outlives an ``await``, nor a change of who somebody is.
 """
 
 import asyncio
-import contextlib
-from collections import Counter
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, cast
 
@@ -31,6 +29,7 @@ from realtime.hub.frames import text_frame
 from realtime.hub.index import Match, Subscriber, Subscription
 from realtime.hub.ledger import DELIVERED, FAILED, FILTERED, GAP, Outcome, dropped
 from realtime.hub.metrics import Stats
+from realtime.hub.pace import Pace
 from realtime.hub.registry import Registry
 from realtime.hub.revocation import concerned_role, may_revoke, without_revoked
 from realtime.hub.room import FORMER_LIFETIME_S, Room
@@ -42,12 +41,6 @@ log = structlog.get_logger("realtime.hub")
 _IDENTITY_FAMILIES = ("users.", "teams.")
 """Events of these families may change what their subject may read."""
 
-
-_PATIENCE_S = 0.1
-"""How long the clients of a project wait, after each portion of a great deal, for the slower ones of them."""
-
-_POLL_S = 0.005
-"""How often to look whether those have taken enough."""
 
 _AT_ONCE = 32
 """How many identities are read at the same time."""
@@ -88,12 +81,7 @@ class Fanout:
         self._ledger = stats.ledger
         self._delivery = Delivery(stats, compressor)
         self._loop_time = loop_time
-        # How much may be handed to one connection before the event loop runs on, and how much may wait for it then:
-        # a client that reads at full speed is never above its limit.
-        self._portion_bytes = send_buffer_bytes // 4
-        self._waiting_bytes = send_buffer_bytes // 2
-        # How much each room has had of that, at most, since the event loop last ran on.
-        self._portions: Counter[Room] = Counter()
+        self._pace = Pace(send_buffer_bytes)
 
     def receive(self, project_id: str, message: bytes) -> None:
         """Take a message from a project's live channel, to be delivered with the next flush.
@@ -109,13 +97,13 @@ class Fanout:
             backlog.append(message)
             if backlog.is_too_large:
                 self._overrun(room, backlog)
-        elif self._is_enough(room, message):
-            # Let the transports write what they have before they are handed more.
-            self._begin_backlog(room, None).append(message)
-        else:
+        elif self._may_hand(room, message):
             pending = self._process(room, message)
             if pending is not None:
                 self._begin_backlog(room, pending)
+        else:
+            # Let the transports write what they have before they are handed more.
+            self._begin_backlog(room, None).append(message)
 
     def receive_foreign(self, message: bytes) -> None:
         """Take an envelope that an Appwrite container published for all projects (wire specification 9.2)."""
@@ -173,7 +161,7 @@ class Fanout:
     def flush(self) -> None:
         """Send what was gathered from messages that came in together."""
         self._delivery.flush()
-        self._portions.clear()
+        self._pace.begin()
 
     async def wait_taken(self, project_id: str) -> None:
         """Wait until what a project received has been dealt with, and its clients have taken most of it.
@@ -185,7 +173,7 @@ class Fanout:
         if room is not None:
             while room.backlog is not None:
                 await room.backlog.is_worked_off.wait()
-            await self._wait_written(room)
+            await self._pace.written(room)
 
     def forget_unused(self) -> None:
         """Free what is kept for events like the last ones, where none have come. Call it every second or so."""
@@ -206,36 +194,24 @@ class Fanout:
             if pending is not None:
                 await self._finish(pending)
             while backlog:
-                if self._is_enough(room, backlog.first):
+                if self._may_hand(room, backlog.first):
+                    await self._finish(self._process_next(room, backlog.popleft()))
+                else:
                     self.flush()
                     await asyncio.sleep(0)
                     if not backlog.is_half_full:
-                        await self._wait_written(room)
-                else:
-                    await self._finish(self._process_next(room, backlog.popleft()))
+                        await self._pace.written(room)
         finally:
             self.flush()
             room.backlog = None
             backlog.is_worked_off.set()
 
-    def _is_enough(self, room: Room, message: bytes) -> bool:
-        """Tell whether transports must write before they are handed ``message``; else count it as handed."""
-        handed_bytes = self._portions[room]
-        is_enough = handed_bytes > 0 and handed_bytes + len(message) > self._portion_bytes
-        if is_enough or self._delivery.handed_bytes >= MAX_HANDED_BYTES:
-            return True
-        self._portions[room] = handed_bytes + len(message)
-        return False
-
-    async def _wait_written(self, room: Room) -> None:
-        """Wait until nobody has much to take, but not for long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE_S):
-                while self._has_much_waiting(room):  # noqa: ASYNC110 - asking each to tell would cost all of them
-                    await asyncio.sleep(_POLL_S)
-
-    def _has_much_waiting(self, room: Room) -> bool:
-        return any(each.wire.buffered_bytes > self._waiting_bytes for each in room.connections)
+    def _may_hand(self, room: Room, message: bytes) -> bool:
+        """Tell whether transports take ``message`` before they have written what they have; count it if so."""
+        if self._delivery.handed_bytes >= MAX_HANDED_BYTES or not self._pace.allows(room, len(message)):
+            return False
+        self._pace.hand(room, len(message))
+        return True
 
     def _overrun(self, room: Room, backlog: Backlog) -> None:
         """Give up what waits, and the clients it waits for: they come back, and go on from the log."""

@@ -1,13 +1,28 @@
-"""What a hub does once a second waits for nothing."""
+"""What a hub is told by its listener, and what it does once a second."""
 
 from typing import TYPE_CHECKING
 
 import pytest
+import redis.asyncio
 
+from realtime.bus.keys import live_channel
 from realtime.hub import registry
 
 if TYPE_CHECKING:
     from tests.realtime.hub.conftest import Start
+
+
+class TestAccount:
+    async def test_message_that_is_not_believed_is_dropped(
+        self, start_hub: "Start", redis_client: redis.asyncio.Redis
+    ) -> None:
+        async with start_hub() as hub, hub.greeted() as client:
+            await client.subscribe("rows")
+            await redis_client.publish(live_channel("demo"), b'{"id":"99999999999999-0","project":"demo"}')
+            await hub.deliver("databases.d.tables.t.rows.1.create", {}, roles=["any"])
+            metrics = await hub.metrics()
+        assert metrics["realtime_events_total/dropped/demo/too_far_ahead"] == 1
+        assert metrics["realtime_events_received_total/demo"] == 2
 
 
 class TestTick:
