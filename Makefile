@@ -39,7 +39,7 @@ test-cover: $(DEV) ## Run the same, and hold the pure core to full branch covera
 	$(BIN)/pytest -n auto -m 'not integration and not e2e' --cov --cov-report=term:skip-covered
 
 test-integration: $(DEV) ## Run the tests with a real Valkey server and real sockets.
-	$(BIN)/pytest -m integration
+	$(BIN)/pytest -n auto --dist loadfile -m integration
 
 test-e2e: $(DEV) $(SDK_PACKAGES) chromium ## Drive real servers with real SDKs and a real browser.
 	$(BIN)/pytest tests/e2e -rs

@@ -96,8 +96,10 @@ class Client:
         return data
 
     async def assert_silent(self) -> None:
-        """Check that nothing is on its way: the very next frame is the answer to a ping."""
-        assert await self.ask("ping") == {"type": "pong"}
+        """Check that nothing is on its way: the very next frame is the answer to a message that takes its turn."""
+        frame = await self.ask("unsubscribe", [{"subscriptionId": "nobody"}])
+        assert frame["type"] == "response", frame
+        assert frame["data"]["to"] == "unsubscribe"
 
     async def receive_waiting(self) -> list[dict[str, Any]]:
         """Return the frames that are on their way: all that come before the answer to a ping."""

@@ -158,8 +158,10 @@ class TestReplay:
         await publish(shared, 250)
         async with shared.greeted() as client:
             await client.send({"type": "subscribe", "data": [{"channels": [ROWS], "since": START}]})
-            frames = await client.receive_waiting()
-        assert [frame["type"] for frame in frames] == ["response", *["event"] * 250]
+            await client.send({"type": "unsubscribe", "data": [{"subscriptionId": "none"}]})
+            frames = [await client.receive() for _ in range(252)]
+        assert [frame["type"] for frame in frames] == ["response", *["event"] * 250, "response"]
+        assert frames[-1]["data"]["to"] == "unsubscribe"
 
 
 class TestBeyondTheLog:
