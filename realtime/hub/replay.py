@@ -20,7 +20,7 @@ from realtime.bus.backoff import backoff_s
 from realtime.bus.positions import Position, format_position, parse_position
 from realtime.hub.connection import Connection
 from realtime.hub.frames import text_frame
-from realtime.hub.index import Subscriber, Subscription, SubscriptionIndex
+from realtime.hub.index import Subscriber, SubscriptionIndex
 from realtime.hub.log_window import LogWindow, Missed, MissedPage
 from realtime.hub.metrics import Stats
 from realtime.hub.room import Room
@@ -151,14 +151,14 @@ class Replay:
             return True
         return await self._patiently(lambda: self._window.reaches_back(since))
 
-    async def run(self) -> list[Subscription]:
-        """Send what was missed, then let the subscriptions go live; return them.
+    async def run(self) -> None:
+        """Send what was missed, then let the subscriptions go live.
 
         Raises:
             ConnectionGoneError: The connection left meanwhile.
         """
         if not self._since:
-            return []
+            return
         for subscription_id in self._since:
             self._room.index.unsubscribe(self._connection, subscription_id)
         # Another hub may have been ahead of this one. What it sent must not be sent again live.
@@ -167,7 +167,8 @@ class Replay:
         is_live = cursor >= parse_position(self._room.position)
         while not is_live:
             cursor, is_live = await self._read_on(cursor)
-        return [self._register(subscription_id) for subscription_id in self._since]
+        for subscription_id in self._since:
+            self._register(subscription_id)
 
     async def _read_on(self, cursor: Position) -> tuple[Position, bool]:
         """Send a page; return up to where, and whether what comes next comes live. Then nothing has waited since."""
@@ -209,13 +210,11 @@ class Replay:
             self._connection.wire.send(missed.frame.for_matches(due, deflates=self._connection.deflates))
             self._stats.replayed += 1
 
-    def _register(self, subscription_id: str) -> Subscription:
+    def _register(self, subscription_id: str) -> None:
         """Let a subscription go live."""
         found = self._subscriber.subscriptions[subscription_id]
-        index, connection = self._room.index, self._connection
         for channel, query in found.channels.items():
-            live = index.subscribe(connection, subscription_id, [channel], query)
-        return live
+            self._room.index.subscribe(self._connection, subscription_id, [channel], query)
 
     async def _wait_for(self, position: str) -> None:
         """Wait until this hub has dealt with everything up to ``position``."""
