@@ -35,8 +35,8 @@ check: $(DEV) ## Run the linters and the type checker.
 test-unit: $(DEV) ## Run the tests that need no server: seconds, for while you work.
 	$(BIN)/pytest -n auto -m 'not integration and not e2e'
 
-test-cover: $(DEV) ## Run the same, and hold the pure core to full branch coverage.
-	$(BIN)/pytest -n auto -m 'not integration and not e2e' --cov --cov-report=term:skip-covered
+test-cover: $(DEV) ## Run the same, longer, and hold the pure core to full branch coverage.
+	$(BIN)/pytest -n auto -m 'not integration and not e2e' --thorough --cov --cov-report=term:skip-covered
 
 test-integration: $(DEV) ## Run the tests with a real Valkey server and real sockets.
 	$(BIN)/pytest -n auto --dist loadfile -m integration

@@ -29,6 +29,19 @@ _SERVERS = {"valkey", "module_valkey", "sentinels", "cluster"}
 """Fixtures that start a server; a test that starts one by itself is marked in its file."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let who works on the code have quick tests, and `make test` the long comparisons too."""
+    parser.addoption(
+        "--thorough", action="store_true", help="compare 100,000 random events with their oracle"
+    )
+
+
+@pytest.fixture(scope="session")
+def random_runs(request: pytest.FixtureRequest) -> int:
+    """How many times as much chance an oracle is fed as in a quick run."""
+    return 5 if request.config.getoption("thorough") else 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is more than a unit test, so that nobody has to remember to."""
     for item in items:

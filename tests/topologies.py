@@ -214,8 +214,20 @@ class Sentinels(_Servers):
 
     def kill_master(self) -> Server:
         """Kill the master; return it. The replica takes over within seconds: see :meth:`wait_for_master`."""
-        master = self.master
+        master = self.master_in_step()
         master.kill()
+        return master
+
+    def pause_master(self) -> Server:
+        """Stop the master as when a machine hangs; return it."""
+        master = self.master_in_step()
+        master.pause()
+        return master
+
+    def master_in_step(self) -> Server:
+        """Return the master when its replica has all that was confirmed: what fails then takes nothing along."""
+        master = self.master
+        _wait_in_step(master, self.replica)
         return master
 
     def wait_for_master(self, *, other_than: Server) -> None:
@@ -236,6 +248,12 @@ class Sentinels(_Servers):
             sentinel.start()
         for sentinel in self.sentinels:
             until(functools.partial(_knows_all, sentinel), "Sentinels that know each other")
+
+
+def _wait_in_step(primary: Server, replica: Server) -> None:
+    """Wait until a replica has what its primary has now: replication follows confirmation."""
+    offset = primary.ask("ROLE")[1]
+    until(lambda: replica.ask("ROLE")[4] >= offset, "a replica in step")
 
 
 def _knows_all(sentinel: Server) -> bool:
@@ -290,8 +308,20 @@ class Cluster(_Servers):
 
     def kill_primary_of(self, project: str) -> Server:
         """Kill the server that owns a project's slot; return it. See :meth:`wait_for_primary_of`."""
-        primary = self.primary_of(project)
+        primary = self.primary_in_step(project)
         primary.kill()
+        return primary
+
+    def pause_primary_of(self, project: str) -> Server:
+        """Stop the server that owns a project's slot as when a machine hangs; return it."""
+        primary = self.primary_in_step(project)
+        primary.pause()
+        return primary
+
+    def primary_in_step(self, project: str) -> Server:
+        """Return the owner of a project's slot when its replica has all that was confirmed."""
+        primary = self.primary_of(project)
+        _wait_in_step(primary, self.replica_of(primary))
         return primary
 
     def wait_for_primary_of(self, project: str, *, other_than: Server) -> None:

@@ -364,7 +364,7 @@ class TestReconnect:
         await heard.until(lambda: len(heard.messages) == 8)
         assert taken_at[:4] == [2, 4, 5, 6]
         assert heard.numbers() == [0] * 7 + [1]
-        assert heard.resumed == [("demo", True)]
+        await heard.until(lambda: heard.resumed == [("demo", True)])
 
     async def test_log_that_is_not_taken_in_time_is_read_on_by_the_next_connection(
         self, listen: Any, proxy: Any, heard: "Heard", bus: RedisBus

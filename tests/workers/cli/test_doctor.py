@@ -111,7 +111,8 @@ class TestCheckPort:
     def test_free_port_is_ok(self, free_port: Callable[[], int]) -> None:
         assert check_port(Settings(port=free_port())).level is Level.OK
 
-    def test_taken_port_fails_with_advice(self) -> None:
+    def test_taken_port_fails_with_advice(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("workers.cli.doctor.HTTP_TIMEOUT_S", 0.1)
         with socket.create_server(("127.0.0.1", 0)) as server:
             finding = check_port(Settings(port=server.getsockname()[1]))
         assert finding.level is Level.FAIL
