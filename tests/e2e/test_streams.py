@@ -4,7 +4,6 @@ They know nothing of resuming. Their subscriptions return under the IDs that the
 16.5); other clients are in the same crowd, so that 200 of them come back together.
 """
 
-import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.streams.crowd import PACKAGE, SDK_FOLDER, Crowd, Member
-from tests.streams.journal import CONFIRMED_S
 from tests.streams.load import rows_channel
 from tests.streams.roster import Roster
 from tests.streams.stage import ALL_ROWS, open_stage
@@ -37,7 +35,8 @@ class TestCuts:
             await stage.connect(sdk=100, python=50, raw=50)
             async with stage.load.running():
                 for _ in range(3):
-                    await asyncio.sleep(CONFIRMED_S + 0.5)
+                    await stage.load.go_on(60)
+                    await stage.all_confirmed()
                     await stage.cut(away_s=2)
             await stage.check()
 
@@ -57,14 +56,15 @@ class TestCuts:
     async def test_what_was_confirmed_under_load_is_not_repeated(
         self, redis_url: str, tmp_path: Path
     ) -> None:
-        """There is always something on its way; the checker knows what was confirmed long enough before each cut."""
+        """There is always something on its way; the checker knows what the hubs knew before each cut."""
         async with open_stage(redis_url, tmp_path) as stage:
             await stage.start_hubs(2)
             await stage.connect(sdk=40, raw=10)
             stage.load.pause_s /= 4
             async with stage.load.running():
                 for _ in range(2):
-                    await asyncio.sleep(CONFIRMED_S + 1)
+                    await stage.load.go_on(60)
+                    await stage.all_confirmed()
                     await stage.cut(away_s=0)
             await stage.check()
 

@@ -12,7 +12,7 @@ client had confirmed what it saw, and in the middle of a connection.
 
 import enum
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -104,13 +104,13 @@ class Stream:
     # Whether what the client had not confirmed may come again, on its next connection.
     repeats_unconfirmed: bool = False
     seen: list[Seen] = field(default_factory=list)
-    # Lengths of ``seen`` up to which all of it became known to be confirmed, ascending; see :meth:`confirm`.
-    confirmed: list[int] = field(default_factory=list)
+    # A connection, and the length of ``seen`` up to which no later connection repeats it; ascending.
+    confirmed: list[tuple[int, int]] = field(default_factory=list)
 
-    def confirm(self, length: int) -> None:
-        """Note that the client had confirmed all it saw when that was ``length`` entries: no later one repeats them."""
-        if not self.confirmed or length > self.confirmed[-1]:
-            self.confirmed.append(length)
+    def confirm(self, length: int, connection: int) -> None:
+        """Note that the hubs know, while ``connection`` is open, that the client has the first ``length`` entries."""
+        if not self.confirmed or length > self.confirmed[-1][1]:
+            self.confirmed.append((connection, length))
 
 
 class Verdict(enum.Enum):
@@ -158,7 +158,7 @@ def _faults_of_sequence(
         if entry.connection != connection:
             connection, newest_here = entry.connection, START
         position = parse_position(event.id)
-        is_again = position > newest_here and _may_repeat(stream, progress.index(event), index)
+        is_again = position > newest_here and _may_repeat(stream, progress.index(event), connection)
         if entry.number in first:
             if not is_again:
                 yield Fault(Kind.REPEATED, stream.name, entry.number, f"on connection {connection}")
@@ -171,10 +171,9 @@ def _faults_of_sequence(
         newest_here, newest = max(newest_here, position), max(newest, position)
 
 
-def _may_repeat(stream: Stream, first: int, again: int) -> bool:
-    """Tell whether what was decided by entry ``first`` of a stream may be decided anew by entry ``again``."""
-    before = bisect_right(stream.confirmed, again)
-    confirmed = stream.confirmed[before - 1] if before else 0
+def _may_repeat(stream: Stream, first: int, connection: int) -> bool:
+    """Tell whether what was decided by entry ``first`` of a stream may be decided anew on ``connection``."""
+    confirmed = max((length for earlier, length in stream.confirmed if earlier < connection), default=0)
     return stream.repeats_unconfirmed and first >= confirmed
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.streams.checker import ALWAYS, Span
+from tests.streams.checker import ALWAYS, Span, Stream
 from tests.streams.journal import Journal
 from tests.streams.people import Person
 from tests.streams.readers import PROJECT, Wanted, make_streams
@@ -38,7 +39,6 @@ class Crowd:
         self._asked = 0
         # The socket on which each of them is subscribed; 0 for none.
         self._sockets = [0] * len(members)
-        self._settled = [True] * len(members)
 
     async def run(self) -> None:
         """Run the process, and take its reports until cancelled."""
@@ -68,8 +68,12 @@ class Crowd:
     def is_connected(self) -> bool:
         return all(self._sockets)
 
-    def is_settled(self) -> bool:
-        return all(self._settled)
+    def connections(self) -> Iterable[tuple[Stream, int]]:
+        return (
+            (stream, socket)
+            for streams, socket in zip(self._streams, self._sockets, strict=True)
+            for stream in streams
+        )
 
     def _describe(self, index: int, member: Member) -> dict[str, Any]:
         return {
@@ -84,12 +88,7 @@ class Crowd:
     def _take(self, report: str, client: int, *arguments: Any) -> None:
         if report == "event":
             subscription, socket, number, event_id = arguments
-            self._settled[client] = False
             self._journal.saw(self._streams[client][subscription], number, event_id or "", socket)
-        elif report == "ping":
-            (pinged,) = arguments
-            self._settled[client] = True
-            self._journal.pinged(self._streams[client], lambda: self._sockets[client] == pinged)
         elif report == "subscribed":
             self._subscribe(client, *arguments)
         elif report == "closed":

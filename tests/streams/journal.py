@@ -3,13 +3,14 @@
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
+from realtime.bus.positions import Position, parse_position
 from realtime.publisher import Published as Confirmation
 from tests.streams.checker import Epoch, Fault, Published, Seen, Span, Stream, check, required
 
-CONFIRMED_S = 2.0
-"""How long after a pong its hub's record may still be behind: rounds of 0.1 s, and 1 s of patience with others."""
+END: Position = (2**64, 0)
+"""Behind every event: where one is whose publisher has not heard yet where it is."""
 
 _SHOWN = 12
 
@@ -24,8 +25,6 @@ class Journal:
         self.complaints: list[str] = []
         # Streams whose clients were told that events may be missing, each time.
         self.gaps: list[str] = []
-        # How often the network began to lose what is sent, unnoticed by those who send it.
-        self.losses = 0
         self._ticks = itertools.count(1)
         self._numbers = itertools.count()
 
@@ -51,22 +50,6 @@ class Journal:
         """Note that a client reported an event on one of its subscriptions."""
         stream.seen.append(Seen(number, event_id, connection, self.tick()))
 
-    def pinged(self, streams: Sequence[Stream], is_alive: Callable[[], bool]) -> None:
-        """Note that a client answered a ping, which confirms all it saw so far.
-
-        The hub needs a moment to take note of that. So the connection must live on: ``is_alive`` tells whether the one
-        that was pinged is still open.
-        """
-        confirmed = [(stream, len(stream.seen)) for stream in streams]
-        losses = self.losses
-
-        def confirm() -> None:
-            if is_alive() and self.losses == losses:
-                for stream, length in confirmed:
-                    stream.confirm(length)
-
-        asyncio.get_running_loop().call_later(CONFIRMED_S, confirm)
-
     def told_of_gap(self, streams: Iterable[Stream]) -> None:
         """Note that a client was told that events may be missing."""
         for stream in streams:
@@ -78,6 +61,16 @@ class Journal:
         since = Span(began, self.tick())
         for stream in streams:
             stream.epochs.append(Epoch(roles, since))
+
+    def confirm(self, position: Position, connections: Iterable[tuple[Stream, int]]) -> None:
+        """Note that clients have everything up to ``position``, as the hubs know while these connections are open."""
+        for stream, connection in connections:
+            beyond = (n for n, entry in enumerate(stream.seen) if self._position(entry.number) > position)
+            stream.confirm(next(beyond, len(stream.seen)), connection)
+
+    def _position(self, number: int) -> Position:
+        event = self.published.get(number)
+        return parse_position(event.id) if event else END
 
     def compare_log(self, ids: Iterable[str]) -> list[int]:
         """Take note of what the log holds at the end.
@@ -103,11 +96,6 @@ class Journal:
                 if not numbers:
                     del missing[name]
             await asyncio.sleep(0.02)
-
-    def confirm(self) -> None:
-        """Note that every client has confirmed all it saw."""
-        for stream in self.streams:
-            stream.confirm(len(stream.seen))
 
     def faults(self) -> list[Fault]:
         """Return what is wrong with all streams."""

@@ -5,7 +5,7 @@ import contextlib
 import json
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -36,8 +36,8 @@ class Reader(Protocol):
     def is_connected(self) -> bool:
         """Tell whether all their subscriptions are confirmed on an open connection."""
 
-    def is_settled(self) -> bool:
-        """Tell whether all they saw is confirmed, as far as that concerns them."""
+    def connections(self) -> Iterable[tuple[Stream, int]]:
+        """Return, for streams that may repeat what is not confirmed, the number of the connection they are on now."""
 
 
 def make_streams(
@@ -85,8 +85,8 @@ class PythonReader:
     def is_connected(self) -> bool:
         return self._client.is_connected and len(self._open) == len(self.streams)
 
-    def is_settled(self) -> bool:
-        return True
+    def connections(self) -> Iterable[tuple[Stream, int]]:
+        return ()
 
     async def _read(self, stream: Stream, subscription: Subscription) -> None:
         began = self._journal.tick()
@@ -119,8 +119,6 @@ class RawReader:
         self._asked = 0
         self._greeted = asyncio.Event()
         self._is_subscribed = False
-        # Whether a ping came after the last event; its answer confirms what was seen.
-        self._is_settled = True
 
     async def run(self) -> None:
         """Connect again and again until cancelled, as quickly as an SDK never would."""
@@ -133,8 +131,8 @@ class RawReader:
     def is_connected(self) -> bool:
         return self._is_subscribed
 
-    def is_settled(self) -> bool:
-        return self._is_settled
+    def connections(self) -> Iterable[tuple[Stream, int]]:
+        return ((stream, self._connection) for stream in self.streams)
 
     async def _live_once(self) -> None:
         self._connection += 1
@@ -160,7 +158,6 @@ class RawReader:
         """Take a message from the hub. Called by the socket."""
         data = frame["data"]
         if frame["type"] == "event":
-            self._is_settled = False
             for each in data["subscriptions"]:
                 stream = self._by_id.get(each)
                 if stream is None:
@@ -180,23 +177,15 @@ class RawReader:
         else:
             self._journal.complaints.append(f"{self.streams[0].name}: {data}")
 
-    def take_ping(self) -> None:
-        """Take note of a ping, which the socket answers. Called by the socket."""
-        self._is_settled = True
-        pinged = self._connection
-        self._journal.pinged(self.streams, lambda: self._is_subscribed and self._connection == pinged)
-
 
 def _reporting_socket(reader: RawReader) -> type[ClientConnection]:
-    """Return a kind of connection that hands messages and pings to ``reader`` as they come in, in their order."""
+    """Return a kind of connection that hands messages to ``reader`` as they come in."""
 
     class Socket(ClientConnection):
         def process_event(self, event: Any) -> None:
             if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
                 reader.take(json.loads(bytes(event.data)))
                 return
-            if isinstance(event, Frame) and event.opcode is Opcode.PING:
-                reader.take_ping()
             super().process_event(event)
 
     return Socket

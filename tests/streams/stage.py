@@ -10,9 +10,11 @@ from typing import Any
 from redis.asyncio import Redis
 
 from realtime.bus import RedisBus, connect
+from realtime.bus.positions import parse_position
 from realtime.identity.model import Project
 from realtime.identity.store import IdentityStore
 from realtime.publisher import Publisher
+from tests.streams.checker import Stream
 from tests.streams.crowd import Crowd, Member
 from tests.streams.gateway import Gateway
 from tests.streams.hubs import HubProcess
@@ -20,15 +22,13 @@ from tests.streams.journal import Journal, until
 from tests.streams.load import TABLES, Load, rows_channel
 from tests.streams.people import GUEST, Person, bearer
 from tests.streams.readers import PROJECT, PythonReader, RawReader, Reader, Wanted
+from tests.streams.records import confirmed_position
 from tests.topologies import free_ports
 
 PUBLISH_RETRY_S = 30.0
 SEEN_DEADLINE_S = 15.0
 TEAMS = ("red", "blue")
 READER_ROLES = ("team:red", "team:blue", "users", "user:raw3", "user:python6", "user:sdk9")
-
-SETTLED_S = 1.0
-"""How long after its last pong a hub's records may still be behind: some rounds of 0.1 s (wire specification 16.5)."""
 
 ALL_ROWS = "rows"
 """The channel that the rows of every table are on."""
@@ -45,7 +45,7 @@ class Stage:
         self.hubs: list[HubProcess] = []
         self.load = Load(self.journal, self.publisher, READER_ROLES)
         self.readers: list[Reader] = []
-        self._redis_url = redis_url
+        self._redis_url, self._redis = redis_url, redis
         self._folder = folder
         self.bus = bus
         self._reading: list[asyncio.Task[None]] = []
@@ -66,6 +66,7 @@ class Stage:
 
     async def kill_hub(self) -> None:
         """Kill the oldest hub; its clients go to the others, as the gateway passes over a hub that is gone."""
+        await self.note_confirmed()
         await self.hubs.pop(0).kill()
 
     async def roll(self) -> None:
@@ -110,19 +111,35 @@ class Stage:
         self._raise_failure()
 
     async def all_settled(self) -> None:
-        """Wait until all clients have seen and confirmed all there is, and the hubs have taken note of that."""
+        """Wait until all clients have seen all there is now, and the hubs' records say so."""
         await self.all_seen()
-        await self._until(lambda: all(reader.is_settled() for reader in self.readers), "all to be confirmed")
-        await asyncio.sleep(SETTLED_S)
-        self.journal.confirm()
+        await self.all_confirmed()
+
+    async def all_confirmed(self) -> None:
+        """Wait until the hubs' records say that all clients have what was published up to now."""
+        last = parse_position(await self.bus.last_position(PROJECT))
+        async with asyncio.timeout(SEEN_DEADLINE_S):
+            while (await confirmed_position(self._redis, PROJECT) or last) < last:
+                self._raise_failure()
+                await asyncio.sleep(0.02)
+
+    async def note_confirmed(self) -> None:
+        """Have the checker hold the hubs to what their records say: that is not sent again on another connection."""
+        before = self._connections()
+        position = await confirmed_position(self._redis, PROJECT)
+        if position is not None and before == self._connections():
+            self.journal.confirm(position, before)
+
+    def _connections(self) -> list[tuple[Stream, int]]:
+        return [each for reader in self.readers for each in reader.connections()]
 
     def swallow(self) -> None:
         """Let the network lose everything from now on, without anybody noticing, until the next cut."""
-        self.journal.losses += 1
         self.gateway.swallow()
 
     async def cut(self, *, away_s: float) -> None:
         """Break all connections, keep clients away for a while, and wait until all are back."""
+        await self.note_confirmed()
         self.gateway.refuse()
         await asyncio.sleep(away_s)
         self.gateway.accept()

@@ -183,17 +183,19 @@ class TestRepeats:
             for number in range(4)
         ]
 
-    def stream(self, *entries: tuple[int, int], confirmed: tuple[int, ...] = ()) -> Stream:
+    def stream(self, *entries: tuple[int, int], confirmed: tuple[tuple[int, int], ...] = ()) -> Stream:
         seen = [Seen(number, f"{number + 1}-0", connection, 0.0) for number, connection in entries]
         epochs = [Epoch(frozenset(), Span(-math.inf, -math.inf))]
         return Stream("s", ROWS, epochs, seen=seen, repeats_unconfirmed=True, confirmed=list(confirmed))
 
     def test_confirmed_event_must_not_come_again(self, published: list[Published]) -> None:
-        stream = self.stream((0, 0), (1, 0), (2, 0), (1, 1), (2, 1), (3, 1), confirmed=(2,))
+        stream = self.stream((0, 0), (1, 0), (2, 0), (1, 1), (2, 1), (3, 1), confirmed=((0, 2),))
         assert [(f.kind, f.number) for f in check(published, stream)] == [(Kind.REPEATED, 1)]
 
-    def test_what_was_confirmed_after_the_repeat_does_not_matter(self, published: list[Published]) -> None:
-        stream = self.stream((0, 0), (1, 0), (2, 0), (1, 1), (2, 1), (3, 1), confirmed=(1, 6))
+    def test_what_was_confirmed_on_the_connection_that_repeats_does_not_matter(
+        self, published: list[Published]
+    ) -> None:
+        stream = self.stream((0, 0), (1, 0), (2, 0), (1, 1), (2, 1), (3, 1), confirmed=((0, 1), (1, 6)))
         assert check(published, stream) == []
 
     def test_nothing_may_be_repeated_on_the_connection_that_showed_it(
@@ -244,7 +246,7 @@ class TestDelayed:
             (BLUE, RED, [], []),
             (BLUE, BLUE, [], [(Kind.LEAKED, 0)]),
             (RED, RED, [], [(Kind.REORDERED, 0)]),
-            (BLUE, RED, [1], [(Kind.REORDERED, 0), (Kind.REPEATED, 1)]),
+            (BLUE, RED, [(0, 1)], [(Kind.REORDERED, 0), (Kind.REPEATED, 1)]),
         ],
         ids=["gained the role", "never had it", "always had it", "had confirmed what follows"],
     )
@@ -253,7 +255,7 @@ class TestDelayed:
         published: list[Published],
         first: frozenset[str],
         second: frozenset[str],
-        confirmed: list[int],
+        confirmed: list[tuple[int, int]],
         faults: list[tuple[Kind, int]],
     ) -> None:
         stream = self.stream(

@@ -10,7 +10,6 @@
 // Reports; CLIENT and SUBSCRIPTION are indexes into the input, SOCKET counts the sockets of all clients:
 //   ["event", CLIENT, SUBSCRIPTION, SOCKET, payload.n, id]   what the SDK handed to a callback
 //   ["subscribed", CLIENT, SOCKET]                           the server has confirmed the subscriptions
-//   ["ping", CLIENT, SOCKET]                                 a ping, which was answered, after the events before it
 //   ["closed", CLIENT]
 //   ["told", CLIENT, frame]                                  an error, or a message about the stream itself
 "use strict";
@@ -35,8 +34,6 @@ class ReportedWebSocket extends WebSocket {
       if (frame.type === "response" && frame.data.to === "subscribe") report("subscribed", owner(), this.number);
       else if (frame.type === "error" || frame.type === "system") report("told", owner(), frame);
     });
-    // The SDK calls back by a timer; so this comes behind the events that came before it.
-    this.on("ping", () => setTimeout(() => report("ping", owner(), this.number)));
     this.on("close", () => report("closed", owner()));
     // Without a listener ws raises the error of a refused connection; the SDK hears of it by its own listeners.
     this.on("error", () => {});
