@@ -74,10 +74,10 @@ class RedisBus:
         self._idempotency_ttl_s = idempotency_ttl_s
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Make a bus with a client of its own."""
+    def from_settings(cls, settings: Settings, redis: Redis | None = None) -> Self:
+        """Make a bus with the settings' limits; with a client of its own unless it is given one."""
         return cls(
-            connect(redis_url(settings)),
+            redis or connect(redis_url(settings)),
             log_max_events=settings.log_max_events,
             log_max_age_s=settings.log_max_age_s,
             idempotency_ttl_s=settings.idempotency_ttl_s,

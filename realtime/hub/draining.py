@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 
 from realtime.errors import CloseCode
+from realtime.hub.batches import STEP_S, batches
 from realtime.hub.connection import Connection
-from realtime.hub.drain import STEP_S, batches
 from realtime.hub.frames import text_frame
 from realtime.hub.registry import Registry
 from realtime.hub.resumption import Resumption

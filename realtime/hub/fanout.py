@@ -1,9 +1,9 @@
-"""From a live message to those who subscribed and may read it: the order of things, and who is who meanwhile.
+"""From a live message to those who subscribed and may read it: the order of things.
 
 Messages of a project are dealt with strictly in their order. Most pass straight through, without a task. One that
 may have changed what somebody may read (a membership, a session, a label) first has the identities concerned read
-again; messages behind it wait in the room's backlog meanwhile. It is then delivered under the new roles, and to
-the person concerned under the former ones as well (wire specification 8.3 and 16.12).
+again (:mod:`realtime.hub.identities`); messages behind it wait in the room's backlog meanwhile. It is then delivered
+under the new roles, and to the person concerned under the former ones as well (wire specification 8.3 and 16.12).
 
 Messages that came in together are sent together, by :meth:`Fanout.flush` (:mod:`realtime.hub.delivery`). Nothing
 that is gathered outlives an ``await``, nor a change of who somebody is.
@@ -11,51 +11,36 @@ that is gathered outlives an ``await``, nor a change of who somebody is.
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import structlog
-from redis.exceptions import RedisError
 
 from realtime.bus.positions import format_position
 from realtime.errors import CloseCode
-from realtime.events.event import IdentityChange, LiveMessage, decode_live
+from realtime.events.event import LiveMessage, decode_live
 from realtime.hub.backlog import Backlog
 from realtime.hub.connection import Connection
 from realtime.hub.decoding import DecodedEvent, UndecodableError, decode_message
-from realtime.hub.deflate import Compressor
 from realtime.hub.delivery import MAX_HANDED_BYTES, Delivery
 from realtime.hub.frames import text_frame
+from realtime.hub.identities import Identities
 from realtime.hub.index import Match, Subscriber, Subscription
 from realtime.hub.ledger import DELIVERED, FAILED, FILTERED, GAP, Outcome, dropped
 from realtime.hub.metrics import Stats
 from realtime.hub.pace import Pace
 from realtime.hub.registry import Registry
-from realtime.hub.revocation import concerned_role, may_revoke, without_revoked
+from realtime.hub.revocation import may_revoke
 from realtime.hub.room import FORMER_LIFETIME_S, Room
-from realtime.identity.model import GUEST, Identity, Project
 from realtime.messages import encode_system
 
 log = structlog.get_logger("realtime.hub")
-
-_IDENTITY_FAMILIES = ("users.", "teams.")
-"""Events of these families may change what their subject may read."""
-
-
-_AT_ONCE = 32
-"""How many identities are read at the same time."""
-
-_REFRESH_S = 5.0
-"""For how long identities may be read without one more group of them read."""
 
 TOO_FAR_AHEAD = dropped("too_far_ahead")
 BACKLOG = dropped("backlog")
 
 _EVERYTHING = b'{"identity":{"all":true,"project":true}}'
 """Says that all identities and the project's record may have changed."""
-
-Refresh = Callable[[Project, Identity], Coroutine[Any, Any, Identity]]
-"""Reads an identity again: the same person as they are now, or a guest."""
 
 
 class Fanout:
@@ -64,22 +49,20 @@ class Fanout:
     def __init__(
         self,
         registry: Registry,
-        *,
-        refresh: Refresh,
-        reload_project: Callable[[str], Coroutine[Any, Any, Project | None]],
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        delivery: Delivery,
+        identities: Identities,
         stats: Stats,
+        *,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
         loop_time: Callable[[], float],
         send_buffer_bytes: int,
-        compressor: Compressor | None = None,
     ) -> None:
         self._registry = registry
-        self._refresh = refresh
-        self._reload_project = reload_project
+        self._delivery = delivery
+        self._identities = identities
         self._spawn = spawn
         self._stats = stats
         self._ledger = stats.ledger
-        self._delivery = Delivery(stats, compressor)
         self._loop_time = loop_time
         self._pace = Pace(send_buffer_bytes)
 
@@ -253,30 +236,15 @@ class Fanout:
             log.warning("ignored a message", project=room.project.id, reason=error.reason, error=str(error))
             return None
         if event is None:
-            return self._identity_changed(room, live)
+            return self._identities.changed(room, live)
         self._ledger.receive(room.project.id)
         name = event.name
-        concerned = self._concerned(room, live, name)
+        concerned = self._identities.concerned(room, live, name)
         if live.identity is not None or any(connection.identity.stored for connection in concerned):
             drops = 0 if room.backlog is None else room.backlog.drops
             return self._deliver_after_refresh(room, event, name, concerned, drops)
         self._deliver(room, event, name, concerned, _subjects(live, concerned))
         return None
-
-    # Identities.
-
-    def _concerned(self, room: Room, live: LiveMessage, name: str) -> list[Connection]:
-        """Return the connections whose identity this event may have changed: those of its subject, if it has one.
-
-        A membership or team is also found by the role that goes with it.
-        """
-        if not (live.permissions_changed or name.startswith(_IDENTITY_FAMILIES)):
-            return []
-        concerned = dict(room.users.get(live.user_id or "", {}))
-        for holder in room.index.holders(concerned_role(name)):
-            # Only connections are ever added to a room's index.
-            concerned[cast("Connection", holder)] = None
-        return list(concerned)
 
     async def _deliver_after_refresh(
         self, room: Room, event: DecodedEvent, name: str, concerned: list[Connection], drops: int
@@ -285,8 +253,8 @@ class Fanout:
         subjects = _subjects(event.live, concerned)
         try:
             if event.live.identity is not None:
-                await self._identity_changed(room, event.live)
-            await self._refresh_all(room, [c for c in concerned if c.identity.stored])
+                await self._identities.changed(room, event.live)
+            await self._identities.read_again(room, concerned)
         except Exception:
             log.exception("an event was not delivered", project=room.project.id, event_id=event.live.id)
             self._give_up(room, event)
@@ -296,116 +264,6 @@ class Fanout:
             else:
                 # What came behind it was given up, and those who have returned since have had both from the log.
                 self._ledger.settle(room.project.id, BACKLOG)
-
-    def _revoke_tokens(self, event: DecodedEvent, name: str, concerned: list[Connection]) -> None:
-        """Take what an event says is lost from identities that a token carries, since there is no record to read."""
-        for connection in concerned:
-            if not connection.identity.stored:
-                identity = without_revoked(connection.identity, name, event.payload())
-                if identity is not connection.identity:
-                    self._become(connection, identity)
-
-    async def _identity_changed(self, room: Room, live: LiveMessage) -> None:
-        """Follow a change of the read model that its writer announced."""
-        change = live.identity or IdentityChange()
-        room.changes += 1
-        if change.project:
-            await self._project_changed(room)
-        if change.all:
-            await self._refresh_all(room, [c for c in room.connections if c.identity.stored])
-        elif change.user:
-            concerned = room.users.get(change.user, ())
-            await self._refresh_all(room, [c for c in concerned if c.identity.stored])
-            room.settle_announced(change.user, self._loop_time())
-
-    async def _project_changed(self, room: Room) -> None:
-        try:
-            project = await self._reload_project(room.project.id)
-        except RedisError as error:
-            log.exception("a project's record could not be read", project=room.project.id, error=str(error))
-            return
-        if project is None and room.expects_loss:
-            # Redis came back without what it had. That is no deletion: the record may be written anew, and clients
-            # that are told to go would not come back (wire specification 1.4).
-            log.error("a project's record is gone since Redis was away", project=room.project.id)
-            return
-        room.expects_loss = False
-        room.is_deleted = project is None
-        if project is not None:
-            room.project = project
-            return
-        for connection in list(room.connections):
-            self._registry.end(
-                connection, CloseCode.POLICY_VIOLATION, "The project was deleted.", reason="project_deleted"
-            )
-
-    async def _refresh_all(self, room: Room, connections: list[Connection]) -> None:
-        """Read the identities of ``connections`` again, once for each identity that several share."""
-        room.changes += 1
-        sharers: dict[tuple[str, str, str], list[tuple[Connection, Identity]]] = {}
-        for connection in connections:
-            old = connection.identity
-            key = (old.user_id, old.session_id, old.key_id)
-            sharers.setdefault(key, []).append((connection, old))
-        unread = list(sharers.values())
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(_REFRESH_S) as deadline:
-                while unread:
-                    group = unread[:_AT_ONCE]
-                    fresh = await asyncio.gather(*(self._refreshed(room, same[0][1]) for same in group))
-                    del unread[:_AT_ONCE]
-                    for same, identity in zip(group, fresh, strict=True):
-                        self._replace(room, same, identity)
-                    deadline.reschedule(loop.time() + _REFRESH_S)
-        except TimeoutError:
-            log.warning(
-                "identities could not be read in time", project=room.project.id, identities=len(unread)
-            )
-            for same in unread:
-                self._replace(room, same, None)
-
-    def _replace(
-        self, room: Room, same: list[tuple[Connection, Identity]], identity: Identity | None
-    ) -> None:
-        """Make connections that acted as the same become ``identity``; None if nobody knows."""
-        for connection, old in same:
-            # While it was read, the connection may have left, or become somebody else.
-            if connection.room is room and connection.identity is old:
-                self._become(connection, identity)
-
-    async def _refreshed(self, room: Room, identity: Identity) -> Identity | None:
-        """Read one identity again; None if that failed."""
-        self._stats.count("realtime_identity_refreshes")
-        try:
-            return await self._refresh(room.project, identity)
-        except RedisError as error:
-            log.warning("an identity could not be read again", user=identity.user_id, error=repr(error))
-        except Exception:
-            log.exception("reading an identity again failed", user=identity.user_id)
-        return None
-
-    async def recheck(self, room: Room, connection: Connection) -> None:
-        """Read the identity of one connection again, without having been told that it changed."""
-        await self._refresh_all(room, [connection])
-
-    def sign_out(self, connection: Connection) -> None:
-        """Make a connection a guest, because what it had proved has come to its end. No event announces that."""
-        self._become(connection, GUEST, announced=False)
-
-    def _become(self, connection: Connection, identity: Identity | None, *, announced: bool = True) -> None:
-        if connection.room is not None:
-            self._delivery.flush_room(connection.room)
-        if identity is None:
-            # Nobody knows what it may still read, so it may read nothing; it can come back and prove who it is.
-            text = "Your identity could not be checked. Try again."
-            self._registry.end(connection, CloseCode.TRY_AGAIN_LATER, text, reason="identity_unreadable")
-            return
-        signed_out = identity.roles == GUEST.roles != connection.identity.roles
-        self._registry.set_identity(connection, identity, announced=announced)
-        if signed_out:
-            notice = encode_system("signed_out", "Your session ended. This connection now acts as a guest.")
-            connection.wire.send(text_frame(notice))
 
     # Delivery.
 
@@ -419,7 +277,7 @@ class Fanout:
     ) -> None:
         """Send an event to its readers; if it announces a loss, to its ``subjects`` as former readers too."""
         try:
-            self._revoke_tokens(event, name, concerned)
+            self._identities.revoke_tokens(event, name, concerned)
             outcome = self._dispatch(room, event, subjects if may_revoke(name) else ())
         except Exception:
             log.exception("an event was not delivered", project=room.project.id, event_id=event.live.id)

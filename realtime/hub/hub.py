@@ -26,10 +26,11 @@ from realtime.hub.connection import Connection
 from realtime.hub.console import TEST_CHANNEL, TEST_INTERVAL_S, periodic_event
 from realtime.hub.conversation import Conversation
 from realtime.hub.deflate import Compressor
-from realtime.hub.delivery import Receivers
+from realtime.hub.delivery import Delivery, Receivers
 from realtime.hub.draining import Draining
 from realtime.hub.fanout import Fanout
 from realtime.hub.frames import EventFrame
+from realtime.hub.identities import Identities
 from realtime.hub.metrics import Metrics, Stats
 from realtime.hub.opening import Opening
 from realtime.hub.registry import CONSOLE, Registry
@@ -63,27 +64,11 @@ class Hub:
     def __init__(self, settings: Settings, redis: "Redis", records: "Redis") -> None:
         self.settings = settings
         self.redis = redis
-        self.bus = RedisBus(
-            redis,
-            log_max_events=settings.log_max_events,
-            log_max_age_s=settings.log_max_age_s,
-            idempotency_ttl_s=settings.idempotency_ttl_s,
-        )
+        self.bus = RedisBus.from_settings(settings, redis)
         self.store = IdentityStore(records)
-        self.verifier = TokenVerifier(
-            settings.secrets,
-            jwks_url=settings.jwks_url,
-            algorithms=settings.jwt_algorithms,
-            audience=settings.jwt_audience,
-            issuer=settings.jwt_issuer,
-            leeway_s=settings.jwt_leeway_s,
-        )
+        self.verifier = TokenVerifier.from_settings(settings)
         self.resolver = Resolver(self.store, self.verifier, clock=time.time)
-        self.compressor = (
-            Compressor(level=settings.compression_level, threshold_bytes=settings.compression_threshold_bytes)
-            if settings.compression
-            else None
-        )
+        self.compressor = _compressor(settings)
         self.stats = Stats()
         self.metrics = Metrics(self.stats, max_projects=settings.metrics_projects)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -135,15 +120,23 @@ class Hub:
         self._draining = Draining(
             self.registry, self.resumption, window_s=settings.drain_window_s, spawn=self._spawn
         )
-        self._fanout = Fanout(
+        delivery = Delivery(self.stats, self.compressor)
+        self._identities = Identities(
             self.registry,
+            delivery,
+            self.stats,
             refresh=self.resolver.refresh,
             reload_project=self._load_project,
+            loop_time=loop_time,
+        )
+        self._fanout = Fanout(
+            self.registry,
+            delivery,
+            self._identities,
+            self.stats,
             spawn=self._spawn,
-            stats=self.stats,
             loop_time=loop_time,
             send_buffer_bytes=settings.send_buffer_bytes,
-            compressor=self.compressor,
         )
 
     @classmethod
@@ -291,7 +284,7 @@ class Hub:
                     self.resumption.renew(connection)
             if connection.identity.home and connection.room is not None:
                 # Its changes are announced to another project, which this hub may not listen to.
-                self._spawn(self._fanout.recheck(connection.room, connection))
+                self._spawn(self._identities.read_again(connection.room, [connection]))
 
     def _expire(self) -> None:
         """Sign out connections whose session, token or key has ended, and wake up for the next one in time."""
@@ -304,7 +297,7 @@ class Hub:
             and connection.identity.expires_at <= now
         ]
         for connection in expired:
-            self._fanout.sign_out(connection)
+            self._identities.sign_out(connection)
         if self._expiry_timer is not None:
             self._expiry_timer.cancel()
             self._expiry_timer = None
@@ -339,3 +332,9 @@ class Hub:
             redis_up=self.redis_away_since() is None,
         )
         self.metrics.flush()
+
+
+def _compressor(settings: Settings) -> Compressor | None:
+    if not settings.compression:
+        return None
+    return Compressor(level=settings.compression_level, threshold_bytes=settings.compression_threshold_bytes)

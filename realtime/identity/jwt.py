@@ -9,7 +9,7 @@ shared secrets, and the algorithms of public keys only against keys of the JWKS 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import jwt
 import msgspec
@@ -17,6 +17,7 @@ from jwt.algorithms import HMACAlgorithm
 
 from realtime.errors import InvalidCredentialError
 from realtime.identity.jwks import JwksCache
+from realtime.settings import Settings
 from realtime.settings_checks import JWKS_ALGORITHMS
 
 
@@ -103,6 +104,18 @@ class TokenVerifier:
         self._issuer = issuer
         self._leeway_s = leeway_s
         self._clock = clock
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Make a verifier of the tokens that the settings trust."""
+        return cls(
+            settings.secrets,
+            jwks_url=settings.jwks_url,
+            algorithms=settings.jwt_algorithms,
+            audience=settings.jwt_audience,
+            issuer=settings.jwt_issuer,
+            leeway_s=settings.jwt_leeway_s,
+        )
 
     async def verify(self, token: str) -> dict[str, Any]:
         """Return the claims of a valid token.

@@ -162,9 +162,8 @@ class Resolver:
         """Return what an identity has become, by the records as they are now (wire specification 8.3, 16.12).
 
         Nothing that was proved when the connection opened is asked for again; what it rests on must still be
-        there: the user, not blocked; the session or key, not expired; for an impersonated connection both
-            users and the
-        right to impersonate. Identities without a record stay as they are until they expire.
+        there: the user, not blocked; the session or key, not expired; for an impersonated connection both users
+        and the right to impersonate. Identities without a record stay as they are until they expire.
 
         Returns:
             The guest when something is gone.

@@ -81,12 +81,7 @@ def create(settings: Settings) -> FastAPI:
         settings=settings,
         store=store,
         resolver=Resolver(store, None, clock=time.time),
-        bus=RedisBus(
-            redis,
-            log_max_events=settings.log_max_events,
-            log_max_age_s=settings.log_max_age_s,
-            idempotency_ttl_s=settings.idempotency_ttl_s,
-        ),
+        bus=RedisBus.from_settings(settings, redis),
         routes=[Route("/v1/health", health)],
         lifespan=lifespan,
     )

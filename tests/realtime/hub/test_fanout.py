@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.hub import backlog, delivery, fanout
+from realtime.hub import backlog, delivery, fanout, identities
 from realtime.hub.connection import Connection
 from realtime.hub.fanout import Fanout
+from realtime.hub.identities import Identities
 from realtime.hub.index import SubscriptionIndex
 from realtime.hub.ledger import Outcome
 from realtime.hub.metrics import Stats
@@ -109,12 +110,20 @@ class Bench:
             loop_time=lambda: 0.0,
             clock=lambda: 0.0,
         )
+        sending = delivery.Delivery(self.stats, compressor=None)
         self.fanout = Fanout(
             self.registry,
-            refresh=self.refresh,
-            reload_project=self.load,
+            sending,
+            Identities(
+                self.registry,
+                sending,
+                self.stats,
+                refresh=self.refresh,
+                reload_project=self.load,
+                loop_time=lambda: 0.0,
+            ),
+            self.stats,
             spawn=self.spawn,
-            stats=self.stats,
             loop_time=lambda: 0.0,
             send_buffer_bytes=SEND_BUFFER_BYTES,
         )
@@ -352,7 +361,7 @@ class TestRefresh:
     async def test_who_cannot_be_read_in_time_is_closed_and_those_behind_go_on(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fanout, "_REFRESH_S", 0.01)
+        monkeypatch.setattr(identities, "_REFRESH_S", 0.01)
         people = [
             await bench.join(Identity(roles=STORED.roles, user_id=f"user{number}", stored=True), "rows")
             for number in range(100)

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.hub.drain import FULL_RATE, STEP_S, batches
+from realtime.hub.batches import FULL_RATE, STEP_S, batches
 
 
 class TestBatches:
