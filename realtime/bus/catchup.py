@@ -13,7 +13,7 @@ from redis.exceptions import AskError, ClusterDownError, MasterDownError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from realtime.bus.bus import LogPage, RedisBus
+from realtime.bus.bus import LogPage, LogState, RedisBus
 from realtime.bus.positions import Position, format_position, message_position, parse_position
 from realtime.bus.watch import Watch
 
@@ -94,7 +94,7 @@ class CatchUp:
         if not is_new:
             call(self._on_resuming, watch.project)
         try:
-            await self._catch_up(watch, bus)
+            await self._catch_up(watch, attempt, bus)
         except (
             RedisConnectionError,
             RedisTimeoutError,
@@ -108,7 +108,7 @@ class CatchUp:
             if watch.attempt is attempt:
                 _log_failed(watch, error)
         # No await from here on: what was held follows exactly, and live messages follow that.
-        if watch.is_ended or watch.attempt is not attempt or watch.failure:
+        if watch.is_void(attempt) or watch.failure:
             return
         held, watch.held = watch.held or [], None
         if not is_new:
@@ -125,72 +125,71 @@ class CatchUp:
 
     # The log.
 
-    async def _catch_up(self, watch: Watch, bus: RedisBus) -> None:
-        """Deliver what the log has after the last event seen; of a new project find out where that is."""
+    async def _catch_up(self, watch: Watch, attempt: object, bus: RedisBus) -> None:
+        """Deliver what the log has after the last event seen; of a new project find out where that is.
+
+        This and what it consists of stop once the attempt is void: what is left to do is another one's.
+        """
         if watch.has_position:
-            await self._replay(watch, bus)
-        elif not await self._begin(watch, bus):
-            return
-        while watch.overflowed:
-            watch.overflowed = False
-            await self._replay(watch, bus)
-        if watch.has_gap:
-            await self._count_missed(watch, bus)
+            await self._replay(watch, attempt, bus)
+        else:
+            await self._begin(watch, attempt, bus)
+        is_counted = False
+        # While it is counted, too, more may come than is held.
+        while not watch.is_void(attempt) and (watch.overflowed or (watch.has_gap and not is_counted)):
+            is_counted = not watch.overflowed
+            if is_counted:
+                await self._count_missed(watch, attempt, bus)
+            else:
+                watch.overflowed = False
+                await self._replay(watch, attempt, bus)
 
-    async def _begin(self, watch: Watch, bus: RedisBus) -> bool:
-        """Find out where a new project's log ends; tell whether that is still of interest."""
-        attempt = watch.attempt
+    async def _begin(self, watch: Watch, attempt: object, bus: RedisBus) -> None:
+        """Find out where a new project's log ends."""
         state = await bus.log_state(watch.project)
-        if watch.attempt is not attempt:
-            return False
-        watch.last, watch.counted = parse_position(state.last), state.published
-        watch.has_position = True
-        return True
+        if not watch.is_void(attempt):
+            watch.last, watch.counted = parse_position(state.last), state.published
+            watch.has_position = True
 
-    async def _replay(self, watch: Watch, bus: RedisBus) -> None:
+    async def _replay(self, watch: Watch, attempt: object, bus: RedisBus) -> None:
         """Deliver what the log has after the last event seen."""
-        attempt = watch.attempt
-        while not watch.is_ended:
+        while True:
             page = await bus.read_page(watch.project, format_position(watch.last), limit=_PAGE)
             end = None if page.is_complete else (await bus.log_state(watch.project)).last
-            if watch.attempt is not attempt:
+            if watch.is_void(attempt):
                 return
             if end is not None:
                 watch.has_gap = True
                 _step_back(watch, parse_position(end))
-            if not await self._deliver_page(watch, page) or len(page.events) < _PAGE:
+            if not await self._deliver_page(watch, attempt, page) or len(page.events) < _PAGE:
                 return
 
-    async def _count_missed(self, watch: Watch, bus: RedisBus) -> None:
-        """Find out how many events are missing: as many as the log ever had more than were counted here."""
-        attempt, watch.missed = watch.attempt, None
+    async def _count_missed(self, watch: Watch, attempt: object, bus: RedisBus) -> None:
+        """Find out how many events are missing: as many as the log ever had more than were counted here.
+
+        They are added to those that were found missing since it was last reported.
+        """
         for _ in range(_COUNT_ATTEMPTS):
             page, state = await bus.read_end(watch.project, format_position(watch.last), limit=_PAGE)
-            if watch.attempt is not attempt or watch.is_ended:
-                return
-            if not await self._deliver_page(watch, page):
+            if watch.is_void(attempt) or not await self._deliver_page(watch, attempt, page):
                 return
             if len(page.events) < _PAGE:
-                # A log that nothing was trimmed off, and yet lacks what was seen of it, is another log.
-                is_another = state.published == state.kept
-                if state.published is not None and watch.counted is not None and not is_another:
-                    missed = state.published - watch.counted
-                    watch.missed = missed if missed >= 0 else None
+                missed = _missed(state, watch.counted)
+                watch.missed = None if watch.missed is None or missed is None else watch.missed + missed
                 watch.counted = state.published
                 return
-        watch.counted = None
+        watch.missed = watch.counted = None
 
     # Delivery.
 
-    async def _deliver_page(self, watch: Watch, page: LogPage) -> bool:
+    async def _deliver_page(self, watch: Watch, attempt: object, page: LogPage) -> bool:
         """Deliver a page in portions, no faster than they are taken; tell whether that is still of interest."""
-        attempt = watch.attempt
         for portion in _portions(page):
             for event_id, message in portion:
                 self._deliver(watch, parse_position(event_id), message)
             self.settled()
             await self._wait_taken(watch.project)
-            if watch.attempt is not attempt or watch.is_ended:
+            if watch.is_void(attempt):
                 return False
         return True
 
@@ -229,6 +228,15 @@ def _portions(page: LogPage) -> Iterator[list[tuple[str, bytes]]]:
         size_bytes += len(message)
     if portion:
         yield portion
+
+
+def _missed(state: LogState, counted: int | None) -> int | None:
+    """Return how many events a log has had beside those that were counted; None if nobody knows."""
+    # A log that nothing was trimmed off, and yet lacks what was seen of it, is another log.
+    is_another = state.published == state.kept
+    if state.published is None or counted is None or is_another or state.published < counted:
+        return None
+    return state.published - counted
 
 
 def _step_back(watch: Watch, end: Position) -> None:

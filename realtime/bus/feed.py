@@ -276,7 +276,7 @@ class Feed:
             # One that is live, or on its way there, was subscribed for already.
             if watch.held is not None and not watch.is_settling and self._group is not None:
                 watch.is_settling = True
-                self._group.create_task(self._settle(watch))
+                self._group.create_task(self._settle(watch, watch.attempt))
         elif channel == self._probe_channel:
             self._is_subscribed = True
             if self._subscribed_at is None:
@@ -297,11 +297,10 @@ class Feed:
         if slot in BUCKET_SLOTS:
             self._displace(BUCKET_SLOTS.index(slot))
 
-    async def _settle(self, watch: Watch) -> None:
-        attempt = watch.attempt
+    async def _settle(self, watch: Watch, attempt: object) -> None:
         assert self._redis is not None  # noqa: S101 - for mypy: the connection is open
         async with self._turns:
-            if watch.attempt is not attempt:
+            if watch.is_void(attempt):
                 return
             try:
                 await self._catch_up.settle(watch, RedisBus(self._redis))

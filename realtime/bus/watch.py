@@ -46,7 +46,7 @@ class Watch:
         self.has_position = False
         # How many events the log had ever had up to `last`, if nothing was missed; None if nobody knows.
         self.counted: int | None = None
-        # How many events are missing that the log no longer had; None if nobody knows.
+        # How many events are missing that the log no longer had; None if nobody knows. Until it has been reported.
         self.missed: int | None = 0
         # Live events that wait until the log has been read; None while they are delivered as they come.
         self.held: list[bytes] | None = []
@@ -69,6 +69,10 @@ class Watch:
         self.attempt = object()
         self.is_settling = False
         self.held, self.held_bytes, self.overflowed = [], 0, False
+
+    def is_void(self, attempt: object) -> bool:
+        """Whether nobody wants what belongs to a subscription any more."""
+        return self.is_ended or self.attempt is not attempt
 
     def hold(self, message: bytes, held: list[bytes]) -> None:
         """Keep a live event for later."""
