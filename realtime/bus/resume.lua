@@ -19,6 +19,15 @@
 
 local lifetime, floor_prefix = ARGV[1], ARGV[2]
 
+-- What is there under a name and can be read; nil if nothing, or what somebody else wrote. It must not keep others from
+-- being written.
+local function find(key, pattern)
+  local text = redis.pcall('GET', key)
+  if type(text) == 'string' then
+    return string.match(text, pattern)
+  end
+end
+
 local function numbers(position)
   local milliseconds, sequence = string.match(position, '^(%d+)-(%d+)$')
   return tonumber(milliseconds), tonumber(sequence)
@@ -31,10 +40,7 @@ local function is_later(one, other)
 end
 
 local function read(key)
-  local record = redis.call('GET', key)
-  if record then
-    return string.match(record, '^(%S+) (%S+) (%S+)$')
-  end
+  return find(key, '^(%S+) (%l+) (%d+%-%d+)$')
 end
 
 local function write(key, holder, mode, position)
@@ -43,7 +49,7 @@ end
 
 local function goes_on(holder, mode, position)
   if mode == 'from' then
-    local floor = redis.call('GET', floor_prefix .. string.match(holder, '^[^:]*'))
+    local floor = find(floor_prefix .. string.match(holder, '^[^:]*'), '^%d+%-%d+$')
     if floor and is_later(floor, position) then
       return floor
     end

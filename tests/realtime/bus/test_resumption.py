@@ -173,11 +173,29 @@ class TestWrites:
         records.hold("demo", [ID], ANN, "8-0")
         assert await claim(records, ANN_AGAIN) == "8-0"
 
+    @pytest.mark.parametrize("record", ["something else", "hub:1 from nowhere", "hub:1 from 5", ""])
     async def test_unreadable_record_is_taken_for_none(
+        self, records: ResumeRecords, redis_client: redis.asyncio.Redis, record: str
+    ) -> None:
+        records.set_floor("demo", "9-0")
+        await records.flush(5)
+        await redis_client.set(resume_key("demo", "ann", ID), record)
+        assert await claim(records, ANN) is None
+        assert await claim(records, ANN_AGAIN) == "9-0"
+
+    async def test_record_of_another_type_is_taken_for_none(
         self, records: ResumeRecords, redis_client: redis.asyncio.Redis
     ) -> None:
-        await redis_client.set(resume_key("demo", "ann", ID), "something else")
+        await redis_client.rpush(resume_key("demo", "ann", ID), "something else")
         assert await claim(records, ANN) is None
+        assert await claim(records, ANN_AGAIN) == "9-0"
+
+    async def test_unreadable_floor_is_taken_for_none(
+        self, records: ResumeRecords, redis_client: redis.asyncio.Redis
+    ) -> None:
+        await claim(records, ANN, "5-0")
+        await redis_client.set(resume_floor_key("demo", "hub"), "nowhere")
+        assert await claim(records, ANN_AGAIN) == "5-0"
 
 
 class TestOutage:
