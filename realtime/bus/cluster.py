@@ -78,10 +78,16 @@ class ClusterNodes:
                 failure = error
                 continue
             owners = parse_slots(ranges, node[0])
-            self._known = {owner for owner in owners if owner is not None}
+            known = {owner for owner in owners if owner is not None}
+            if not known:
+                failure = RedisConnectionError("It is of no cluster, or of one that has given out no slots.")
+                continue
+            self._known = known
             await self._disconnect_all_but(self._known.union(self._seeds))
             return owners
-        raise RedisConnectionError(f"No server of the Redis Cluster answers: {failure}") from failure
+        raise RedisConnectionError(
+            f"No server of the Redis Cluster tells who owns the slots: {failure}"
+        ) from failure
 
     async def aclose(self) -> None:
         """Close all clients."""

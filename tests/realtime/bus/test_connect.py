@@ -10,6 +10,7 @@ from realtime.bus import connect, embedded_url, redis_url
 from realtime.bus.connect import embedded_socket
 from realtime.errors import RealtimeError
 from realtime.settings import Settings
+from tests.topologies import Server, free_ports
 
 
 class TestConnect:
@@ -120,6 +121,19 @@ class TestConnect:
         with pytest.raises(RedisError):
             await client.get("{b1}:x")
         await client.aclose()
+
+    async def test_cluster_that_has_given_out_no_slots_is_an_error_at_the_first_command(
+        self, tmp_path: Path
+    ) -> None:
+        server = Server(tmp_path, free_ports(1)[0], "cluster-enabled yes")
+        server.start()
+        client = connect(f"redis-cluster://127.0.0.1:{server.port}")
+
+        for command in (client.ping, lambda: client.get("{b1}:x")):
+            with pytest.raises(RedisError, match="slots"):
+                await command()
+        await client.aclose()
+        server.kill()
 
     async def test_server_that_is_not_there_is_an_error_at_the_first_command(self, tmp_path: Path) -> None:
         client = connect(embedded_url(tmp_path))
