@@ -199,7 +199,7 @@ class Fanout:
     def _overrun(self, room: Room, backlog: Backlog) -> None:
         """Give up what waits, and the clients it waits for: they come back, and go on from the log."""
         log.error(
-            "too much waits for identities to be read", project=room.project.id, bytes=backlog.size_bytes
+            "too much waits for identities or slow clients", project=room.project.id, bytes=backlog.size_bytes
         )
         for connection in list(room.connections):
             self._registry.end(connection, CloseCode.TRY_AGAIN_LATER, "Try again.", reason="backlog")
