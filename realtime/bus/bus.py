@@ -134,19 +134,8 @@ class RedisBus:
         """Do what :meth:`read_page` does, except for making up for entries that are not events; and return where
         the log stood at that very moment.
         """  # noqa: D205 - one sentence
-        position = parse_position(after)
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.xrange(log_key(project), min=format_position(position), count=limit + 1)
-            pipeline.xinfo_stream(log_key(project))
-            entries, info = await pipeline.execute(raise_on_error=False)
-        if isinstance(entries, Exception):
-            raise entries
-        if isinstance(info, ResponseError):
-            return LogPage([], is_complete=position == START), _state_without_log(info)
-        state = _log_state(info)
-        is_whole = bool(entries) and parse_position(entries[0][0]) == position
-        is_complete = is_whole or (position == START and state.published == state.kept)
-        return LogPage(_messages(entries[1:] if is_whole else entries[:limit]), is_complete), state
+        entries, is_complete, state = await self._read_with_state(project, parse_position(after), limit)
+        return LogPage(_messages(entries), is_complete), state
 
     async def read_log(self, project: str, after: str, *, limit: int = 1000) -> list[tuple[str, bytes]]:
         """Return the events after a position: the events of :meth:`read_page`."""
@@ -185,23 +174,27 @@ class RedisBus:
     async def _read_entries(self, project: str, after: Position, limit: int) -> tuple[_Entries, bool]:
         """Return up to ``limit`` entries after a position, and whether none is missing before them."""
         if after == START:
-            return await self._read_from_start(project, limit)
+            # There is no event at the start: that nothing was trimmed off the log is what proves it.
+            entries, is_whole, _ = await self._read_with_state(project, after, limit)
+            return entries, is_whole
         # The event at the position is read too: it proves, in the same step, that nothing is missing.
-        entries: Any = await self._redis.xrange(log_key(project), min=format_position(after), count=limit + 1)
-        is_whole = bool(entries) and parse_position(entries[0][0]) == after
-        return entries[1:] if is_whole else entries[:limit], is_whole
+        found: Any = await self._redis.xrange(log_key(project), min=format_position(after), count=limit + 1)
+        return _entries_after(after, found, limit)
 
-    async def _read_from_start(self, project: str, limit: int) -> tuple[_Entries, bool]:
+    async def _read_with_state(
+        self, project: str, after: Position, limit: int
+    ) -> tuple[_Entries, bool, LogState]:
+        """Return what :meth:`_read_entries` does, and where the log stood at that very moment."""
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.xrange(log_key(project), count=limit)
+            pipeline.xrange(log_key(project), min=format_position(after), count=limit + 1)
             pipeline.xinfo_stream(log_key(project))
-            entries, info = await pipeline.execute(raise_on_error=False)
-        if isinstance(entries, Exception):
-            raise entries
-        if isinstance(info, ResponseError):  # There is no log, so nothing was trimmed off it.
-            return [], True
-        # Servers before Redis 7 do not count; their logs are never taken for complete.
-        return entries, info.get("entries-added") == info["length"]
+            found, info = await pipeline.execute(raise_on_error=False)
+        if isinstance(found, Exception):
+            raise found
+        state = _state_without_log(info) if isinstance(info, ResponseError) else _log_state(info)
+        entries, is_whole = _entries_after(after, found, limit)
+        # Servers before Redis 7 do not count; their logs are never taken for complete from the start.
+        return entries, is_whole or (after == START and state.published == state.kept), state
 
     async def ping(self) -> float:
         """Return how long Redis takes to answer, in seconds."""
@@ -212,6 +205,12 @@ class RedisBus:
     async def aclose(self) -> None:
         """Close the client."""
         await self._redis.aclose()
+
+
+def _entries_after(after: Position, found: _Entries, limit: int) -> tuple[_Entries, bool]:
+    """Divide what was read from a position on: up to ``limit`` entries after it, and whether it is there itself."""
+    is_there = bool(found) and parse_position(found[0][0]) == after
+    return found[1:] if is_there else found[:limit], is_there
 
 
 def _log_state(info: dict[str, Any]) -> LogState:
