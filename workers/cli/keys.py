@@ -55,7 +55,7 @@ def create(
 def list_(project: ProjectOption = None) -> None:
     """List the keys of a project: ID, name, scopes, end."""
     settings = load_settings()
-    listed = sorted(asyncio.run(_list(settings, _project_id(settings, project))), key=lambda key: key.id)
+    listed = asyncio.run(_list(settings, _project_id(settings, project)))
     show_table([(key.id, key.name, ",".join(key.scopes), _end(key)) for key in listed])
 
 
@@ -94,7 +94,7 @@ async def _create(settings: Settings, project_id: str, key: ApiKey, secret: str)
 async def _list(settings: Settings, project_id: str) -> list[ApiKey]:
     async with open_store(settings) as store:
         await _require_project(store, project_id)
-        return list(await store.list_keys(project_id))
+        return await store.list_keys(project_id)
 
 
 async def _delete(settings: Settings, project_id: str, key_id: str) -> None:

@@ -76,15 +76,17 @@ def publish(
         show(json.dumps(answer))
         return
     for published in answer["events"]:
-        shown = choose_name(name, event["params"] or {}, published["events"])
-        show(Text("published ", "green"), f"{shown}  id {published['id']}")
-        if not published["channels"]:
-            show("  channels  none: no client can subscribe to it; it is for webhooks and functions")
-            continue
-        show("  channels  ", summarize(published["channels"]))
-        show(
-            "  readers   ", ", ".join(published["roles"]) or "none but API keys: give --role or --permission"
-        )
+        show_published(choose_name(name, event["params"] or {}, published["events"]), published)
+
+
+def show_published(name: str, published: Mapping[str, Any]) -> None:
+    """Print one event of the API's answer, by the one of its names that is to stand for it."""
+    show(Text("published ", "green"), f"{name}  id {published['id']}")
+    if not published["channels"]:
+        show("  channels  none: no client can subscribe to it; it is for webhooks and functions")
+        return
+    show("  channels  ", summarize(published["channels"]))
+    show("  readers   ", ", ".join(published["roles"]) or "none but API keys: give --role or --permission")
 
 
 def choose_name(name: str, params: Mapping[str, str], events: Sequence[str]) -> str:
