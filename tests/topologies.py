@@ -84,6 +84,11 @@ class Server:
         (folder / "valkey.conf").write_text("\n".join(lines) + "\n")
 
     @property
+    def url(self) -> str:
+        """For ``REALTIME_REDIS_URL``."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
     def is_running(self) -> bool:
         return self._process is not None
 
@@ -234,6 +239,10 @@ class Sentinels(_Servers):
         """Wait until the Sentinels have made another server the master."""
         until(lambda: self.master is not other_than and self.master.role() == "master", "a new master")
 
+    def replace_master(self) -> None:
+        """Kill the master, and wait until the replica has taken over."""
+        self.wait_for_master(other_than=self.kill_master())
+
     def switch(self) -> None:
         """Have master and replica change places, both running, as an operator may."""
         master = self.master
@@ -332,6 +341,10 @@ class Cluster(_Servers):
             return owner is not other_than and owner.role() == "master" and self.is_whole()
 
         until(has_changed, "a new primary")
+
+    def replace_primary_of(self, project: str) -> None:
+        """Kill the server that owns a project's slot, and wait until its replica has taken over."""
+        self.wait_for_primary_of(project, other_than=self.kill_primary_of(project))
 
     def is_whole(self) -> bool:
         """Tell whether all running servers see all slots served by servers that run."""

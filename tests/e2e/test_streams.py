@@ -5,7 +5,7 @@ They know nothing of resuming. Their subscriptions return under the IDs that the
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from tests.streams.crowd import PACKAGE, SDK_FOLDER, Crowd, Member
 from tests.streams.load import rows_channel
 from tests.streams.roster import Roster
-from tests.streams.stage import ALL_ROWS, open_stage
+from tests.streams.stage import ALL_ROWS, PATIENT, Stage, open_stage
 
 
 @pytest.fixture(autouse=True)
@@ -26,98 +26,78 @@ def sdk(require: Callable[[bool, str], None]) -> None:
     )
 
 
+@pytest.fixture
+async def stage(redis_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    """Hubs, clients of all kinds and events, as in the scenarios of ``tests/streams``."""
+    async with open_stage(redis_url, tmp_path) as stage:
+        yield stage
+
+
 class TestCuts:
     async def test_two_hundred_clients_cut_off_for_two_seconds_again_and_again_miss_nothing(
-        self, redis_url: str, tmp_path: Path
+        self, stage: Stage
     ) -> None:
-        async with open_stage(redis_url, tmp_path) as stage:
-            await stage.start_hubs(2)
-            await stage.connect(sdk=100, python=50, raw=50)
-            async with stage.load.running():
-                for _ in range(3):
-                    await stage.load.go_on(60)
-                    await stage.all_confirmed()
-                    await stage.cut(away_s=2)
-            await stage.check()
-
-    async def test_what_was_confirmed_before_a_cut_is_not_repeated(
-        self, redis_url: str, tmp_path: Path
-    ) -> None:
-        async with open_stage(redis_url, tmp_path) as stage:
-            await stage.start_hubs(2)
-            await stage.connect(sdk=30)
-            async with stage.load.running():
+        await stage.set_up(hubs=2, sdk=100, python=50, raw=50)
+        async with stage.under_load():
+            for _ in range(3):
                 await stage.load.go_on(30)
-            await stage.all_settled()
-            await stage.cut(away_s=0)
-            await stage.check()
-            assert stage.journal.repeats() == 0
+                await stage.all_confirmed()
+                await stage.cut(away_s=2)
+        await stage.check()
 
-    async def test_what_was_confirmed_under_load_is_not_repeated(
-        self, redis_url: str, tmp_path: Path
-    ) -> None:
+    async def test_what_was_confirmed_before_a_cut_is_not_repeated(self, stage: Stage) -> None:
+        await stage.set_up(hubs=2, sdk=30)
+        async with stage.load.running():
+            await stage.load.go_on(30)
+        await stage.all_settled()
+        await stage.cut(away_s=0)
+        await stage.check()
+        assert stage.journal.repeats() == 0
+
+    async def test_what_was_confirmed_under_load_is_not_repeated(self, stage: Stage) -> None:
         """There is always something on its way; the checker knows what the hubs knew before each cut."""
-        async with open_stage(redis_url, tmp_path) as stage:
-            await stage.start_hubs(2)
-            await stage.connect(sdk=40, raw=10)
-            stage.load.pause_s /= 4
-            async with stage.load.running():
-                for _ in range(2):
-                    await stage.load.go_on(60)
-                    await stage.all_confirmed()
-                    await stage.cut(away_s=0)
-            await stage.check()
+        await stage.set_up(hubs=2, sdk=40, raw=10)
+        stage.load.pause_s /= 4
+        async with stage.under_load():
+            for _ in range(2):
+                await stage.load.go_on(60)
+                await stage.all_confirmed()
+                await stage.cut(away_s=0)
+        await stage.check()
 
 
 class TestHubs:
-    async def test_killed_hub_costs_its_clients_nothing(self, redis_url: str, tmp_path: Path) -> None:
-        async with open_stage(redis_url, tmp_path) as stage:
-            await stage.start_hubs(2)
-            await stage.connect(sdk=40)
-            async with stage.load.running():
-                await stage.load.go_on(30)
-                await stage.kill_hub()
-                await stage.load.go_on(60)
-                await stage.all_connected()
-            await stage.check()
+    async def test_killed_hub_costs_its_clients_nothing(self, stage: Stage) -> None:
+        await stage.set_up(hubs=2, sdk=40)
+        async with stage.under_load():
+            await stage.kill_hub()
+        await stage.check()
 
-    async def test_rolling_restart_costs_clients_nothing(self, redis_url: str, tmp_path: Path) -> None:
-        async with open_stage(redis_url, tmp_path) as stage:
-            await stage.start_hubs(2)
-            await stage.connect(sdk=40)
-            async with stage.load.running():
-                await stage.roll()
-                await stage.load.go_on(10)
-            await stage.check()
-            assert stage.journal.repeats() == 0
+    async def test_rolling_restart_costs_clients_nothing(self, stage: Stage) -> None:
+        await stage.set_up(hubs=2, sdk=40, **PATIENT)
+        async with stage.under_load():
+            await stage.roll()
+        await stage.check()
+        assert stage.journal.repeats() == 0
 
 
 class TestPermissions:
-    async def test_teams_change_while_connections_and_hubs_are_lost(
-        self, redis_url: str, tmp_path: Path
-    ) -> None:
+    async def test_teams_change_while_connections_and_hubs_are_lost(self, stage: Stage) -> None:
         """The SDKs sign in by a message after they have connected, each time anew."""
         wanted = {"table": (rows_channel("posts"),), "all": (ALL_ROWS,)}
-        async with open_stage(redis_url, tmp_path) as stage:
-            await stage.start_hubs(2)
-            roster = Roster(stage.journal, stage.store, stage.publisher)
-            names = [f"user{number}" for number in range(8)]
-            people = [await roster.enrol(name, *["red"][: index % 2]) for index, name in enumerate(names)]
-            crowd = Crowd(
-                stage.journal,
-                stage.gateway.port,
-                [Member(person, person.name, wanted) for person in people],
-            )
-            for stream in crowd.streams:
-                stream.is_delayed = True
-                roster.follow(stream.name.partition("/")[0], [stream])
-            await stage.add(crowd)
-            async with stage.load.running(), roster.changing("red"):
-                await stage.load.go_on(30)
-                await stage.cut(away_s=1)
-                await stage.load.go_on(30)
-                await stage.kill_hub()
-                await stage.load.go_on(60)
-                await stage.all_connected()
-            await stage.check()
-            assert roster.changes >= len(names)
+        await stage.set_up(hubs=2)
+        roster = Roster(stage.journal, stage.store, stage.publisher)
+        names = [f"user{number}" for number in range(8)]
+        people = [await roster.enrol(name, *["red"][: index % 2]) for index, name in enumerate(names)]
+        crowd = Crowd(
+            stage.journal, stage.gateway.port, [Member(person, person.name, wanted) for person in people]
+        )
+        for stream in crowd.streams:
+            roster.follow(stream.name.partition("/")[0], [stream], is_delayed=True)
+        await stage.add(crowd)
+        async with stage.under_load(), roster.changing("red"):
+            await stage.cut(away_s=1)
+            await stage.load.go_on(30)
+            await stage.kill_hub()
+            await stage.load.go_on(30)
+        await stage.check()

@@ -42,6 +42,11 @@ class Gateway:
             await asyncio.gather(*gateway._opening, return_exceptions=True)
             await server.wait_closed()
 
+    @property
+    def carrying(self) -> int:
+        """How many clients have an open connection to a backend."""
+        return sum(isinstance(side, _ClientSide) and side.is_joined for side in self._open)
+
     def route(self, *ports: int) -> None:
         """Take new connections to these ports of 127.0.0.1; those that are open stay where they are."""
         self._backends = list(ports)
@@ -180,6 +185,10 @@ class _ClientSide(_Side):
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(gateway)
         self._early = b""
+
+    @property
+    def is_joined(self) -> bool:
+        return self._peer is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.streams.journal import DEADLINE_S
+
 SECRET = "a secret of the stream tests that is long enough for HS256"
-DEADLINE_S = 20.0
+
+_UNUSED_TLS = ssl.create_default_context()
+"""Each HTTP client would make one for itself, which takes as long as twenty requests."""
 
 _PROGRAM = """
 from realtime.hub.server import serve
@@ -60,14 +65,13 @@ class HubProcess:
                 stderr=log,
                 start_new_session=True,
             )
-        async with httpx.AsyncClient(timeout=DEADLINE_S, trust_env=False) as http:
-            async with asyncio.timeout(DEADLINE_S):
-                while True:
-                    assert self._process.returncode is None, self.log.read_text()
-                    with contextlib.suppress(httpx.TransportError):
-                        await http.get(self._url("/v1/health"))
-                        return
-                    await asyncio.sleep(0.05)
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                assert self._process.returncode is None, self.log.read_text()
+                with contextlib.suppress(httpx.TransportError):
+                    await self._get("/v1/health")
+                    return
+                await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
         """Stop it as an operator does: it drains its clients, and ends well."""
@@ -84,15 +88,20 @@ class HubProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
 
+    async def finds_redis(self) -> bool:
+        """Tell whether it believes that Redis is there."""
+        health = (await self._get("/v1/health")).json()
+        return bool(health["redis"]["status"] == "pass")
+
     async def samples(self) -> list[tuple[str, dict[str, str], float]]:
         """Return every sample of its metrics: name, labels and value."""
-        async with httpx.AsyncClient(timeout=DEADLINE_S, trust_env=False) as http:
-            page = (await http.get(self._url("/metrics"))).text
+        page = (await self._get("/metrics")).text
         return [
             (sample.name, sample.labels, sample.value)
             for family in text_string_to_metric_families(page)
             for sample in family.samples
         ]
 
-    def _url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+    async def _get(self, path: str) -> httpx.Response:
+        async with httpx.AsyncClient(timeout=DEADLINE_S, trust_env=False, verify=_UNUSED_TLS) as http:
+            return await http.get(f"http://127.0.0.1:{self.port}{path}")

@@ -1,13 +1,17 @@
 """The record of one scenario: what was published, who reads what, and what each of them reported."""
 
 import asyncio
+import inspect
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from realtime.bus.positions import Position, parse_position
 from realtime.publisher import Published as Confirmation
 from tests.streams.checker import Epoch, Fault, Published, Seen, Span, Stream, check, required
+
+DEADLINE_S = 30.0
+"""How long anything may take that a scenario waits for: far longer than it does."""
 
 END: Position = (2**64, 0)
 """Behind every event: where one is whose publisher has not heard yet where it is."""
@@ -137,15 +141,20 @@ class Journal:
         )
 
 
-async def until(condition: Callable[[], bool], what: str, deadline_s: float = 30) -> None:
-    """Wait until a condition holds that no event tells of.
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]], what: str, deadline_s: float = DEADLINE_S
+) -> None:
+    """Wait until a condition holds that no event tells of, nor, if it has to be asked for, anything else.
 
     Raises:
         TimeoutError: It did not hold in time; the text is ``what``.
     """
     try:
         async with asyncio.timeout(deadline_s):
-            while not condition():  # noqa: ASYNC110 - there is no event for each thing to wait for
+            while True:
+                holds = condition()
+                if await holds if inspect.isawaitable(holds) else holds:
+                    return
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise TimeoutError(f"{what}: not within {deadline_s:g} s") from None

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from redis.exceptions import RedisError
@@ -29,8 +29,8 @@ class Roster:
         self._streams: dict[str, list[Stream]] = {}
         self._teams: dict[str, tuple[str, ...]] = {}
         self._is_running = False
-        # How many changes were made.
-        self.changes = 0
+        # How many were made.
+        self._changes = 0
 
     async def enrol(self, name: str, *teams: str) -> Person:
         """Write the record of a new user."""
@@ -39,9 +39,11 @@ class Roster:
         self._streams[name] = []
         return signed_in(name, *teams)
 
-    def follow(self, name: str, streams: list[Stream]) -> None:
-        """Let streams read as a user from now on."""
-        self._streams[name] += streams
+    def follow(self, name: str, streams: Iterable[Stream], *, is_delayed: bool) -> None:
+        """Let streams read as a user from now on; ``is_delayed`` says whether events may come to them late."""
+        for stream in streams:
+            stream.is_delayed = is_delayed
+            self._streams[name].append(stream)
 
     async def change(self, name: str, *teams: str) -> None:
         """Let a user be in exactly these teams."""
@@ -56,7 +58,7 @@ class Roster:
             )
         self._teams[name] = teams
         self._journal.become(self._streams[name], roles_of(name, *teams), began)
-        self.changes += 1
+        self._changes += 1
 
     async def _write(self, record: User) -> None:
         """Write a record; while Redis is away try again, which does no harm."""
@@ -70,7 +72,7 @@ class Roster:
 
     @asynccontextmanager
     async def changing(self, team: str) -> AsyncIterator[None]:
-        """Let one user after the other leave or join ``team``, for the length of an ``async with``."""
+        """Let one user after the other leave or join ``team``, for the length of an ``async with``; all have a turn."""
         self._is_running = True
         async with asyncio.TaskGroup() as group:
             group.create_task(self._go_on_changing(team))
@@ -81,7 +83,7 @@ class Roster:
 
     async def _go_on_changing(self, team: str) -> None:
         for name in itertools.cycle(list(self._teams)):
-            if not self._is_running:
+            if not self._is_running and self._changes >= len(self._teams):
                 return
             others = tuple(each for each in self._teams[name] if each != team)
             await self.change(name, *(others if team in self._teams[name] else (*others, team)))

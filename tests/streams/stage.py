@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,18 @@ from tests.streams.checker import Stream
 from tests.streams.crowd import Crowd, Member
 from tests.streams.gateway import Gateway
 from tests.streams.hubs import HubProcess
-from tests.streams.journal import Journal, until
+from tests.streams.journal import DEADLINE_S, Journal, until
 from tests.streams.load import TABLES, Load, rows_channel
 from tests.streams.people import GUEST, Person, bearer
 from tests.streams.readers import PROJECT, PythonReader, RawReader, Reader, Wanted
 from tests.streams.records import confirmed_position
-from tests.topologies import free_ports
+from tests.topologies import Server, free_ports
 
+QUICK: dict[str, Any] = {"probe_interval_s": 0.2, "probe_timeout_s": 0.5}
+"""Settings of hubs that soon notice when Redis does not answer, in scenarios in which it does not."""
+PATIENT: dict[str, Any] = {"close_timeout_s": 10}
+"""Settings of hubs that, when they stop, give clients plenty of time to confirm what they have."""
 PUBLISH_RETRY_S = 30.0
-SEEN_DEADLINE_S = 15.0
 TEAMS = ("red", "blue")
 READER_ROLES = ("team:red", "team:blue", "users", "user:raw3", "user:python6", "user:sdk9")
 
@@ -50,6 +53,25 @@ class Stage:
         self.bus = bus
         self._reading: list[asyncio.Task[None]] = []
 
+    # The frame of a scenario: what there is, and what goes on while something fails.
+
+    async def set_up(
+        self, *, hubs: int, python: int = 0, raw: int = 0, sdk: int = 0, **settings: Any
+    ) -> None:
+        """Start hubs, connect clients of each kind to them, and wait until all are subscribed."""
+        await self.start_hubs(hubs, **settings)
+        await self.connect(python=python, raw=raw, sdk=sdk)
+
+    @asynccontextmanager
+    async def under_load(self) -> AsyncIterator[None]:
+        """Publish for the length of an ``async with``, from well before it until all clients are back after it."""
+        async with self.load.running():
+            await self.load.go_on(30)
+            yield
+            await self.load.go_on(30)
+            await self.all_connected()
+            await self.load.go_on(10)
+
     # Hubs.
 
     async def start_hubs(self, count: int, **settings: Any) -> None:
@@ -69,6 +91,13 @@ class Stage:
         await self.note_confirmed()
         await self.hubs.pop(0).kill()
 
+    async def count(self, metric: str, **labels: str) -> float:
+        """Return a metric of all hubs together, of the series with these labels."""
+        samples = [sample for hub in self.hubs for sample in await hub.samples()]
+        return sum(
+            value for name, all_, value in samples if name == metric and labels.items() <= all_.items()
+        )
+
     async def roll(self) -> None:
         """Replace every hub by a new one, one after the other, as a deploy does."""
         for old in self.hubs.copy():
@@ -79,6 +108,28 @@ class Stage:
             await old.stop()
             self.hubs.remove(old)
             await self.all_connected()
+
+    # Redis.
+
+    async def redis_missed(self) -> None:
+        """Wait until every hub has noticed that Redis is away, or does not answer."""
+
+        async def nobody_finds_it() -> bool:
+            return not any([await hub.finds_redis() for hub in self.hubs])
+
+        await self._until(nobody_finds_it, "all hubs to notice that Redis is away")
+
+    async def restart(self, server: Server) -> None:
+        """Kill the Redis server, and start it again when every hub has noticed."""
+        await asyncio.to_thread(server.kill)
+        await self.redis_missed()
+        await asyncio.to_thread(server.start)
+
+    async def silence(self, server: Server) -> None:
+        """Stop the Redis server from answering, with its connections open, until every hub has noticed."""
+        server.pause()
+        await self.redis_missed()
+        server.resume()
 
     # Clients.
 
@@ -105,9 +156,25 @@ class Stage:
             lambda: all(reader.is_connected() for reader in self.readers), "all to be connected"
         )
 
+    async def carried(self, count: int) -> None:
+        """Wait until the gateway has carried so many connections since the beginning: clients have come back."""
+        await self._until(lambda: self.gateway.carried >= count, f"{count} connections")
+
+    async def subscribe_messages(self) -> float:
+        """Return how many messages that ask for subscriptions the hubs have received."""
+        return await self.count("realtime_messages_received_total", type="subscribe")
+
+    async def asked(self, count: float) -> None:
+        """Wait until the hubs have received so many messages that ask for subscriptions."""
+
+        async def have_asked() -> bool:
+            return await self.subscribe_messages() >= count
+
+        await self._until(have_asked, f"{count} subscribe messages")
+
     async def all_seen(self) -> None:
         """Wait until all clients have seen what they must, or a generous time is over."""
-        await self.journal.until_seen(SEEN_DEADLINE_S)
+        await self.journal.until_seen(DEADLINE_S)
         self._raise_failure()
 
     async def all_settled(self) -> None:
@@ -118,10 +185,11 @@ class Stage:
     async def all_confirmed(self) -> None:
         """Wait until the hubs' records say that all clients have what was published up to now."""
         last = parse_position(await self.bus.last_position(PROJECT))
-        async with asyncio.timeout(SEEN_DEADLINE_S):
-            while (await confirmed_position(self._redis, PROJECT) or last) < last:
-                self._raise_failure()
-                await asyncio.sleep(0.02)
+
+        async def are_confirmed() -> bool:
+            return (await confirmed_position(self._redis, PROJECT) or last) >= last
+
+        await self._until(are_confirmed, "the hubs' records to say that all is confirmed")
 
     async def note_confirmed(self) -> None:
         """Have the checker hold the hubs to what their records say: that is not sent again on another connection."""
@@ -139,10 +207,20 @@ class Stage:
 
     async def cut(self, *, away_s: float) -> None:
         """Break all connections, keep clients away for a while, and wait until all are back."""
+        async with self.cut_off():
+            # Not for anything to happen meanwhile: how long clients are away is part of the scenario.
+            await asyncio.sleep(away_s)
+
+    @asynccontextmanager
+    async def cut_off(self) -> AsyncIterator[None]:
+        """Break all connections, keep clients away for the length of an ``async with``, and wait until all are back."""
         await self.note_confirmed()
+        back = self.gateway.carried + self.gateway.carrying
         self.gateway.refuse()
-        await asyncio.sleep(away_s)
+        yield
         self.gateway.accept()
+        # Some may not have noticed yet that they are cut off.
+        await self.carried(back)
         await self.all_connected()
 
     # The end.
@@ -189,10 +267,10 @@ class Stage:
             if self.journal.published[last].id in await self.logged():
                 return
 
-    async def _until(self, condition: Any, what: str) -> None:
-        def holds() -> bool:
+    async def _until(self, condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+        def holds() -> bool | Awaitable[bool]:
             self._raise_failure()
-            return bool(condition())
+            return condition()
 
         await until(holds, what)
 

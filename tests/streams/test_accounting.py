@@ -1,20 +1,17 @@
 """Every event that was published is accounted for by every hub, to the event, whatever breaks."""
 
-import asyncio
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from tests.streams.hubs import HubProcess
 from tests.streams.people import GUEST
 from tests.streams.readers import PROJECT, RawReader
-from tests.streams.stage import ALL_ROWS, Stage, open_stage
+from tests.streams.stage import ALL_ROWS, QUICK, Stage
 from tests.topologies import Server
 
 pytestmark = pytest.mark.integration
 
-QUICK = {"probe_interval_s": 0.2, "probe_timeout_s": 0.5}
 NOT_EVENTS = [b'{"data":{"no":"channels"}}', b'{"data":17}', b'{"data":{"channels":"rows"}}']
 
 
@@ -39,39 +36,33 @@ async def outcomes(hub: HubProcess) -> tuple[int, Counter[str]]:
 
 class TestAccounting:
     async def test_published_is_delivered_and_filtered_and_dropped_under_load_and_faults(
-        self, server: Server, tmp_path: Path
+        self, server: Server, stage: Stage
     ) -> None:
-        async with open_stage(f"redis://127.0.0.1:{server.port}", tmp_path) as stage:
-            await stage.start_hubs(2, **QUICK)
-            await stay_at(stage, *stage.hubs)
-            await stage.connect(python=20, raw=20)
-            async with stage.load.running():
-                await stage.load.go_on(30)
-                stage.gateway.cut()
-                await stage.bus.publish(PROJECT, NOT_EVENTS)
-                await asyncio.to_thread(server.kill)
-                await asyncio.sleep(0.5)
-                await asyncio.to_thread(server.start)
-                await stage.load.go_on(30)
-                await stage.cut(away_s=0.2)
-                await stage.load.go_on(30)
-            await stage.check()
-            published = len(await stage.logged())
-            for hub in stage.hubs:
-                received, settled = await outcomes(hub)
-                assert received == settled.total() == published, settled
-                assert settled["dropped"] == len(NOT_EVENTS)
-                # The client that stayed was shown whatever anybody may read.
-                assert settled["delivered"] >= sum(
-                    "any" in event.roles for event in stage.journal.published.values()
-                )
+        await stage.start_hubs(2, **QUICK)
+        await stay_at(stage, *stage.hubs)
+        await stage.connect(python=20, raw=20)
+        async with stage.under_load():
+            stage.gateway.cut()
+            await stage.bus.publish(PROJECT, NOT_EVENTS)
+            await stage.restart(server)
+            await stage.load.go_on(30)
+            await stage.cut(away_s=0.2)
+        await stage.check()
+        published = len(await stage.logged())
+        for hub in stage.hubs:
+            received, settled = await outcomes(hub)
+            assert received == settled.total() == published, settled
+            assert settled["dropped"] == len(NOT_EVENTS)
+            # The client that stayed was shown whatever anybody may read.
+            assert settled["delivered"] >= sum(
+                "any" in event.roles for event in stage.journal.published.values()
+            )
 
-    async def test_events_for_nobody_are_filtered(self, redis_url: str, tmp_path: Path) -> None:
-        async with open_stage(redis_url, tmp_path) as stage:
-            await stage.start_hubs(1)
-            await stay_at(stage, *stage.hubs)
-            await stage.load.publish(*[("posts", ["user:nobody"])] * 7, *[("posts", ["any"])] * 5)
-            await stage.check()
-            _, settled = await outcomes(stage.hubs[0])
-            assert settled["filtered"] == 7
-            assert settled.total() == len(stage.journal.published)
+    async def test_events_for_nobody_are_filtered(self, stage: Stage) -> None:
+        await stage.start_hubs(1)
+        await stay_at(stage, *stage.hubs)
+        await stage.load.publish(*[("posts", ["user:nobody"])] * 7, *[("posts", ["any"])] * 5)
+        await stage.check()
+        _, settled = await outcomes(stage.hubs[0])
+        assert settled["filtered"] == 7
+        assert settled.total() == len(stage.journal.published)
