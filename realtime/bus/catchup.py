@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 
 import structlog
-from redis.exceptions import AskError, ClusterDownError, MasterDownError
+from redis.exceptions import AskError, ClusterDownError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -95,14 +95,7 @@ class CatchUp:
             call(self._on_resuming, watch.project)
         try:
             await self._catch_up(watch, attempt, bus)
-        except (
-            RedisConnectionError,
-            RedisTimeoutError,
-            AskError,
-            ClusterDownError,
-            MasterDownError,
-            OSError,
-        ):
+        except (RedisConnectionError, RedisTimeoutError, AskError, ClusterDownError, OSError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns no other project
             if watch.attempt is attempt:
