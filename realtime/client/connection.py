@@ -31,6 +31,10 @@ _MAX_FRAME_BYTES = 16 * 1024 * 1024
 """Events are at most 1 MB where they are published; a larger frame than this is no event."""
 
 
+_NOT_UNDERSTOOD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding a frame raises; the last for a payload that is nested more deeply than this program can follow."""
+
+
 class Timeouts(NamedTuple):
     """How long a client waits for the hub, in seconds."""
 
@@ -121,7 +125,7 @@ class Connection:
                 except BaseException:
                     websocket.transport.abort()
                     raise
-        except (OSError, WebSocketException, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, WebSocketException, *_NOT_UNDERSTOOD) as error:
             reason = str(error) or type(error).__name__
             raise UnreachableError(f"cannot open {url.partition('?')[0]}: {reason}") from error
         return cls(
@@ -213,7 +217,7 @@ class Connection:
                 self._answer(RefusedError(error.code, error.message))
             elif frame.type == "system":
                 self._on_system(decode_data(frame, System))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except _NOT_UNDERSTOOD as error:
             _logger.warning("a frame from the hub was not understood: %s", error)
 
     def _answer(self, answer: Response | RefusedError) -> None:
