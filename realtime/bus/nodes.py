@@ -95,12 +95,14 @@ class _Watched:
         self._sentinel = sentinel.watchers(url)
 
     async def locate(self) -> Sequence[Node]:
+        """Ask the Sentinels for the master, which has all buckets."""
         return [await find_master(self._sentinel, self._url.service)] * BUCKETS
 
     def client(self, node: Node, **options: Any) -> Redis:
         return client_of(node, is_tls=self._url.is_tls, **{**self._options, **options})
 
     async def verify(self, node: Node, redis: Redis) -> None:
+        """Ask the server, and then the Sentinels."""
         await require_master(redis)
         # One that was cut off, or killed and started again, may believe for a while that it still is the master.
         if await find_master(self._sentinel, self._url.service) != node:
@@ -119,6 +121,7 @@ class _Sharded:
         self._nodes = nodes
 
     async def locate(self) -> Sequence[Node]:
+        """Ask the servers who owns the buckets' slots."""
         owners = await self._nodes.find_owners()
         places = [owner for slot in BUCKET_SLOTS if (owner := owners[slot]) is not None]
         if len(places) < BUCKETS:
@@ -129,6 +132,7 @@ class _Sharded:
         return self._nodes.open_client(node, **options)
 
     async def verify(self, node: Node, redis: Redis) -> None:  # noqa: ARG002 - it knows itself
+        """Ask the server. Which slots are its own it tells by refusing the others."""
         await require_master(redis)
 
     async def aclose(self) -> None:

@@ -55,6 +55,7 @@ class _MasterConnection(Cancellable, SentinelManagedConnection):
     """A connection to the master: a server that was just demoted, or not promoted yet, is refused."""
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
+        """Log in, and ask the server whether it is a master."""
         await super().on_connect_check_health(check_health)
         await self.send_command("ROLE", check_health=False)
         _check_role(await self.read_response(disable_decoding=True))

@@ -46,6 +46,7 @@ class _Team(msgspec.Struct, frozen=True, rename="camel"):
 
     @classmethod
     def parse(cls, text: str) -> "_Team":
+        """Parse ``<team>`` or ``<team>/<role>``."""
         team_id, slash, role = text.partition("/")
         return cls(team_id, (role,) if slash else ())
 
