@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from realtime.bus import LiveListener, RedisBus, connect
+from tests.topologies import DEADLINE_S
 
 
 class Heard:
@@ -39,8 +40,8 @@ class Heard:
         return [int(m.rpartition(b":")[2][:-1]) for p, m in self.messages if p == project and b'"n":' in m]
 
     @staticmethod
-    async def until(condition: Callable[[], Any], timeout_s: float = 10) -> None:
-        async with asyncio.timeout(timeout_s):
+    async def until(condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(DEADLINE_S):
             while not condition():  # noqa: ASYNC110 - callbacks cannot set an event for every condition
                 await asyncio.sleep(0.002)
 

@@ -14,7 +14,7 @@ from realtime.bus.keys import log_key
 from realtime.bus.topology import ClusterUrl, Credentials
 from realtime.identity.model import ApiKey, Project, User
 from realtime.identity.store import IdentityStore
-from tests.topologies import Cluster
+from tests.topologies import DEADLINE_S, Cluster
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ class TestCommands:
         with pytest.raises(RedisError):
             await bus.publish("demo", [b'{"n":2}'])
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             while True:
                 with contextlib.suppress(RedisError):
                     await bus.publish("demo", [b'{"n":3}'])

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from realtime.bus import RedisBus, connect
 from realtime.bus.nodes import nodes_of
 from realtime.bus.sentinel import NotMasterError
-from tests.topologies import Sentinels, until
+from tests.topologies import DEADLINE_S, Sentinels, until
 
 
 class TestMaster:
@@ -22,7 +22,7 @@ class TestMaster:
             await bus.publish("demo", [b'{"n":2}'])
 
         await asyncio.to_thread(sentinels.wait_for_master, other_than=old)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while True:
                 with contextlib.suppress(RedisError):
                     await bus.publish("demo", [b'{"n":3}'])
@@ -40,7 +40,7 @@ class TestMaster:
         master = await asyncio.to_thread(lambda: sentinels.master)
         await asyncio.to_thread(master.ask, "SET", "written", "after")
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while True:
                 with contextlib.suppress(RedisError):
                     assert await client.get("written") == b"after"
