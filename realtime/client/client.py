@@ -247,9 +247,6 @@ class RealtimeClient:
                 connection.raise_if_refused()
                 attempt = 0 if time.monotonic() - began > _STABLE_S else attempt
                 connection, attempt = await self._reconnect(attempt)
-        except asyncio.CancelledError:
-            await connection.close()
-            raise
         except RefusedError as refusal:
             self._failure = refusal
         except Exception as error:
@@ -260,6 +257,7 @@ class RealtimeClient:
             self._connection = None
             for subscription in self._subscriptions.values():
                 subscription.end(self._failure)
+            await connection.close()
 
     async def _serve(self, connection: Connection) -> None:
         """Use a connection until it is lost."""

@@ -1,11 +1,12 @@
 """One connection, against a hub of which the test plays every part."""
 
+import asyncio
 import json
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from realtime.client import Event, UnreachableError
+from realtime.client import Event, RealtimeClient, UnreachableError
 from realtime.client.connection import Connection, Timeouts
 
 CONNECTED = json.dumps({"type": "connected", "data": {"channels": [], "subscriptions": [], "user": None}})
@@ -41,6 +42,28 @@ async def read(*frames: str) -> list[str]:
         )
         await connection.receive(ready)
     return [each.id for each in events]
+
+
+class TestFailure:
+    async def test_client_that_fails_leaves_no_connection_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The hub would go on sending to it, and the library answering its pings."""
+        is_closed = asyncio.Event()
+
+        async def speak(websocket: ServerConnection) -> None:
+            await websocket.send(CONNECTED)
+            await websocket.send(event("1-0", "{}"))
+            await websocket.wait_closed()
+            is_closed.set()
+
+        def fail(_: Event) -> None:
+            raise ZeroDivisionError
+
+        async with serve(speak, "127.0.0.1", 0) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            client = RealtimeClient(f"http://127.0.0.1:{port}/v1", "demo")
+            monkeypatch.setattr(client, "_deliver", fail)
+            async with client, asyncio.timeout(5):
+                await is_closed.wait()
 
 
 class TestDeepFrames:
