@@ -14,6 +14,16 @@ class TestKilled:
             await stage.kill_hub()
         await stage.check()
 
+    async def test_frames_that_vanished_before_a_hub_is_killed_come_again(self, stage: Stage) -> None:
+        """Nobody can ask it any more what was confirmed: what it wrote down while it waited for answers must do."""
+        await stage.set_up(hubs=2, raw=40)
+        async with stage.under_load():
+            stage.swallow()
+            await stage.load.go_on(30)
+            await stage.kill_hub()
+            stage.gateway.cut()
+        await stage.check()
+
     async def test_the_only_hub_killed_and_started_again(self, stage: Stage) -> None:
         await stage.set_up(hubs=1, python=20, raw=20)
         async with stage.under_load():
