@@ -11,8 +11,10 @@ from redis.exceptions import RedisError
 
 from realtime.bus import LiveListener, RedisBus, catchup, connect, feed, listener, watch
 from realtime.bus.keys import live_channel, log_key
+from realtime.bus.link import Link
 from realtime.bus.positions import parse_position
 from realtime.settings import Settings
+from tests.topologies import DEADLINE_S
 from workers.embedded import EmbeddedValkey
 
 if TYPE_CHECKING:
@@ -25,9 +27,10 @@ def envelope(number: int) -> bytes:
     return b'{"project":"demo","n":%d}' % number
 
 
-def link_of(one: LiveListener) -> object:
+def link_of(one: LiveListener) -> Link:
     """Return the connection of a listener that has one."""
     (only,) = one._feeds.values()
+    assert only._link is not None
     return only._link
 
 
@@ -230,7 +233,7 @@ class TestUnwatch:
 
         await one.unwatch("demo")
         await one.unwatch("demo")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             while await self.subscribers(redis_client):  # noqa: ASYNC110 - it happens in the server
                 await asyncio.sleep(0.002)
         assert heard.messages == []
@@ -682,7 +685,7 @@ class TestBadLog:
         link = link_of(one)
         await redis_client.set(log_key("demo"), "not a stream")
 
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(DEADLINE_S):
             failures = await asyncio.gather(one.watch("demo"), one.watch("demo"), return_exceptions=True)
         assert all(isinstance(failure, RedisError) and "demo" in str(failure) for failure in failures)
 
@@ -797,14 +800,18 @@ class TestProbe:
         await redis_client.client_kill_filter(_type="pubsub")
 
         with pytest.raises(RedisError, match="broke"):
-            await asyncio.wait_for(probing, 5)
+            await asyncio.wait_for(probing, DEADLINE_S)
 
     async def test_idle_connection_stays(self, listen: Any, proxy: Any, heard: "Heard") -> None:
-        one = await listen(proxy.url, **PROBES)
+        one = await listen(proxy.url, probe_interval_s=0.1, probe_timeout_s=1)
         await one.watch("demo")
-        await asyncio.sleep(2.5 * PROBES["probe_timeout_s"])
+        link = link_of(one)
+        began = link.heard_at
+        # Nothing but probes is heard, and without them it would have been given up by then.
+        await heard.until(lambda: link.heard_at > began + 1.2)
 
         assert one.healthy
+        assert link_of(one) is link
         assert heard.resumed == []
 
     async def test_half_open_connection_is_noticed_and_replaced(
@@ -815,7 +822,7 @@ class TestProbe:
         proxy.stall()
         await bus.publish("demo", [envelope(1)])
 
-        await heard.until(lambda: not one.healthy, timeout_s=2)
+        await heard.until(lambda: not one.healthy)
         proxy.cut()
         proxy.flow()
 
