@@ -20,12 +20,15 @@ from realtime.client import (
     GapReason,
     RealtimeClient,
     RefusedError,
+    Subscription,
     UnreachableError,
 )
 from realtime.client.connection import Timeouts
 from realtime.client.schedule import Backoff
 
 AT_ONCE = Backoff(base_s=0.0, max_s=0.0)
+DEADLINE_S = 30.0
+"""How long anything may take that a test waits for: far longer than it does."""
 
 
 class Peer:
@@ -53,7 +56,7 @@ class Peer:
 
     async def message(self, expected_type: str) -> Any:
         """Return ``data`` of the client's next message."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             message = json.loads(await self.websocket.recv())
         assert message["type"] == expected_type
         return message["data"]
@@ -94,7 +97,7 @@ class Hub:
         await websocket.wait_closed()
 
     async def accept(self) -> Peer:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             return await self._arrived.get()
 
 
@@ -124,8 +127,13 @@ async def opened(
         await client.__aexit__(None, None, None)
 
 
+def be_patient(client: RealtimeClient) -> None:
+    """Give the connections after this one, and the readers from now on, more time than a slow machine needs."""
+    client._timeouts = Timeouts()
+
+
 async def next_event(events: AsyncIterator[Event]) -> Event:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         return await anext(events)
 
 
@@ -550,6 +558,7 @@ class TestReconnect:
 
     async def test_hub_that_does_not_answer_is_left(self, hub: Hub) -> None:
         async with opened(hub, timeouts=Timeouts(response_s=0.05)) as (client, peer):
+            be_patient(client)
             entering = asyncio.create_task(client.subscribe("a").__aenter__())
             await peer.message("subscribe")
             again = await hub.accept()
@@ -559,13 +568,14 @@ class TestReconnect:
 
     async def test_answer_behind_a_long_replay_is_waited_for(self, hub: Hub) -> None:
         async with (
-            opened(hub, timeouts=Timeouts(response_s=0.2)) as (client, peer),
+            opened(hub, timeouts=Timeouts(response_s=1)) as (client, peer),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(peer.subscribed("5-0", recovered=True))
             events = await client.subscribe("a", since="0-1").__aenter__()
             entering = asyncio.create_task(client.subscribe("b").__aenter__())
-            for n in range(1, 6):
+            # For longer than the client waits, but each of them long before it loses patience.
+            for n in range(1, 14):
                 await peer.event(f"{n}-0", events.id)
                 assert (await asyncio.wait([entering], timeout=0.1))[1] == {entering}
             await peer.subscribed("5-0")
@@ -643,7 +653,8 @@ class TestReconnect:
             await (await hub.accept()).connected()
 
     async def test_silent_hub_is_left_after_two_heartbeats(self, hub: Hub) -> None:
-        async with opened(hub, timeouts=Timeouts(heartbeat_s=0.05, close_s=0.05)) as (_, peer):
+        async with opened(hub, timeouts=Timeouts(heartbeat_s=0.05, close_s=0.05)) as (client, peer):
+            be_patient(client)
             peer.websocket.transport.pause_reading()
             again = await hub.accept()
             await again.connected()
@@ -765,60 +776,58 @@ class TestSince:
             RealtimeClient("http://localhost/v1", "demo").subscribe("a", since=since)
 
 
+@contextlib.asynccontextmanager
+async def catching_up(
+    hub: Hub, *, to: str, queue_size: int = 3, timeouts: Timeouts | None = None
+) -> AsyncIterator[tuple[RealtimeClient, Peer, Subscription, list[Gap]]]:
+    """Yield a client, its connection, and a subscription that is being sent what it missed, with its gaps."""
+    gaps: list[Gap] = []
+    async with (
+        opened(hub, queue_size=queue_size, timeouts=timeouts) as (client, peer),
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(peer.subscribed(to, recovered=True))
+        events = await client.subscribe("a", since="0-1", on_gap=gaps.append).__aenter__()
+        yield client, peer, events, gaps
+
+
 class TestCatchUp:
     """A replay may be larger than the queue, and comes faster than anybody reads."""
 
     async def test_replay_larger_than_the_queue_loses_nothing(self, hub: Hub) -> None:
-        gaps: list[Gap] = []
-        async with opened(hub, queue_size=3) as (client, peer), asyncio.TaskGroup() as tasks:
-            tasks.create_task(peer.subscribed("150-0", recovered=True))
-            events = await client.subscribe("a", since="0-1", on_gap=gaps.append).__aenter__()
-            sending = tasks.create_task(send_many(peer, events.id, 200))
+        async with (
+            catching_up(hub, to="150-0") as (_, peer, events, gaps),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(send_many(peer, events.id, 200))
             received: list[str] = []
             while len(received) < 200:
                 received.append((await next_event(events)).id)
                 await asyncio.sleep(0)
             assert received == [f"{n}-0" for n in range(1, 201)]
             assert gaps == []
-            await sending
 
     async def test_queue_stays_bounded_while_the_hub_waits(self, hub: Hub) -> None:
-        timeouts = Timeouts(close_s=0.05)
-        async with (
-            opened(hub, queue_size=3, timeouts=timeouts) as (client, peer),
-            asyncio.TaskGroup() as tasks,
-        ):
-            tasks.create_task(peer.subscribed("100-0", recovered=True))
-            events = await client.subscribe("a", since="0-1").__aenter__()
+        timeouts = Timeouts(close_s=0.05, stall_s=60)
+        async with catching_up(hub, to="100-0", timeouts=timeouts) as (client, peer, events, _):
             await send_many(peer, events.id, 50)
             await until(lambda: events.is_full)
             assert client.position == "3-0"
 
     async def test_reader_that_takes_nothing_is_a_slow_one(self, hub: Hub) -> None:
-        gaps: list[Gap] = []
         timeouts = Timeouts(stall_s=0.05)
-        async with (
-            opened(hub, queue_size=3, timeouts=timeouts) as (client, peer),
-            asyncio.TaskGroup() as tasks,
-        ):
-            tasks.create_task(peer.subscribed("10-0", recovered=True))
-            events = await client.subscribe("a", since="0-1", on_gap=gaps.append).__aenter__()
+        async with catching_up(hub, to="10-0", timeouts=timeouts) as (client, peer, events, gaps):
             await send_many(peer, events.id, 10)
             await until(lambda: client.position == "10-0")
             assert (await next_event(events)).id == "8-0"
             assert gaps == [Gap(GapReason.SLOW_READER, dropped=7)]
 
     async def test_reader_that_goes_on_is_waited_for_again(self, hub: Hub) -> None:
-        timeouts = Timeouts(stall_s=0.3)
-        gaps: list[Gap] = []
-        async with (
-            opened(hub, queue_size=3, timeouts=timeouts) as (client, peer),
-            asyncio.TaskGroup() as tasks,
-        ):
-            tasks.create_task(peer.subscribed("100-0", recovered=True))
-            events = await client.subscribe("a", since="0-1", on_gap=gaps.append).__aenter__()
+        timeouts = Timeouts(stall_s=0.05)
+        async with catching_up(hub, to="100-0", timeouts=timeouts) as (client, peer, events, gaps):
             await send_many(peer, events.id, 10)
             await until(lambda: client.position == "10-0")
+            be_patient(client)
             await next_event(events)
             for n in range(11, 14):
                 await peer.event(f"{n}-0", events.id)
@@ -828,14 +837,8 @@ class TestCatchUp:
             assert gaps == [Gap(GapReason.SLOW_READER, dropped=7)]
 
     async def test_queue_that_is_full_when_the_connection_is_lost_loses_nothing(self, hub: Hub) -> None:
-        timeouts = Timeouts(heartbeat_s=0.05, close_s=0.05)
-        gaps: list[Gap] = []
-        async with (
-            opened(hub, queue_size=3, timeouts=timeouts) as (client, peer),
-            asyncio.TaskGroup() as tasks,
-        ):
-            tasks.create_task(peer.subscribed("100-0", recovered=True))
-            events = await client.subscribe("a", since="0-1", on_gap=gaps.append).__aenter__()
+        timeouts = Timeouts(close_s=0.05)
+        async with catching_up(hub, to="100-0", timeouts=timeouts) as (_, peer, events, gaps):
             await send_many(peer, events.id, 3)
             await until(lambda: events.is_full)
             peer.websocket.transport.abort()
@@ -850,9 +853,7 @@ class TestCatchUp:
             assert gaps == []
 
     async def test_reader_that_has_caught_up_holds_nobody_back_any_more(self, hub: Hub) -> None:
-        async with opened(hub, queue_size=3) as (client, peer), asyncio.TaskGroup() as tasks:
-            tasks.create_task(peer.subscribed("2-0", recovered=True))
-            events = await client.subscribe("a", since="0-1").__aenter__()
+        async with catching_up(hub, to="2-0") as (client, peer, events, _):
             await send_many(peer, events.id, 2)
             for _ in range(2):
                 await next_event(events)
@@ -877,17 +878,16 @@ class TestCatchUp:
             assert (await next_event(other)).id == "6-0"
 
     async def test_answer_that_waits_behind_a_slow_reader_is_waited_for(self, hub: Hub) -> None:
-        timeouts = Timeouts(response_s=0.1, stall_s=5)
+        timeouts = Timeouts(response_s=0.1, stall_s=60)
         async with (
-            opened(hub, queue_size=1, timeouts=timeouts) as (client, peer),
+            catching_up(hub, to="5-0", queue_size=1, timeouts=timeouts) as (client, peer, events, _),
             asyncio.TaskGroup() as tasks,
         ):
-            tasks.create_task(peer.subscribed("5-0", recovered=True))
-            events = await client.subscribe("a", since="0-1").__aenter__()
             await send_many(peer, events.id, 2)
             await until(lambda: events.is_full)
             tasks.create_task(peer.subscribed("5-0"))
             entering = asyncio.create_task(client.subscribe("b").__aenter__())
+            # Several times as long as it waits for a hub that says nothing.
             assert (await asyncio.wait([entering], timeout=0.3))[1] == {entering}
             for _ in range(2):
                 await next_event(events)
@@ -1017,6 +1017,6 @@ class TestClose:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition, with a deadline."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         while not condition():  # noqa: ASYNC110  (the client has no event for it)
             await asyncio.sleep(0.005)
