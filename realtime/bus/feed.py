@@ -274,8 +274,8 @@ class Feed:
         watch = self._watches.get(channel)
         if watch is not None:
             # One that is live, or on its way there, was subscribed for already.
-            if watch.held is not None and not watch.is_settling and self._group is not None:
-                watch.is_settling = True
+            if not watch.is_confirmed and self._group is not None:
+                watch.is_confirmed = True
                 self._group.create_task(self._settle(watch, watch.attempt))
         elif channel == self._probe_channel:
             self._is_subscribed = True

@@ -23,9 +23,9 @@ class Watch:
         "has_position",
         "held",
         "held_bytes",
+        "is_confirmed",
         "is_ended",
         "is_ready",
-        "is_settling",
         "last",
         "missed",
         "overflowed",
@@ -39,8 +39,8 @@ class Watch:
         self.channel = live_channel(project).encode()
         # Another object each time that the channel is subscribed anew: what belongs to an earlier one is void.
         self.attempt = object()
-        # Whether the log is being read since the subscription was confirmed.
-        self.is_settling = False
+        # Whether the subscription is in force, and thus the log is being read, or has been.
+        self.is_confirmed = False
         # The last event delivered, or the log's end when watching began; meaningless until `has_position`.
         self.last = START
         self.has_position = False
@@ -67,7 +67,7 @@ class Watch:
     def begin(self) -> None:
         """Prepare for a new subscription; what an earlier one left half done is started over: the log has it."""
         self.attempt = object()
-        self.is_settling = False
+        self.is_confirmed = False
         self.held, self.held_bytes, self.overflowed = [], 0, False
 
     def is_void(self, attempt: object) -> bool:
