@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis.asyncio
+from structlog.testing import capture_logs
 
-from realtime.bus import connect
+from realtime.bus import connect, resumption
 from realtime.bus.keys import resume_floor_key, resume_key
 from realtime.bus.resumption import Holder, ResumeRecords
 
@@ -91,6 +92,7 @@ class TestClaim:
         records.hold("demo", [ID], ANN, "5-0")
         assert await claim(records, ANN_AGAIN, "20-0") == "5-0"
         records.set_floor("demo", "20-0")
+        await records.flush(5)
         assert await claim(records, ANN, "30-0") == "5-0"
 
     async def test_confirmed_replay_is_over(self, records: ResumeRecords) -> None:
@@ -128,13 +130,37 @@ class TestClaim:
 
 
 class TestWrites:
-    async def test_who_lost_it_writes_no_more(self, records: ResumeRecords) -> None:
+    @pytest.mark.parametrize("write", ["hold", "follow", "forget"])
+    async def test_who_lost_it_writes_no_more(self, records: ResumeRecords, write: str) -> None:
         await claim(records, ANN, "5-0")
         await claim(records, ANN_AGAIN)
         records.follow("demo", [ID], ANN_AGAIN, "20-0")
-        records.hold("demo", [ID], ANN, "6-0")
-        records.forget("demo", [ID], ANN)
-        assert await claim(records, ANN) == "20-0"
+        if write == "forget":
+            records.forget("demo", [ID], ANN)
+        else:
+            getattr(records, write)("demo", [ID], ANN, "6-0")
+        assert await claim(records, Holder(4, "ann")) == "20-0"
+
+    async def test_what_is_said_while_the_word_before_is_on_its_way_is_written_too(
+        self, records: ResumeRecords, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await claim(records, ANN, "5-0")
+        run = records._script
+
+        async def run_slowly(**options: Any) -> Any:
+            answers = await run(**options)
+            monkeypatch.undo()
+            records.hold("demo", [ID], ANN, "8-0")
+            records.set_floor("demo", "12-0")
+            return answers
+
+        monkeypatch.setattr(records, "_script", run_slowly)
+        records.hold("demo", [ID], ANN, "7-0")
+        records.set_floor("demo", "11-0")
+        await records.flush(5)
+        assert await claim(records, ANN_AGAIN) == "8-0"
+        records.follow("demo", [ID], ANN_AGAIN, "8-0")
+        assert await claim(records, ANN) == "12-0"
 
     async def test_forgotten_one_is_new_again(
         self, records: ResumeRecords, redis_client: redis.asyncio.Redis
@@ -196,6 +222,66 @@ class TestWrites:
         await claim(records, ANN, "5-0")
         await redis_client.set(resume_floor_key("demo", "hub"), "nowhere")
         assert await claim(records, ANN_AGAIN) == "5-0"
+
+
+class TestBatches:
+    async def test_floor_is_written_after_all_that_was_said_before(
+        self, records: ResumeRecords, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A hub that dies in between must not leave a floor beyond what somebody is still to get."""
+        run, batches = records._script, []
+
+        async def note(**options: Any) -> Any:
+            batches.append("floor" in options["args"])
+            return await run(**options)
+
+        monkeypatch.setattr(records, "_script", note)
+        records.hold("demo", [f"subscription-{number:04}" for number in range(600)], ANN, "7-0")
+        records.set_floor("demo", "20-0")
+        await records.flush(5)
+        assert batches == [False, False, True]
+
+    async def test_flush_waits_for_every_project(
+        self, records: ResumeRecords, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run, may_go_on = records._script, asyncio.Event()
+
+        async def wait(**options: Any) -> Any:
+            if ":slow:" in options["keys"][0]:
+                await may_go_on.wait()
+            return await run(**options)
+
+        monkeypatch.setattr(records, "_script", wait)
+        records.hold("slow", [ID], ANN, "7-0")
+        records.hold("demo", [ID], ANN, "7-0")
+        with capture_logs() as lines:
+            await records.flush(0.1)
+        assert [line["projects"] for line in lines] == [1]
+
+        may_go_on.set()
+        with capture_logs() as lines:
+            await records.flush(5)
+        assert not lines
+
+    async def test_no_more_claims_than_a_bound_wait(
+        self, records: ResumeRecords, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run, may_go_on = records._script, asyncio.Event()
+
+        async def wait(**options: Any) -> Any:
+            await may_go_on.wait()
+            return await run(**options)
+
+        monkeypatch.setattr(resumption, "_MAX_CLAIMS", 2)
+        monkeypatch.setattr(records, "_script", wait)
+        waiting = [asyncio.create_task(claim(records, holder)) for holder in (ANN, BOB)]
+        await asyncio.sleep(0)
+        with pytest.raises(redis.RedisError):
+            await claim(records, ANN_AGAIN)
+
+        may_go_on.set()
+        assert await asyncio.gather(*waiting) == [None, None]
+        assert await claim(records, ANN_AGAIN) == "9-0"
 
 
 class TestOutage:
