@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from realtime.bus import LiveListener, RedisBus, connect
+from realtime.bus.link import Link
 from tests.topologies import DEADLINE_S
 
 
@@ -44,6 +45,17 @@ class Heard:
         async with asyncio.timeout(DEADLINE_S):
             while not condition():  # noqa: ASYNC110 - callbacks cannot set an event for every condition
                 await asyncio.sleep(0.002)
+
+
+def envelope(number: int) -> bytes:
+    return b'{"project":"demo","n":%d}' % number
+
+
+def link_of(one: LiveListener) -> Link:
+    """Return the connection of a listener that has one."""
+    (only,) = one._feeds.values()
+    assert only._link is not None
+    return only._link
 
 
 @pytest.fixture
