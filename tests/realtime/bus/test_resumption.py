@@ -276,6 +276,8 @@ class TestBatches:
         monkeypatch.setattr(records, "_script", wait)
         waiting = [asyncio.create_task(claim(records, holder)) for holder in (ANN, BOB)]
         await asyncio.sleep(0)
+        # One too many must fail this test, not hang it.
+        asyncio.get_running_loop().call_later(2, may_go_on.set)
         with pytest.raises(redis.RedisError):
             await claim(records, ANN_AGAIN)
 
