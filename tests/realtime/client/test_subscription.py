@@ -63,8 +63,10 @@ class TestConfirm:
     async def test_log_that_began_anew_meanwhile_is_followed_from_where_it_is(self) -> None:
         subscription = make()
         subscription.confirm(item(recovered=None), "500-0")
+        subscription.push(event("600-0"))
         subscription.confirm(item(recovered=False), "3-0")
         subscription.push(event("4-0"))
 
-        assert (await anext(aiter(subscription))).id == "4-0"
+        events = aiter(subscription)
+        assert [(await anext(events)).id, (await anext(events)).id] == ["600-0", "4-0"]
         assert subscription.position == "4-0"
