@@ -24,7 +24,7 @@ def publish(
     name: Annotated[
         str,
         typer.Argument(
-            help="A concrete event name, or a pattern such as 'users.[userId].create' with --param."
+            help=r"A concrete event name, or a pattern such as 'users.\[userId].create' with --param."
         ),
     ],
     payload: Annotated[

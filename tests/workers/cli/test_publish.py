@@ -47,6 +47,10 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 class TestPublish:
+    def test_help_shows_how_a_pattern_is_written(self) -> None:
+        """Square brackets are markup to what prints the help."""
+        assert "users.[userId].create" in CliRunner().invoke(app, ["publish", "--help"]).output
+
     def test_every_option_is_in_the_request(self, endpoint: str) -> None:
         result = CliRunner().invoke(
             app,
