@@ -3,8 +3,10 @@
 from typing import Any, cast
 
 import pytest
+from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
+from realtime.bus import connect
 from realtime.bus.sentinel import find_master, watchers
 from realtime.bus.topology import Node, SentinelUrl, parse_redis_url
 
@@ -68,3 +70,31 @@ async def test_promoted_server_is_the_master_while_the_old_one_is_still_watched_
 async def test_no_answer_is_an_error() -> None:
     with pytest.raises(RedisError, match="No Sentinel"):
         await ask(Silent(OLD, epoch=1))
+
+
+async def test_word_that_is_old_is_asked_for_again_before_a_connection_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A master that was replaced while it hung says nothing of it on the connections that there are."""
+    asked: list[str] = []
+
+    async def discover(service: str) -> Node:
+        asked.append(service)
+        return NEW
+
+    async def connection(_: object) -> None:
+        pass
+
+    client = connect("redis-sentinel://127.0.0.1:1/m")
+    pool: Any = client.connection_pool
+    monkeypatch.setattr(pool.sentinel_manager, "discover_master", discover)
+    monkeypatch.setattr(BlockingConnectionPool, "get_connection", connection)
+    await pool.get_connection()
+    await pool.get_connection()
+    assert asked == ["m"]
+    assert pool.master_address == NEW
+
+    pool._ask_at = 0.0
+    await pool.get_connection()
+    assert asked == ["m", "m"]
+    await client.aclose()
