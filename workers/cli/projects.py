@@ -34,7 +34,12 @@ HostOption = Annotated[
 
 @projects.command()
 def create(
-    project_id: Annotated[str, typer.Argument(metavar="ID", help="1 to 255 of A-Z a-z 0-9 . _ - | @ +, the first a letter or digit.")],
+    project_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="1 to 255 of A-Z a-z 0-9 . _ - | @ +, the first a letter or digit."
+        ),
+    ],
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
     host: HostOption = None,
 ) -> None:
