@@ -208,6 +208,9 @@ def format_timestamp(timestamp: str | None, now: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
+_MAX_DEPTH = 250
+"""Up to about so many levels of objects and lists a payload may have, whether it is given as a mapping or as JSON."""
+
 _LIVE = msgspec.json.Decoder(LiveMessage)
 _DATA = msgspec.json.Decoder(EventData)
 
@@ -232,6 +235,9 @@ def _payload(event: Event) -> tuple[Mapping[str, Any], bytes]:
             if not isinstance(payload, dict):
                 raise InvalidEventError("The payload is not a JSON object.")
             if not event.sensitive:
+                if event.payload.count(b"[") + event.payload.count(b"{") > _MAX_DEPTH:
+                    # It may be nested more deeply than hubs and clients can follow: orjson writes no such thing.
+                    orjson.dumps(payload)
                 return payload, event.payload
         else:
             payload = event.payload

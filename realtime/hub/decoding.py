@@ -81,12 +81,12 @@ def decode_message(message: bytes) -> tuple[LiveMessage, DecodedEvent | None]:
     """Decode a message; there is no event in one that only announces a change of identities.
 
     Raises:
-        UndecodableError: It is not of the shape that is agreed, or its text is no UTF-8.
+        UndecodableError: It is not of the shape that is agreed, nested too deeply, or its text is no UTF-8.
     """
     try:
         live = decode_live(message)
         parts = _decode_parts(live.data) if live.data else None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UndecodableError("undecodable", str(error)) from error
     if parts is None:
         return live, None

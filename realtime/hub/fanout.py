@@ -92,7 +92,7 @@ class Fanout:
         """Take an envelope that an Appwrite container published for all projects (wire specification 9.2)."""
         try:
             project_id = decode_live(message).project
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             # Nobody knows whose it is.
             self._ledger.receive("")
             self._ledger.settle("", dropped("undecodable"))

@@ -162,7 +162,7 @@ def _parse_event(index: int, item: msgspec.Raw) -> Event:
         parsed = _EVENT.decode(item)
         if not bytes(parsed.payload).lstrip().startswith(b"{"):
             raise msgspec.ValidationError("Expected `object` - at `$.payload`")
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise errors.bad_request(f"Invalid event at index {index}: {error}.") from error
     return Event(
         name=parsed.event,

@@ -138,6 +138,16 @@ class TestPayload:
         with pytest.raises(InvalidEventError, match="The payload is not"):
             envelopes(Event("teams.T.create", payload))
 
+    def test_payload_nested_too_deeply_raises_in_either_form(self) -> None:
+        deep = b'{"a":%s%s}' % (b"[" * 300, b"]" * 300)
+        for payload in (deep, json.loads(deep)):
+            with pytest.raises(InvalidEventError, match="The payload is not JSON: Recursion limit"):
+                envelopes(Event("teams.T.create", payload))
+
+    def test_payload_of_many_brackets_side_by_side_is_no_deep_one(self) -> None:
+        wide = b'{"a":[%s]}' % b",".join([b"[]"] * 1000)
+        assert envelope(Event("teams.T.create", wide))["data"]["payload"] == json.loads(wide)
+
     @pytest.mark.parametrize("payload", [{"a": object()}, {1: 2}, {"a": "\ud800"}, {"a": 2**70}])
     def test_mapping_that_is_not_json_raises(self, payload: dict[str, Any]) -> None:
         with pytest.raises(InvalidEventError, match="The payload is not JSON"):

@@ -35,7 +35,12 @@ class TestDecodeMessage:
         assert event.payload() == {}
 
     @pytest.mark.parametrize(
-        "message", [b"", b"nonsense", b"[]", b'{"data":[]}', b'{"data":{}}', b'{"data":{"channels":[1]}}']
+        "message",
+        [
+            *(b"", b"nonsense", b"[]", b'{"data":[]}', b'{"data":{}}', b'{"data":{"channels":[1]}}'),
+            b'{"data":{"channels":["rows"],"payload":%s%s}}' % (b"[" * 5000, b"]" * 5000),
+        ],
+        ids=lambda message: repr(message[:40]),
     )
     def test_other_shapes_are_undecodable(self, message: bytes) -> None:
         with pytest.raises(UndecodableError) as raised:

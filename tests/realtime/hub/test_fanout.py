@@ -503,8 +503,9 @@ class TestAccount:
 
     async def test_foreign_envelope_that_nobody_understands_is_of_no_project(self, bench: Bench) -> None:
         bench.fanout.receive_foreign(b"nonsense")
-        assert bench.stats.ledger.settled == {("", Outcome("dropped", "undecodable")): 1}
-        assert bench.stats.ledger.received == {"": 1}
+        bench.fanout.receive_foreign(b'{"data":%s%s}' % (b"[" * 5000, b"]" * 5000))
+        assert bench.stats.ledger.settled == {("", Outcome("dropped", "undecodable")): 2}
+        assert bench.stats.ledger.received == {"": 2}
 
     @given(
         st.lists(

@@ -159,6 +159,10 @@ class TestRefusals:
             (b'{"event":"users.1.create","payload":{},"timestamp":"soon"}', "at index 0: The timestamp"),
             (b'{"event":"users.[userId].create","payload":{}}', "[userId] is missing from the params."),
             (b'{"event":"nothing.1.create","payload":{}}', "at index 0: "),
+            (
+                b'{"event":"users.1.create","payload":{"a":%s%s}}' % (b"[" * 300, b"]" * 300),
+                "at index 0: The payload is not JSON: Recursion limit",
+            ),
         ],
     )
     async def test_bad_body_is_refused_with_what_is_wrong(
