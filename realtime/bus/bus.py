@@ -118,11 +118,6 @@ class RedisBus:
         )
         return ids.decode().split(",")
 
-    async def last_position(self, project: str) -> str:
-        """Return the ID of the last event in the log; ``0-0`` when there is none."""
-        entries: Any = await self._redis.xrevrange(log_key(project), count=1)
-        return entries[0][0].decode() if entries else _ZERO
-
     async def log_state(self, project: str) -> LogState:
         """Return where the log stands."""
         try:
@@ -136,10 +131,6 @@ class RedisBus:
         """  # noqa: D205 - one sentence
         entries, is_complete, state = await self._read_with_state(project, parse_position(after), limit)
         return LogPage(_messages(entries), is_complete), state
-
-    async def read_log(self, project: str, after: str, *, limit: int = 1000) -> list[tuple[str, bytes]]:
-        """Return the events after a position: the events of :meth:`read_page`."""
-        return (await self.read_page(project, after, limit=limit)).events
 
     async def read_page(self, project: str, after: str, *, limit: int = 1000) -> LogPage:
         """Return up to ``limit`` events after a position, and whether they are all that there were.

@@ -184,7 +184,7 @@ class Stage:
 
     async def all_confirmed(self) -> None:
         """Wait until the hubs' records say that all clients have what was published up to now."""
-        last = parse_position(await self.bus.last_position(PROJECT))
+        last = parse_position((await self.bus.log_state(PROJECT)).last)
 
         async def are_confirmed() -> bool:
             return (await confirmed_position(self._redis, PROJECT) or last) >= last
@@ -253,7 +253,7 @@ class Stage:
         bus = RedisBus(connect(self._redis_url))
         try:
             ids, after = [], "0-0"
-            while page := await bus.read_log(PROJECT, after):
+            while page := (await bus.read_page(PROJECT, after)).events:
                 ids += [event_id for event_id, _ in page]
                 after = ids[-1]
             return ids

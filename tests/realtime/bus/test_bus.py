@@ -47,28 +47,28 @@ class TestPublish:
 
         message = b'{"id":"%s","project":"demo","n":1}' % event_id.encode()
         assert await live() == message
-        assert await bus.read_log("demo", "0-0") == [(event_id, message)]
+        assert (await bus.read_page("demo", "0-0")).events == [(event_id, message)]
 
     async def test_batch_keeps_its_order_in_the_log_and_on_the_channel(
         self, bus: RedisBus, live: Any
     ) -> None:
         ids = await bus.publish("demo", [envelope(n) for n in range(50)])
 
-        logged = await bus.read_log("demo", "0-0")
+        logged = (await bus.read_page("demo", "0-0")).events
         assert [event_id for event_id, _ in logged] == ids
         assert sorted(ids, key=parse_position) == ids
         assert [await live() for _ in range(50)] == [message for _, message in logged]
 
     async def test_nothing_publishes_nothing(self, bus: RedisBus) -> None:
         assert await bus.publish("demo", []) == []
-        assert await bus.last_position("demo") == "0-0"
+        assert (await bus.log_state("demo")).last == "0-0"
 
     async def test_projects_have_logs_of_their_own(self, bus: RedisBus) -> None:
         await bus.publish("demo", [envelope(1)])
         await bus.publish("other", [envelope(2, "other")])
 
-        assert len(await bus.read_log("demo", "0-0")) == 1
-        assert len(await bus.read_log("other", "0-0")) == 1
+        assert len((await bus.read_page("demo", "0-0")).events) == 1
+        assert len((await bus.read_page("other", "0-0")).events) == 1
 
     async def test_envelope_is_not_changed(self, bus: RedisBus, live: Any) -> None:
         await bus.publish("demo", ['{"project":"demo","data":{"x":"é\\u0000","y":[1.0,1e5]}}'.encode()])
@@ -92,7 +92,7 @@ class TestIdempotencyKey:
         second = await bus.publish("demo", [envelope(1), envelope(2)], idempotency_key="k")
 
         assert first == second
-        assert len(await bus.read_log("demo", "0-0")) == 2
+        assert len((await bus.read_page("demo", "0-0")).events) == 2
         assert [await live() is not None for _ in range(3)] == [True, True, False]
 
     async def test_other_key_and_other_project_publish(self, bus: RedisBus) -> None:
@@ -102,8 +102,8 @@ class TestIdempotencyKey:
             *await bus.publish("other", [envelope(1)], idempotency_key="k"),
         ]
 
-        assert len(await bus.read_log("demo", "0-0")) == 2
-        assert len(await bus.read_log("other", "0-0")) == 1
+        assert len((await bus.read_page("demo", "0-0")).events) == 2
+        assert len((await bus.read_page("other", "0-0")).events) == 1
         assert len(ids) == 3
 
     async def test_callers_at_the_same_time_publish_once(self, bus: RedisBus) -> None:
@@ -112,7 +112,7 @@ class TestIdempotencyKey:
         )
 
         assert len({tuple(ids) for ids in results}) == 1
-        assert len(await bus.read_log("demo", "0-0")) == 1
+        assert len((await bus.read_page("demo", "0-0")).events) == 1
 
     async def test_key_is_remembered_for_the_time_given(
         self, bus: RedisBus, redis_client: redis.asyncio.Redis
@@ -137,7 +137,7 @@ class TestTrimming:
         for _ in range(10):
             await bus.publish("demo", [envelope(n) for n in range(100)])
 
-        assert 100 <= len(await bus.read_log("demo", "0-0")) <= 250
+        assert 100 <= len((await bus.read_page("demo", "0-0")).events) <= 250
         await bus.aclose()
 
     async def test_log_is_bounded_by_age_about(
@@ -148,7 +148,7 @@ class TestTrimming:
         bus = RedisBus(connect(redis_url), log_max_age_s=60)
         await bus.publish("demo", [envelope(301)])
 
-        assert len(await bus.read_log("demo", "0-0")) <= 101
+        assert len((await bus.read_page("demo", "0-0")).events) <= 101
         await bus.aclose()
 
     async def test_log_of_a_silent_project_goes_when_all_of_it_is_too_old(
@@ -165,7 +165,7 @@ class TestTrimming:
         bus = RedisBus(connect(redis_url), log_max_events=0, log_max_age_s=0)
         await bus.publish("demo", [envelope(n) for n in range(500)])
 
-        assert len(await bus.read_log("demo", "0-0")) == 501
+        assert len((await bus.read_page("demo", "0-0")).events) == 501
         assert await redis_client.ttl(log_key("demo")) == -1
         await bus.aclose()
 
@@ -174,26 +174,26 @@ class TestReadLog:
     async def test_log_is_read_after_a_position_oldest_first(self, bus: RedisBus) -> None:
         ids = await bus.publish("demo", [envelope(n) for n in range(5)])
 
-        assert [event_id for event_id, _ in await bus.read_log("demo", ids[1])] == ids[2:]
-        assert await bus.read_log("demo", ids[-1]) == []
+        assert [event_id for event_id, _ in (await bus.read_page("demo", ids[1])).events] == ids[2:]
+        assert (await bus.read_page("demo", ids[-1])).events == []
 
     async def test_limit_bounds_what_is_read(self, bus: RedisBus) -> None:
         ids = await bus.publish("demo", [envelope(n) for n in range(5)])
 
-        assert [event_id for event_id, _ in await bus.read_log("demo", "0-0", limit=2)] == ids[:2]
-        assert [event_id for event_id, _ in await bus.read_log("demo", ids[0], limit=2)] == ids[1:3]
-        assert [event_id for event_id, _ in await bus.read_log("demo", "5-5", limit=2)] == ids[:2]
+        assert [event_id for event_id, _ in (await bus.read_page("demo", "0-0", limit=2)).events] == ids[:2]
+        assert [event_id for event_id, _ in (await bus.read_page("demo", ids[0], limit=2)).events] == ids[1:3]
+        assert [event_id for event_id, _ in (await bus.read_page("demo", "5-5", limit=2)).events] == ids[:2]
 
     async def test_last_position_is_the_last_event(self, bus: RedisBus) -> None:
-        assert await bus.last_position("demo") == "0-0"
+        assert (await bus.log_state("demo")).last == "0-0"
 
         ids = await bus.publish("demo", [envelope(1), envelope(2)])
 
-        assert await bus.last_position("demo") == ids[-1]
+        assert (await bus.log_state("demo")).last == ids[-1]
 
     async def test_malformed_position_is_refused(self, bus: RedisBus) -> None:
         with pytest.raises(ValueError, match="position"):
-            await bus.read_log("demo", "yesterday")
+            await bus.read_page("demo", "yesterday")
 
 
 class TestForeignEntries:
@@ -213,7 +213,7 @@ class TestForeignEntries:
         page = await bus.read_page("demo", first)
         assert [event_id for event_id, _ in page.events] == [second]
         assert page.is_complete
-        assert [event_id for event_id, _ in await bus.read_log("demo", "0-0")] == [first, second]
+        assert [event_id for event_id, _ in (await bus.read_page("demo", "0-0")).events] == [first, second]
 
     @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
     async def test_page_is_short_only_at_the_logs_end(
@@ -234,7 +234,7 @@ class TestForeignEntries:
     ) -> None:
         await self.add_foreign(redis_client, 1)
 
-        assert await bus.read_page("demo", await bus.last_position("demo")) == ([], True)
+        assert await bus.read_page("demo", (await bus.log_state("demo")).last) == ([], True)
 
     async def test_they_are_logged_once_for_each_read(
         self, bus: RedisBus, redis_client: redis.asyncio.Redis

@@ -62,9 +62,9 @@ class TestCommands:
         await asyncio.gather(*(store.put_project(Project(id=project)) for project in projects))
         for project in projects:
             (event_id,) = await bus.publish(project, [b'{"n":1}'])
-            assert await bus.last_position(project) == event_id
+            assert (await bus.log_state(project)).last == event_id
             assert (await bus.read_page(project, "0-0")).is_complete
-            assert await bus.read_log(project, "0-0") == [
+            assert (await bus.read_page(project, "0-0")).events == [
                 (event_id, b'{"id":"%s","n":1}' % event_id.encode())
             ]
         await store.put_user("p1", User(id="ann", email="ann@example.com"))

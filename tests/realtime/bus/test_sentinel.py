@@ -27,7 +27,7 @@ class TestMaster:
                 with contextlib.suppress(RedisError):
                     await bus.publish("demo", [b'{"n":3}'])
                     break
-        assert (await bus.read_log("demo", "0-0"))[0][0] == first
+        assert (await bus.read_page("demo", "0-0")).events[0][0] == first
         await client.aclose()
 
     async def test_demoted_master_is_neither_read_nor_written(self, sentinels: Sentinels) -> None:

@@ -58,7 +58,7 @@ async def client(redis: Redis) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def log_of(redis: Redis, project: str = "demo") -> list[tuple[str, dict[str, Any]]]:
-    entries = await RedisBus(redis).read_log(project, "0-0")
+    entries = (await RedisBus(redis).read_page(project, "0-0")).events
     return [(event_id, json.loads(message)) for event_id, message in entries]
 
 
@@ -109,7 +109,7 @@ class TestForms:
         content = b'{"event":"%s","roles":["any"],"payload":%s}' % (ROW.encode(), payload)
         response = await client.post("/events", content=content)
         assert response.status_code == 202, response.text
-        entries = await RedisBus(redis).read_log("demo", "0-0")
+        entries = (await RedisBus(redis).read_page("demo", "0-0")).events
         assert b'"payload":' + payload in entries[0][1]
 
     async def test_published_event_is_on_the_live_channel(
