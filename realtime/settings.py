@@ -83,6 +83,20 @@ class Settings(BaseSettings):
         ),
         repr=False,
     )
+    database_url: str = Field(
+        default="",
+        description=(
+            "Where the API keeps its data: `postgresql://user:password@host/name`, or `sqlite:///path`. Empty: a "
+            "SQLite file in the data folder."
+        ),
+        repr=False,
+    )
+    database_pool_size: int = _number(
+        10, "connections", "How many connections to the database each API process keeps at most.", ge=2
+    )
+    database_timeout_s: float = _number(
+        10, "seconds", "How long a request waits for a free connection to the database.", gt=0
+    )
     region: str = Field(
         default="default", description="The region's name. A project of another region is refused here."
     )
@@ -97,6 +111,11 @@ class Settings(BaseSettings):
     )
     dev_key: str = Field(
         default="", description="The API key that development mode makes; empty makes one up.", repr=False
+    )
+    root_key: str = Field(
+        default="",
+        description="The key that may manage all projects over HTTP; empty: the command line alone can.",
+        repr=False,
     )
     secret: str = Field(
         default="",
@@ -212,6 +231,25 @@ class Settings(BaseSettings):
         json_schema_extra={"unit": "level"},
     )
 
+    # People
+    session_lifetime_s: float = _number(
+        31_536_000, "seconds", "How long a session is valid unless its project says otherwise.", ge=60
+    )
+    sessions_per_user: int = _number(
+        10, "sessions", "How many a user may have; a further one ends the oldest. 0 for no limit."
+    )
+    smtp_url: str = Field(
+        default="",
+        description=(
+            "The mail server, `smtp://user:password@host:587` or `smtps://…`. Empty: mail is not sent, but written to "
+            "the log."
+        ),
+        repr=False,
+    )
+    mail_from: str = Field(
+        default="Realtime <no-reply@localhost>", description="The sender of mail to people."
+    )
+
     # How events travel
     log_max_events: int = _number(
         100_000, "events", "How many events a project's log keeps, about; 0 for no bound by number."
@@ -227,6 +265,9 @@ class Settings(BaseSettings):
     )
     events_max_batch: int = _number(1_000, "events", "How many one `POST /v1/events` may publish.", ge=1)
     events_max_bytes: int = _number(1_048_576, "bytes", "How large one `POST /v1/events` may be.", ge=1)
+    api_max_bytes: int = _number(
+        1_048_576, "bytes", "How large the body of any other request to the API may be.", ge=1
+    )
     request_timeout_s: float = _number(
         30, "seconds", "How long the body of a request to the API may take to arrive.", gt=0
     )

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from realtime.bus.connect import connect, publish_command, redis_url
 from realtime.bus.keys import idempotency_key as idempotency_record
-from realtime.bus.keys import live_channel, log_key
+from realtime.bus.keys import live_channel, log_key, outbox_key
 from realtime.bus.positions import START, Position, format_position, live_message, parse_position
 from realtime.settings import Settings
 
@@ -19,6 +19,8 @@ log = structlog.get_logger("realtime.bus")
 
 _PUBLISH = Path(__file__).with_name("publish.lua").read_text()
 _ZERO = format_position(START)
+_OUTBOX_TTL_S = 30 * 86_400.0
+"""For how long a batch may stay in doubt: an outbox that is found after longer than that is published once more."""
 
 _Entries: TypeAlias = list[tuple[bytes, dict[bytes, bytes]]]
 
@@ -112,11 +114,35 @@ class RedisBus:
         if idempotency_key is not None:
             keys.append(idempotency_record(project, idempotency_key))
         ttl_s = self._idempotency_ttl_s if idempotency_ttl_s is None else idempotency_ttl_s
+        ids = await self._append(project, keys, ttl_s, "", envelopes)
+        return ids.decode().split(",")
+
+    async def relay(self, project: str, outbox: str, events: Sequence[tuple[int, bytes]]) -> None:
+        """Publish events that an outbox holds, each once, however often the same batch is handed in.
+
+        The batches of an outbox for one project come one after another: the next is handed in only when this one was
+        confirmed, or together with it. After an error, or a crash before the outbox forgot the batch, hand it in again;
+        what was published of it is left out.
+
+        Args:
+            project: Whose log and channel.
+            outbox: A name that no other outbox has.
+            events: The number of each in the outbox, never used twice, and its envelope; in order.
+        """
+        if not events:
+            return
+        numbers = ",".join(str(number) for number, _ in events)
+        keys = [log_key(project), outbox_key(project, outbox)]
+        await self._append(project, keys, _OUTBOX_TTL_S, numbers, [envelope for _, envelope in events])
+
+    async def _append(
+        self, project: str, keys: Sequence[str], ttl_s: float, numbers: str, envelopes: Sequence[bytes]
+    ) -> bytes:
         limits = [self._log_max_events, self._log_max_age_ms, max(int(ttl_s * 1000), 1)]
         ids: bytes = await self._publish(
-            keys, [self._publish_command, live_channel(project), *limits, *envelopes]
+            keys, [self._publish_command, live_channel(project), *limits, numbers, *envelopes]
         )
-        return ids.decode().split(",")
+        return ids
 
     async def log_state(self, project: str) -> LogState:
         """Return where the log stands."""

@@ -58,6 +58,15 @@ def idempotency_key(project: str, key: str) -> str:
     return f"{_tag(project)}:idempotency:{project}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
+def outbox_key(project: str, outbox: str) -> str:
+    """Name the record of the last batch that was published from an outbox.
+
+    String: the numbers that its events have in the outbox, joined by commas. Expires after a month. Who finds a batch
+    in the outbox after a crash learns from it whether that batch was published.
+    """
+    return f"{_tag(project)}:outbox:{project}:{outbox}"
+
+
 def resume_key(project: str, owner: str, subscription_id: str) -> str:
     """Name the record by which a subscription returns after its connection was lost.
 

@@ -2,48 +2,64 @@
 -- step. So the order of the log is the order of the channel, and nobody sees a part of a batch.
 --
 -- KEYS[1]  the log (stream)
--- KEYS[2]  the idempotency record (string); absent when repeating must publish again
+-- KEYS[2]  the record of what was published (string); absent when repeating must publish again
 -- ARGV[1]  the command that publishes
 -- ARGV[2]  the live channel
 -- ARGV[3]  how many events the log keeps, about; 0 for no bound
 -- ARGV[4]  how long it keeps them, in milliseconds; 0 for no bound
--- ARGV[5]  how long the idempotency record lives, in milliseconds
--- ARGV[6]  and following: the envelopes, JSON objects
+-- ARGV[5]  how long the record lives, in milliseconds
+-- ARGV[6]  the numbers of the events in their outbox, joined by commas; empty for a batch with an idempotency key
+-- ARGV[7]  and following: the envelopes, JSON objects
+--
+-- Of a batch with an idempotency key the record holds the IDs: while it lives, a batch under that key is not published
+-- again. Of a batch from an outbox it holds the numbers, of the last batch only, since batches of an outbox come one
+-- after another: events of the last batch that come again, with others or without, are left out.
 --
 -- Returns the events' IDs, joined by commas; those of the first time when the idempotency record exists.
 
 local log, record = KEYS[1], KEYS[2]
 local max_events, max_age = tonumber(ARGV[3]), tonumber(ARGV[4])
+local numbers = ARGV[6]
 
-if record then
-  local published = redis.call('GET', record)
-  if published then
-    return published
+local published = record and redis.call('GET', record)
+if published and numbers == '' then
+  return published
+end
+
+local seen, number_of = {}, {}
+if numbers ~= '' then
+  for number in string.gmatch(published or '', '[^,]+') do
+    seen[number] = true
+  end
+  for number in string.gmatch(numbers, '[^,]+') do
+    number_of[#number_of + 1] = number
   end
 end
 
 local ids = {}
-for i = 6, #ARGV do
-  local envelope = ARGV[i]
-  local id
-  if max_events > 0 then
-    id = redis.call('XADD', log, 'MAXLEN', '~', max_events, '*', 'e', envelope)
-  else
-    id = redis.call('XADD', log, '*', 'e', envelope)
+for i = 7, #ARGV do
+  if not seen[number_of[i - 6]] then
+    local envelope = ARGV[i]
+    local id
+    if max_events > 0 then
+      id = redis.call('XADD', log, 'MAXLEN', '~', max_events, '*', 'e', envelope)
+    else
+      id = redis.call('XADD', log, '*', 'e', envelope)
+    end
+    redis.call(ARGV[1], ARGV[2], '{"id":"' .. id .. '",' .. string.sub(envelope, 2))
+    ids[#ids + 1] = id
   end
-  redis.call(ARGV[1], ARGV[2], '{"id":"' .. id .. '",' .. string.sub(envelope, 2))
-  ids[#ids + 1] = id
 end
 
-if max_age > 0 then
+if max_age > 0 and #ids > 0 then
   local now = tonumber(string.match(ids[#ids], '^%d+'))
   redis.call('XTRIM', log, 'MINID', '~', string.format('%.0f', math.max(now - max_age, 0)))
   -- A log that nothing is added to is never trimmed; it goes as a whole once all of it is too old.
   redis.call('PEXPIRE', log, max_age)
 end
 
-local published = table.concat(ids, ',')
+local answer = table.concat(ids, ',')
 if record then
-  redis.call('SET', record, published, 'PX', ARGV[5])
+  redis.call('SET', record, numbers == '' and answer or numbers, 'PX', ARGV[5])
 end
-return published
+return answer

@@ -95,6 +95,16 @@ def parse_handshake(target: str, headers: Iterable[tuple[str, str]]) -> Handshak
     )
 
 
+def read_credentials(headers: Iterable[tuple[str, str]], session_project: str) -> Credentials:
+    """Return what the headers of a request present; of a session only one of ``session_project``.
+
+    Args:
+        headers: Names in any case, and values.
+        session_project: Whose users' sessions count: the request's project, or ``console``.
+    """
+    return _credentials(_Request(headers, {}), session_project)
+
+
 def build_slots(
     channels: Sequence[str],
     params: Mapping[str, QueryValue],

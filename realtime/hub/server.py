@@ -99,7 +99,7 @@ def uvicorn_config(settings: Settings, app: Application, hub: Hub) -> uvicorn.Co
         app,
         http=cast("Any", partial(HttpProtocol, settings=settings)),
         ws=cast("Any", partial(WebSocketProtocol, hub=hub)),
-        lifespan="off",
+        lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,

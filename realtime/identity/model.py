@@ -59,6 +59,8 @@ class Session(msgspec.Struct, frozen=True, omit_defaults=True):
     provider: str
     expires_at: float
     """Unix time in seconds."""
+    mfa_pending: bool = False
+    """Whether a second factor is still to be shown; until then it vouches for nobody."""
 
 
 class Membership(msgspec.Struct, frozen=True, omit_defaults=True):

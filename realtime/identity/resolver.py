@@ -216,6 +216,7 @@ class Resolver:
         for session in user.sessions:
             if (
                 session.provider
+                and not session.mfa_pending
                 and self._is_current(session.expires_at)
                 and verify_secret(secret, session.secret_hash)
             ):
@@ -246,7 +247,7 @@ class Resolver:
         if not session_id:
             return _Proof(user, "", expires_at) if self._is_current(expires_at) else None
         for session in user.sessions:
-            if session.id == session_id and self._is_current(session.expires_at):
+            if session.id == session_id and not session.mfa_pending and self._is_current(session.expires_at):
                 return _Proof(user, session_id, session.expires_at)
         return None
 

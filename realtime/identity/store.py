@@ -172,10 +172,18 @@ class IdentityStore:
         Raises:
             ValueError: an ID is not valid, or the secret is empty.
         """
-        _check_ids(project_id, key.id)
         if not secret:
             raise ValueError("The secret of an API key must not be empty.")
-        await self._change_key(project_id, key.id, [msgspec.json.encode(key), hash_secret(secret).encode()])
+        await self.put_hashed_key(project_id, key, hash_secret(secret))
+
+    async def put_hashed_key(self, project_id: str, key: ApiKey, secret_hash: str) -> None:
+        """Do what :meth:`put_key` does, for a secret that only its :func:`hash <hash_secret>` is known of.
+
+        Raises:
+            ValueError: an ID is not valid.
+        """
+        _check_ids(project_id, key.id)
+        await self._change_key(project_id, key.id, [msgspec.json.encode(key), secret_hash.encode()])
 
     async def delete_key(self, project_id: str, key_id: str) -> bool:
         """Delete the key; connections that it opened become guests. Return False when there was none."""

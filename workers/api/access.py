@@ -1,48 +1,147 @@
-"""Who calls the HTTP API, and with what right: the project and the API key of a request."""
+"""Who calls the HTTP API, and with what right: the project, the user or API key, and their scopes.
 
-from dataclasses import dataclass
+A route says what it needs: ``Annotated[Caller, Depends(requires("teams.read"))]``, see :func:`requires`. Guests and
+users have the scopes of one table, keys have their own; what a user may do to a single resource is decided by its
+permissions, which keys bypass. Credentials are checked against the read model, as hubs do it, so that a request and a
+connection never disagree. Sources: wire specification 2.1, 2.4, 8.1 and 10.6.
+"""
+
+import enum
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from realtime.bus import RedisBus
-from realtime.errors import InvalidCredentialError
-from realtime.identity.model import ApiKey, Project
-from realtime.identity.resolver import Resolver
-from realtime.identity.store import IdentityStore
-from realtime.settings import Settings
+from realtime.errors import ClientError, ErrorKind, InvalidCredentialError
+from realtime.hub.handshake import Credentials, read_credentials
+from realtime.identity.model import GUEST, ApiKey, Identity, Project
+from realtime.identity.secrets import decode_session, verify_secret
 from workers.api import errors
+from workers.api.problems import Problem, refuse
+from workers.api.services import Services, services_of
 
 PROJECT_HEADER = "X-Appwrite-Project"
 KEY_HEADER = "X-Appwrite-Key"
 
+GUEST_SCOPES = frozenset({
+    "sessions.write", "rows.read", "rows.write", "documents.read", "documents.write", "public",
+})  # fmt: skip
+"""What anybody may ask for."""
+
+USER_SCOPES = GUEST_SCOPES | {"account", "teams.read", "teams.write"}
+"""What somebody who is logged in may ask for."""
+
+_SYNONYMS = {
+    "documents.read": "rows.read",
+    "documents.write": "rows.write",
+    "collections.read": "tables.read",
+    "collections.write": "tables.write",
+    "attributes.read": "columns.read",
+    "attributes.write": "columns.write",
+}
+"""Scopes of the older vocabulary, which say the same as those of the newer one."""
+
+
+class CallerKind(enum.Enum):
+    """What a request was made with. The value is the role that errors name."""
+
+    GUEST = "guests"
+    USER = "users"
+    KEY = "applications"
+    ROOT = "owner"
+
 
 @dataclass(frozen=True, slots=True)
-class Services:
-    """What routes work with; one for each application."""
+class Caller:
+    """Who made a request, in which project."""
 
-    settings: Settings
-    store: IdentityStore
-    resolver: Resolver
-    bus: RedisBus
+    project: Project
+    kind: CallerKind
+    identity: Identity
+    scopes: frozenset[str] = field(repr=False)
+    key: ApiKey | None = None
+    mfa_pending: bool = False
+    """Whether the user has still to show a second factor; only the routes for that let them in."""
+
+    @property
+    def user_id(self) -> str:
+        """The user; empty for guests and keys."""
+        return self.identity.user_id
+
+    @property
+    def session_id(self) -> str:
+        """The session that the request was made with; empty for guests, keys, and tokens without a session."""
+        return self.identity.session_id
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The roles that permissions are checked against; ``any`` is not among them."""
+        return self.identity.roles
+
+    @property
+    def is_privileged(self) -> bool:
+        """Whether permissions are not checked: for API keys and the root key."""
+        return self.kind in (CallerKind.KEY, CallerKind.ROOT)
+
+    def allows(self, scope: str) -> bool:
+        """Tell whether the caller has ``scope``, by this name or by its synonym."""
+        if "*" in self.scopes or scope in self.scopes:
+            return True
+        same = {scope, _SYNONYMS.get(scope, scope)}
+        return any(_SYNONYMS.get(held, held) in same for held in self.scopes)
 
 
-def services_of(request: Request) -> Services:
-    """Return the objects that the application was created with."""
-    services: Services = request.app.state.services
-    return services
+def requires(scope: str, *, mfa_pending: bool = False) -> Callable[[Request], Awaitable[Caller]]:
+    """Return the dependency that lets callers with ``scope`` in, and tells a route who it is.
+
+    Args:
+        scope: such as ``users.read``; ``account`` for what only a logged-in user may do.
+        mfa_pending: whether to let in those who have still to show a second factor.
+
+    The dependency raises:
+        ApiError: 404 ``project_not_found``, 401 ``general_unauthorized_scope``, ``user_blocked`` or
+            ``user_more_factors_required``, and what :class:`~realtime.identity.resolver.Resolver` refuses.
+        redis.RedisError: the read model cannot be reached.
+    """
+
+    async def check(request: Request) -> Caller:
+        caller = await find_caller(request)
+        if caller.mfa_pending and not mfa_pending:
+            raise refuse(Problem.MORE_FACTORS)
+        if not caller.allows(scope):
+            raise errors.missing_scope(caller.kind.value, scope)
+        return caller
+
+    return check
+
+
+async def find_caller(request: Request) -> Caller:
+    """Return who makes ``request``, in the project that it names. Raises as :func:`requires` says.
+
+    Looked up once a request, however many dependencies ask.
+    """
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known is None:
+        known = request.state.caller = await _resolve(request, await require_project(request))
+    return known
 
 
 async def require_project(request: Request) -> Project:
-    """Return the project that ``X-Appwrite-Project`` names.
+    """Return the project that ``X-Appwrite-Project``, or else the parameter ``project``, names.
 
     Raises:
-        ApiError: 404 ``project_not_found`` when the header is missing or names no project.
-        redis.RedisError: the store cannot be reached.
+        ApiError: 404 ``project_not_found`` when nothing is named, or no project; 401 ``general_access_forbidden`` for
+            one of another region.
+        redis.RedisError: the read model cannot be reached.
     """
-    project_id = request.headers.get(PROJECT_HEADER, "")
-    project = await services_of(request).store.get_project(project_id) if project_id else None
+    services = services_of(request)
+    project_id = request.headers.get(PROJECT_HEADER) or request.query_params.get("project", "")
+    project = await services.identities.get_project(project_id) if project_id else None
     if project is None:
         raise errors.project_not_found()
+    if project.region and project.region != services.settings.region:
+        raise refuse(Problem.REGION)
     return project
 
 
@@ -52,7 +151,7 @@ async def require_scope(request: Request, project: Project, scope: str) -> ApiKe
     Raises:
         ApiError: 401 ``general_unauthorized_scope``; a missing, unknown or expired key makes a guest, as
             it does for Appwrite.
-        redis.RedisError: the store cannot be reached.
+        redis.RedisError: the read model cannot be reached.
     """
     secret = request.headers.get(KEY_HEADER, "")
     if not secret:
@@ -64,3 +163,56 @@ async def require_scope(request: Request, project: Project, scope: str) -> ApiKe
     if not key.allows(scope):
         raise errors.missing_scope("applications", scope)
     return key
+
+
+def is_root(request: Request) -> bool:
+    """Tell whether the request bears the root key of the settings."""
+    root_key = services_of(request).settings.root_key
+    secret = request.headers.get(KEY_HEADER, "")
+    return bool(root_key) and hmac.compare_digest(secret.encode(), root_key.encode())
+
+
+async def _resolve(request: Request, project: Project) -> Caller:
+    services = services_of(request)
+    if is_root(request):
+        return Caller(project, CallerKind.ROOT, GUEST, frozenset({"*"}))
+    credentials = read_credentials(request.headers.items(), project.id)
+    try:
+        if credentials.key and not any(credentials.sessions) and not credentials.jwt:
+            return await _resolve_key(services, project, credentials.key)
+        identity = await services.resolver.resolve(project, credentials)
+    except ClientError as error:
+        if error.kind is ErrorKind.KEY_INVALID:
+            return Caller(project, CallerKind.GUEST, GUEST, GUEST_SCOPES)
+        raise
+    if identity.key_id:
+        return await _resolve_key(services, project, credentials.key)
+    if identity.user_id:
+        return Caller(project, CallerKind.USER, identity, USER_SCOPES)
+    return await _explain_guest(services, project, credentials)
+
+
+async def _resolve_key(services: Services, project: Project, secret: str) -> Caller:
+    try:
+        key = await services.resolver.check_key(project, secret)
+    except InvalidCredentialError:
+        return Caller(project, CallerKind.GUEST, GUEST, GUEST_SCOPES)
+    return Caller(project, CallerKind.KEY, GUEST, frozenset(key.scopes), key)
+
+
+async def _explain_guest(services: Services, project: Project, credentials: Credentials) -> Caller:
+    """Return the guest; but tell somebody who showed a good session why it does not let them in."""
+    guest = Caller(project, CallerKind.GUEST, GUEST, GUEST_SCOPES)
+    shown = next(filter(None, map(decode_session, credentials.sessions)), None)
+    user = await services.identities.get_user(project.id, shown[0]) if shown is not None else None
+    if shown is None or user is None:
+        return guest
+    session = next((each for each in user.sessions if verify_secret(shown[1], each.secret_hash)), None)
+    if session is None:
+        return guest
+    if not user.active:
+        raise refuse(Problem.USER_BLOCKED)
+    if not session.mfa_pending:
+        return guest
+    identity = Identity(roles=GUEST.roles, user_id=user.id, session_id=session.id)
+    return Caller(project, CallerKind.USER, identity, USER_SCOPES, mfa_pending=True)

@@ -1,43 +1,37 @@
 """The ASGI application of the HTTP API: its services, its errors, and the objects that routes share.
 
-Nothing is wired here: whoever serves the application hands in the store, the resolver and the bus, so the API
-runs alone or on the hub's port with the hub's own connections.
+Nothing is wired here: whoever serves the application hands in the services, so the API runs alone or on the hub's
+port with the hub's own connections.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
 from realtime import __version__
-from realtime.bus import RedisBus
-from realtime.identity.resolver import Resolver
-from realtime.identity.store import IdentityStore
-from realtime.settings import Settings
 from workers.api import errors, events
-from workers.api.access import Services
+from workers.api.services import Services
 
 
 def create_app(
     *,
-    settings: Settings,
-    store: IdentityStore,
-    resolver: Resolver,
-    bus: RedisBus,
+    services: Services,
     routes: Sequence[BaseRoute] = (),
-    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
 ) -> FastAPI:
     """Return the API as an ASGI application.
 
     Args:
-        settings: the limits on batches and bodies.
-        store: where projects are looked up.
-        resolver: what checks API keys.
-        bus: what events are published on. It stays the caller's to close.
+        services: what routes work with; they run while the application is served, and are closed with it.
         routes: further routes to serve on the same port, such as the hub's health; they come first.
-        lifespan: what to open and close around serving.
     """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with services.running():
+            yield
+
     # No schema pages: they load scripts from elsewhere, and bodies are parsed without pydantic models.
     app = FastAPI(
         title="realtime",
@@ -47,7 +41,7 @@ def create_app(
         openapi_url=None,
         lifespan=lifespan,
     )
-    app.state.services = Services(settings=settings, store=store, resolver=resolver, bus=bus)
+    app.state.services = services
     app.router.routes.extend(routes)
     app.include_router(events.router)
     errors.install(app)

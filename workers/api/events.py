@@ -19,7 +19,8 @@ from realtime.events.event import Event, prepare
 from realtime.identity.model import Project
 from realtime.publisher import Published, Publisher
 from workers.api import errors
-from workers.api.access import require_project, require_scope, services_of
+from workers.api.access import require_project, require_scope
+from workers.api.services import services_of
 
 SCOPE = "events.write"
 """What an API key needs."""

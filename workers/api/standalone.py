@@ -2,8 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from socket import socket
 
@@ -17,12 +16,13 @@ from starlette.routing import Route
 from realtime.bus import RedisBus, connect, redis_url
 from realtime.hub.server import Server, bind
 from realtime.hub.supervisor import supervise
+from realtime.identity.jwt import TokenVerifier
 from realtime.identity.resolver import Resolver
 from realtime.identity.store import IdentityStore
 from realtime.logs import configure_logging
 from realtime.settings import Settings
-from workers.api.access import services_of
 from workers.api.app import create_app
+from workers.api.services import Services, services_of
 
 
 def serve(settings: Settings, *, ready: Callable[[], None] | None = None) -> None:
@@ -68,23 +68,14 @@ def uvicorn_config(settings: Settings) -> uvicorn.Config:
 def create(settings: Settings) -> FastAPI:
     """Return the API, wired to the Redis of ``settings``, or to the embedded server of the data folder."""
     redis = connect(redis_url(settings))
-    store = IdentityStore(redis)
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            await redis.aclose()
-
-    return create_app(
-        settings=settings,
-        store=store,
-        resolver=Resolver(store, None, clock=time.time),
+    identities = IdentityStore(redis)
+    services = Services.from_settings(
+        settings,
+        identities=identities,
+        resolver=Resolver(identities, TokenVerifier.from_settings(settings), clock=time.time),
         bus=RedisBus.from_settings(settings, redis),
-        routes=[Route("/v1/health", health)],
-        lifespan=lifespan,
     )
+    return create_app(services=services, routes=[Route("/v1/health", health)])
 
 
 async def health(request: Request) -> Response:

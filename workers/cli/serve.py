@@ -18,6 +18,7 @@ from realtime.hub.hub import Hub
 from realtime.hub.server import bind, serve
 from realtime.settings import Settings
 from workers.api.app import create_app
+from workers.api.services import Services
 from workers.api.standalone import serve as serve_api
 from workers.cli.context import load_settings, local_endpoint, open_store, resolve
 from workers.cli.doctor import port_problem
@@ -26,6 +27,8 @@ from workers.dev import kept
 from workers.dev.demo import seed
 from workers.dev.routes import page_routes
 from workers.embedded import EmbeddedValkey
+from workers.store.database import open_database
+from workers.store.migrate import migrate
 
 HostOption = Annotated[
     str | None, typer.Option(help="The address to listen on; REALTIME_HOST when left out.")
@@ -68,6 +71,7 @@ def api(host: HostOption = None, port: PortOption = None, workers: WorkersOption
     """Run the HTTP API alone."""
     settings = resolve(with_free_port(load_settings(host=host, port=port, workers=workers)))
     asyncio.run(_require_redis(settings))
+    asyncio.run(_migrate(settings))
     serve_api(settings, ready=functools.partial(_show_ready, "api", settings))
 
 
@@ -91,16 +95,12 @@ def with_free_port(settings: Settings) -> Settings:
 
 def dev_app(hub: Hub) -> ASGIApp:
     """Return everything of a development server that is not a WebSocket: health, API and page."""
-    return create_app(
-        settings=hub.settings,
-        store=hub.store,
-        resolver=hub.resolver,
-        bus=hub.bus,
-        routes=[*hub_routes(hub), *page_routes(hub.settings)],
-    )
+    services = Services.from_settings(hub.settings, identities=hub.store, resolver=hub.resolver, bus=hub.bus)
+    return create_app(services=services, routes=[*hub_routes(hub), *page_routes(hub.settings)])
 
 
 def _serve_dev(settings: Settings) -> None:
+    asyncio.run(_migrate(settings))
     asyncio.run(_seed(settings))
     serve(settings, app=dev_app, ready=functools.partial(show_welcome, settings))
 
@@ -108,6 +108,14 @@ def _serve_dev(settings: Settings) -> None:
 async def _seed(settings: Settings) -> None:
     async with open_store(settings) as store:
         await seed(store, settings.dev_project, settings.dev_key)
+
+
+async def _migrate(settings: Settings) -> None:
+    database = open_database(settings)
+    try:
+        await migrate(database)
+    finally:
+        await database.aclose()
 
 
 async def _require_redis(settings: Settings) -> None:

@@ -1,5 +1,7 @@
 import asyncio
+import dataclasses
 import json
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -16,6 +18,7 @@ from realtime.identity.resolver import Resolver
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
 from workers.api import create_app
+from workers.api.services import Services
 
 ROW = "databases.main.tables.posts.rows.1.create"
 EVENT = {"event": ROW, "payload": {"title": "Hello"}, "roles": ["any"]}
@@ -24,12 +27,17 @@ GUEST = '(role: guests) missing scope (["events.write"])'
 
 
 def make_app(redis: Redis, settings: Settings) -> Any:
-    store = IdentityStore(redis)
-    return create_app(
-        settings=settings,
-        store=store,
-        resolver=Resolver(store, None, clock=time.time),
-        bus=RedisBus(redis),
+    return create_app(services=make_services(redis, RedisBus(redis), settings))
+
+
+def make_services(redis: Redis, bus: RedisBus, settings: Settings) -> Services:
+    identities = IdentityStore(redis)
+    # Nothing here comes near the database: a test that did would leave a file.
+    return Services.from_settings(
+        settings.model_copy(update={"database_url": f"sqlite:///{tempfile.gettempdir()}/unused.db"}),
+        identities=identities,
+        resolver=Resolver(identities, None, clock=time.time),
+        bus=bus,
     )
 
 
@@ -360,13 +368,7 @@ class TestUnavailable:
         self, redis: Redis, free_port: Callable[[], int]
     ) -> None:
         away = connect(f"redis://127.0.0.1:{free_port()}")
-        store = IdentityStore(redis)
-        app = create_app(
-            settings=Settings(),
-            store=store,
-            resolver=Resolver(store, None, clock=time.time),
-            bus=RedisBus(away),
-        )
+        app = create_app(services=make_services(redis, RedisBus(away), Settings()))
         started = time.monotonic()
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://api.test"
@@ -391,8 +393,8 @@ class TestErrors:
         assert response.json()["type"] == "general_method_not_allowed"
 
     async def test_bug_is_not_shown(self, redis: Redis) -> None:
-        store = IdentityStore(redis)
-        app = create_app(settings=Settings(), store=store, resolver=None, bus=RedisBus(redis))  # type: ignore[arg-type]
+        services = make_services(redis, RedisBus(redis), Settings())
+        app = create_app(services=dataclasses.replace(services, resolver=None))  # type: ignore[arg-type]
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
             response = await client.post("/v1/events", json=EVENT, headers=HEADERS)

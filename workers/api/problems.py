@@ -1,0 +1,214 @@
+"""Every refusal of the API that the SDKs know by its type: status, type and text, in one table.
+
+``refuse(Problem.USER_NOT_FOUND)`` is the error to raise. Source: the error types of the API reference.
+"""
+
+import enum
+from http import HTTPStatus
+from typing import NamedTuple
+
+from workers.api.errors import ApiError
+
+
+class ProblemSpec(NamedTuple):
+    """What one kind of refusal looks like to the caller."""
+
+    status: HTTPStatus
+    type: str
+    text: str
+    """The ``message``; a ``str.format`` template for the values given to :func:`refuse`."""
+
+
+def _spec(status: int, error_type: str, text: str) -> ProblemSpec:
+    return ProblemSpec(HTTPStatus(status), error_type, text)
+
+
+class Problem(enum.Enum):
+    """Every refusal. The value is its :class:`ProblemSpec`."""
+
+    # Anywhere
+    ARGUMENT = _spec(400, "general_argument_invalid", "{reason}")
+    QUERY = _spec(400, "general_query_invalid", "{reason}")
+    CURSOR_NOT_FOUND = _spec(
+        400, "general_cursor_not_found", "The cursor is invalid. This can happen if the item represented by the "
+        "cursor has been deleted."
+    )  # fmt: skip
+    RATE_LIMIT = _spec(
+        429, "general_rate_limit_exceeded", "Rate limit for the current endpoint has been exceeded. Please try "
+        "again after some time."
+    )  # fmt: skip
+    UNKNOWN_ORIGIN = _spec(403, "general_unknown_origin", "{reason}")
+    REGION = _spec(
+        401, "general_access_forbidden", "Project is not accessible in this region. Please make sure you are using "
+        "the correct endpoint"
+    )  # fmt: skip
+    API_DISABLED = _spec(
+        403, "general_api_disabled", "The requested API is disabled. You can enable the API from the Appwrite console."
+    )  # fmt: skip
+    FORBIDDEN_SCOPE = _spec(401, "general_unauthorized_scope", "{reason}")
+
+    # People
+    USER_UNAUTHORIZED = _spec(
+        401, "user_unauthorized", "The current user is not authorized to perform the requested action."
+    )  # fmt: skip
+    USER_BLOCKED = _spec(
+        401, "user_blocked", "The current user has been blocked. You can unblock the user by making a request to the "
+        "User API's \"Update User Status\" endpoint or in the Console."
+    )  # fmt: skip
+    USER_NOT_FOUND = _spec(404, "user_not_found", "User with the requested ID could not be found.")
+    USER_EXISTS = _spec(
+        409, "user_already_exists", "A user with the same id, email, or phone already exists in this project."
+    )  # fmt: skip
+    USER_EMAIL_EXISTS = _spec(
+        409, "user_email_already_exists", "A user with the same email already exists in the current project."
+    )  # fmt: skip
+    USER_PHONE_EXISTS = _spec(
+        409, "user_phone_already_exists", "A user with the same phone number already exists in the current project."
+    )  # fmt: skip
+    USER_PHONE_NOT_FOUND = _spec(
+        400, "user_phone_not_found", "The current user does not have a phone number associated with their account."
+    )  # fmt: skip
+    USER_CREDENTIALS = _spec(
+        401, "user_invalid_credentials", "Invalid credentials. Please check the email and password."
+    )  # fmt: skip
+    USER_TOKEN = _spec(401, "user_invalid_token", "Invalid token passed in the request.")
+    USER_CODE = _spec(401, "user_invalid_code", "The specified code is not valid. Contact the project owner.")
+    USER_SESSION_NOT_FOUND = _spec(
+        404, "user_session_not_found", "The current user session could not be found."
+    )
+    USER_SESSION_EXISTS = _spec(
+        401, "user_session_already_exists", "Creation of a session is prohibited when a session is active."
+    )  # fmt: skip
+    USER_PASSWORD_REUSED = _spec(
+        400, "password_recently_used", "The password you are trying to use is similar to your previous password. For "
+        "your security, please choose a different password and try again."
+    )  # fmt: skip
+    USER_PASSWORD_UNSET = _spec(
+        400, "user_password_unset", "The current user does not have a password. Please set one first."
+    )  # fmt: skip
+    USER_TARGET_NOT_FOUND = _spec(404, "user_target_not_found", "The target could not be found.")
+    USER_TARGET_EXISTS = _spec(409, "user_target_already_exists", "A target with the same ID already exists.")
+    USER_IDENTITY_NOT_FOUND = _spec(
+        404, "user_identity_not_found", "The identity could not be found. Please sign in with OAuth provider first."
+    )  # fmt: skip
+    USER_EMAIL_VERIFIED = _spec(409, "user_email_already_verified", "User email is already verified")
+    USER_PHONE_VERIFIED = _spec(409, "user_phone_already_verified", "User phone is already verified")
+    MORE_FACTORS = _spec(
+        401, "user_more_factors_required", "More factors are required to complete the sign in process."
+    )  # fmt: skip
+    CHALLENGE_REQUIRED = _spec(
+        401, "user_challenge_required", "A recently succeessful challenge is required to complete this action. A "
+        "challenge is considered recent for 5 minutes."
+    )  # fmt: skip
+    AUTHENTICATOR_NOT_FOUND = _spec(
+        404, "user_authenticator_not_found", "Authenticator could not be found on the current user."
+    )  # fmt: skip
+    AUTHENTICATOR_VERIFIED = _spec(
+        409, "user_authenticator_already_verified", "This authenticator is already verified on the current user."
+    )  # fmt: skip
+    RECOVERY_CODES_EXIST = _spec(
+        409, "user_recovery_codes_already_exists", "The current user already generated recovery codes and they can "
+        "only be read once for security reasons."
+    )  # fmt: skip
+    RECOVERY_CODES_NOT_FOUND = _spec(
+        404, "user_recovery_codes_not_found", "Recovery codes could not be found on the current user."
+    )  # fmt: skip
+
+    # Teams
+    TEAM_NOT_FOUND = _spec(404, "team_not_found", "Team with the requested ID could not be found.")
+    TEAM_EXISTS = _spec(
+        409, "team_already_exists", "Team with requested ID already exists. Please choose a different ID and try again."
+    )  # fmt: skip
+    TEAM_INVITE_EXISTS = _spec(
+        409, "team_invite_already_exists", "User has already been invited or is already a member of this team"
+    )  # fmt: skip
+    TEAM_INVITE_NOT_FOUND = _spec(
+        404, "team_invite_not_found", "The requested team invitation could not be found."
+    )
+    TEAM_INVALID_SECRET = _spec(401, "team_invalid_secret", "The team invitation secret is invalid.")
+    TEAM_MISMATCH = _spec(
+        404, "team_membership_mismatch", "The membership ID does not belong to the team ID."
+    )
+    TEAM_INVITE_MISMATCH = _spec(
+        401, "team_invite_mismatch", "The invite does not belong to the current user."
+    )
+    MEMBERSHIP_NOT_FOUND = _spec(
+        404, "membership_not_found", "Membership with the requested ID could not be found."
+    )
+    MEMBERSHIP_CONFIRMED = _spec(409, "membership_already_confirmed", "Membership is already confirmed.")
+
+    # Databases
+    DATABASE_NOT_FOUND = _spec(404, "database_not_found", "Database not found")
+    DATABASE_EXISTS = _spec(409, "database_already_exists", "Database already exists")
+    # Of a table, column or row, in the word of the API that was called.
+    NOT_FOUND = _spec(404, "{word}_not_found", "{Word} with the requested ID could not be found.")
+    EXISTS = _spec(
+        409, "{word}_already_exists", "{Word} with the requested ID already exists. Try again with a different ID or "
+        "use ID.unique() to generate a unique ID."
+    )  # fmt: skip
+    COLUMN_EXISTS = _spec(
+        409, "{word}_already_exists", "{Word} with the requested key already exists. {Word} keys must be unique, try "
+        "again with a different key."
+    )  # fmt: skip
+    COLUMN_VALUE = _spec(
+        400, "{word}_value_invalid", "The {word} value is invalid. Please check the type, range and value of the "
+        "{word}."
+    )  # fmt: skip
+    COLUMN_DEFAULT = _spec(
+        400, "{word}_default_unsupported", "Default values cannot be set for array or required {word}s."
+    )  # fmt: skip
+    COLUMN_LIMIT = _spec(
+        400, "{word}_limit_exceeded", "The maximum number or size of {word}s for this table has been reached."
+    )  # fmt: skip
+    COLUMN_TYPE = _spec(400, "{word}_type_invalid", "The {word} type is invalid.")
+    INDEX_NOT_FOUND = _spec(404, "{word}_not_found", "Index with the requested ID could not be found.")
+    INDEX_EXISTS = _spec(
+        409, "{word}_already_exists", "Index with the requested key already exists. Try again with a different key."
+    )  # fmt: skip
+    INDEX_INVALID = _spec(400, "{word}_invalid", "{reason}")
+    INDEX_LIMIT = _spec(400, "{word}_limit_exceeded", "The maximum number of indexes has been reached.")
+    ROW_STRUCTURE = _spec(400, "{word}_invalid_structure", "Invalid document structure: {reason}")
+    ROW_MISSING_DATA = _spec(400, "{word}_missing_data", "The {word} data is missing. Try again with {word} data "
+        "populated")  # fmt: skip
+    TRANSACTION_NOT_FOUND = _spec(
+        404, "transaction_not_found", "Transaction with the requested ID could not be found."
+    )  # fmt: skip
+    TRANSACTION_NOT_READY = _spec(
+        400, "transaction_not_ready", "The transaction is not ready to be committed or changed: {reason}"
+    )  # fmt: skip
+    TRANSACTION_EXPIRED = _spec(
+        410, "transaction_expired", "The transaction has expired. Please create a new one."
+    )
+    TRANSACTION_CONFLICT = _spec(
+        409, "transaction_conflict", "The transaction has a conflict. Please resolve the conflict and try again."
+    )  # fmt: skip
+    TRANSACTION_LIMIT = _spec(
+        400, "transaction_limit_exceeded", "The maximum number of operations per transaction has been exceeded."
+    )  # fmt: skip
+
+    # Projects
+    PROJECT_NOT_FOUND = _spec(
+        404, "project_not_found", "Project with the requested ID could not be found. Please check the value of the "
+        "X-Appwrite-Project header to ensure the correct project ID is being used."
+    )  # fmt: skip
+    PROJECT_EXISTS = _spec(409, "project_already_exists", "Project with the requested ID already exists.")
+    PROJECT_RESERVED = _spec(
+        400, "project_reserved_name", "The project ID is reserved. Please choose another one."
+    )
+    PLATFORM_NOT_FOUND = _spec(
+        404, "platform_not_found", "Platform with the requested ID could not be found."
+    )
+    PLATFORM_EXISTS = _spec(409, "platform_already_exists", "Platform with the requested ID already exists.")
+    KEY_NOT_FOUND = _spec(404, "key_not_found", "Key with the requested ID could not be found.")
+    KEY_EXISTS = _spec(409, "key_already_exists", "Key with the requested ID already exists.")
+
+
+def refuse(problem: Problem, **values: str) -> ApiError:
+    """Return the error that tells ``problem``; ``values`` fill the placeholders of its type and text.
+
+    Problems of tables, columns, indexes and rows take the ``word`` of the API that was called, ``row`` or ``document``.
+    """
+    if "word" in values:
+        values["Word"] = values["word"].replace("_", " ").capitalize()
+    spec = problem.value
+    return ApiError(spec.status, spec.type.format(**values), spec.text.format(**values))

@@ -1,0 +1,56 @@
+"""What the routes of the API work with: the settings, the read model, the bus, the store and its relay."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Self
+
+from starlette.requests import Request
+
+from realtime.bus import RedisBus
+from realtime.identity.resolver import Resolver
+from realtime.identity.store import IdentityStore
+from realtime.settings import Settings
+from workers.store.database import open_database
+from workers.store.relay import Relay
+from workers.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What routes work with; one for each application."""
+
+    settings: Settings
+    identities: IdentityStore
+    resolver: Resolver
+    bus: RedisBus
+    store: Store
+    relay: Relay
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, *, identities: IdentityStore, resolver: Resolver, bus: RedisBus
+    ) -> Self:
+        """Return services on the settings' database, and on connections to Redis that stay the caller's to close.
+
+        Raises:
+            ValueError: the settings name a database of an unknown kind.
+        """
+        database = open_database(settings)
+        relay = Relay(database, bus, identities)
+        return cls(settings, identities, resolver, bus, Store(database, relay), relay)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Publish what changes leave in the outbox, until the block ends; then close the database."""
+        try:
+            async with self.relay.running():
+                yield
+        finally:
+            await self.store.database.aclose()
+
+
+def services_of(request: Request) -> Services:
+    """Return the services of the application that ``request`` was made to."""
+    services: Services = request.app.state.services
+    return services

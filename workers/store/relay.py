@@ -1,0 +1,231 @@
+"""The relay: publishes what the outbox holds, in its order, each event once, and forgets it then.
+
+Every API process has one. It is woken after each commit of its own, and looks now and then for what a process left
+behind that died between its commit and its publish. For one project only one relay works at a time, whatever the number
+of processes, so that what was committed first is published first. Between publishing and forgetting, a crash leaves a
+batch in doubt: Redis remembers the last batch of each outbox (:meth:`realtime.bus.RedisBus.relay`), and whoever finds
+it again publishes only what is missing.
+
+What changed identities stands in the same outbox, in the same order. It names who changed; what is written through to
+the hubs' read model is what SQL has at that moment, so that the last state wins.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import structlog
+from redis.exceptions import RedisError
+from sqlalchemy import delete, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from realtime.bus import RedisBus
+from realtime.bus.backoff import backoff_s
+from realtime.identity.store import IdentityStore
+from workers.store.database import Database
+from workers.store.identities import load_key, load_project, load_users
+from workers.store.locks import RelayLock
+from workers.store.tables import outbox, store_info
+
+log = structlog.get_logger("realtime.relay")
+
+BATCH = 200
+"""How many entries are read, published and forgotten at a time."""
+
+SWEEP_INTERVAL_S = 1.0
+"""How often a relay looks for what others left behind."""
+
+FLUSH_TIMEOUT_S = 5.0
+"""How long a request waits for its own changes of identities to reach the read model."""
+
+
+class Entry(NamedTuple):
+    """A row of the outbox."""
+
+    seq: int
+    kind: str
+    body: bytes
+
+
+class _Progress:
+    """How far the work for one project has come, in passes over its outbox."""
+
+    def __init__(self) -> None:
+        # How often it was asked for, and what of that is done.
+        self.asked = 0
+        self.done = 0
+        self.advanced = asyncio.Condition()
+        self.task: asyncio.Task[None] | None = None
+
+
+class Relay:
+    """Publishes the outbox of one database. For one event loop; :meth:`running` opens and closes it."""
+
+    def __init__(self, database: Database, bus: RedisBus, identities: IdentityStore) -> None:
+        self._database = database
+        self._bus = bus
+        self._identities = identities
+        self._lock = RelayLock(database)
+        self._projects: dict[str, _Progress] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        self._store_id = ""
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Relay"]:
+        """Look for what was left behind, now and from time to time, until the block ends.
+
+        What was woken before its end is published first, if Redis can be reached.
+        """
+        self._sweeper = asyncio.create_task(self._sweep(), name="realtime-relay-sweep")
+        try:
+            yield self
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Publish what was woken, unless that takes too long, and stop."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        tasks = [progress.task for progress in self._projects.values() if progress.task is not None]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=FLUSH_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self._lock.close()
+
+    def wake(self, project_id: str) -> None:
+        """Have what the outbox holds for ``project_id`` published soon. Never blocks, never fails."""
+        progress = self._projects.setdefault(project_id, _Progress())
+        progress.asked += 1
+        if progress.task is None:
+            progress.task = asyncio.create_task(
+                self._pump(project_id, progress), name=f"realtime-relay-{project_id}"
+            )
+
+    async def flush(self, project_id: str) -> bool:
+        """Have what is committed for ``project_id`` published now.
+
+        Returns:
+            False when that took too long, since Redis cannot be reached; it is then still published, later.
+        """
+        self.wake(project_id)
+        progress = self._projects[project_id]
+        goal = progress.asked
+        try:
+            async with asyncio.timeout(FLUSH_TIMEOUT_S), progress.advanced:
+                await progress.advanced.wait_for(lambda: progress.done >= goal)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _pump(self, project_id: str, progress: _Progress) -> None:
+        """Make passes until nothing more is asked for; again and again while Redis or SQL fails."""
+        attempt = 0
+        while progress.done < progress.asked:
+            goal = progress.asked
+            try:
+                await self._drain(project_id)
+            except (RedisError, SQLAlchemyError, OSError) as error:
+                log.warning("events wait in the outbox", project=project_id, error=type(error).__name__)
+                await asyncio.sleep(backoff_s(attempt, 0.5))
+                attempt += 1
+                continue
+            attempt = 0
+            async with progress.advanced:
+                progress.done = goal
+                progress.advanced.notify_all()
+        # Nothing was awaited since the last comparison, so whoever asks from here on starts a new task.
+        del self._projects[project_id]
+
+    async def _drain(self, project_id: str) -> None:
+        """Publish everything that is committed for one project."""
+        is_more = True
+        while is_more:
+            async with self._lock.held(project_id):
+                entries = await self._read(project_id)
+                await self._apply(project_id, entries)
+                await self._forget(project_id, entries)
+            is_more = len(entries) == BATCH
+
+    async def _read(self, project_id: str) -> list[Entry]:
+        async with self._database.reading() as connection:
+            if not self._store_id:
+                self._store_id = (await connection.execute(select(store_info.c.store_id))).scalar_one()
+            found = await connection.execute(
+                select(outbox.c.seq, outbox.c.kind, outbox.c.body)
+                .where(outbox.c.project_id == project_id)
+                .order_by(outbox.c.seq)
+                .limit(BATCH)
+            )
+            return [Entry(*row) for row in found]
+
+    async def _apply(self, project_id: str, entries: Sequence[Entry]) -> None:
+        for kind, run in groupby(entries, key=lambda entry: entry.kind):
+            if kind == "event":
+                events = [(entry.seq, bytes(entry.body)) for entry in run]
+                await self._bus.relay(project_id, self._store_id, events)
+                continue
+            ids = list(dict.fromkeys(bytes(entry.body).decode() for entry in run))
+            try:
+                async with self._database.reading() as connection:
+                    await self._write_through(connection, kind, project_id, ids)
+            except ValueError as error:
+                # A record that the read model refuses must not hold up everything behind it.
+                log.error("an identity cannot be written through", project=project_id, error=str(error))  # noqa: TRY400
+
+    async def _write_through(
+        self, connection: AsyncConnection, kind: str, project_id: str, ids: Sequence[str]
+    ) -> None:
+        match kind:
+            case "user":
+                users = await load_users(connection, project_id, ids)
+                for user_id in ids:
+                    user = users.get(user_id)
+                    if user is None:
+                        await self._identities.delete_user(project_id, user_id)
+                    else:
+                        await self._identities.put_user(project_id, user)
+            case "key":
+                for key_id in ids:
+                    found = await load_key(connection, project_id, key_id)
+                    if found is None:
+                        await self._identities.delete_key(project_id, key_id)
+                    else:
+                        await self._identities.put_hashed_key(project_id, *found)
+            case "project":
+                project = await load_project(connection, project_id)
+                if project is None:
+                    await self._identities.delete_project(project_id)
+                else:
+                    await self._identities.put_project(project)
+            case _:
+                log.error("the outbox holds an entry of an unknown kind", kind=kind)
+
+    async def _forget(self, project_id: str, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        # By number, not up to the last number: a transaction with a lower one may be committed meanwhile.
+        numbers = [entry.seq for entry in entries]
+        async with self._database.writing() as connection:
+            await connection.execute(
+                delete(outbox).where(outbox.c.project_id == project_id, outbox.c.seq.in_(numbers))
+            )
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                async with self._database.reading() as connection:
+                    found = await connection.execute(select(outbox.c.project_id).distinct())
+                    waiting = [project_id for (project_id,) in found]
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("the outbox cannot be read", error=type(error).__name__)
+            else:
+                for project_id in waiting:
+                    if project_id not in self._projects:
+                        self.wake(project_id)
+            await asyncio.sleep(SWEEP_INTERVAL_S)

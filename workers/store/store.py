@@ -1,0 +1,115 @@
+"""The store: transactions in which a change, its events and its identities are recorded together.
+
+::
+
+    async with store.write(project) as tx:
+        await tx.connection.execute(teams.insert().values(...))
+        tx.emit(Event("teams.[teamId].create", payload, params={"teamId": team_id}))
+
+When the block ends, what was emitted is written to the outbox, everything is committed, and the relay is woken,
+which publishes it. When it fails, nothing of it ever happened.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from realtime.events.event import Event, prepare
+from realtime.identity.model import Project
+from workers.store.database import Database
+from workers.store.tables import outbox
+from workers.store.times import to_text
+
+
+class Wake(Protocol):
+    """What is told that the outbox has something: :class:`workers.store.relay.Relay`."""
+
+    def wake(self, project_id: str) -> None:
+        """Have what the outbox holds for ``project_id`` published soon. Never blocks, never fails."""
+
+    async def flush(self, project_id: str) -> bool:
+        """Have it published now. Returns False when that took too long; it is then still published, later."""
+
+
+class Transaction:
+    """A change that is being made. Used by one task; commits when its block ends."""
+
+    def __init__(self, connection: AsyncConnection, project: Project, now: datetime) -> None:
+        # What statements are executed on.
+        self.connection = connection
+        self.project = project
+        # When the change happens: one time for all that it writes, aware.
+        self.now = now
+        # Rows for the outbox, in order.
+        self.recorded: list[dict[str, Any]] = []
+        # Whether somebody's identity is among them.
+        self.changes_identities = False
+
+    @property
+    def now_text(self) -> str:
+        """The time of the change as the store keeps it."""
+        return to_text(self.now)
+
+    def emit(self, event: Event) -> None:
+        """Record that ``event`` happened, after everything recorded before it.
+
+        Call it after the statement that makes the change: whoever waits for that row's lock then also comes later
+        in the outbox.
+
+        Raises:
+            InvalidEventError, InvalidPermissionError: the event is wrong. This is a mistake of the caller.
+        """
+        prepared = prepare(event, self.project.id, now=self.now, project_team=self.project.team_id)
+        for target in prepared:
+            self.recorded.append({"project_id": target.project, "kind": "event", "body": target.envelope})
+
+    def change_user(self, user_id: str) -> None:
+        """Record that the user, a session or a membership of theirs was made, changed or deleted."""
+        self._change("user", user_id)
+
+    def change_key(self, key_id: str) -> None:
+        """Record that the API key was made, changed or deleted."""
+        self._change("key", key_id)
+
+    def change_project(self) -> None:
+        """Record that the project's own record or one of its platforms was made, changed or deleted."""
+        self._change("project", self.project.id)
+
+    def _change(self, kind: str, resource_id: str) -> None:
+        self.changes_identities = True
+        self.recorded.append({"project_id": self.project.id, "kind": kind, "body": resource_id.encode()})
+
+
+class Store:
+    """The data of all projects. Shared by the tasks of one event loop. Raises what :class:`Database` raises."""
+
+    def __init__(self, database: Database, relay: Wake) -> None:
+        self.database = database
+        self._relay = relay
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that only reads, on what is committed now."""
+        async with self.database.reading() as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def write(self, project: Project) -> AsyncIterator[Transaction]:
+        """Open a transaction that changes something of ``project``.
+
+        It is committed when the block ends, and undone when the block raises. If it changed identities, the block
+        ends only when hubs and API workers know of them, or a few seconds later if Redis is away: who has logged in
+        can connect at once.
+        """
+        async with self.database.writing() as connection:
+            transaction = Transaction(connection, project, datetime.now(UTC))
+            yield transaction
+            if transaction.recorded:
+                await connection.execute(outbox.insert(), transaction.recorded)
+        for target in {row["project_id"] for row in transaction.recorded}:
+            self._relay.wake(target)
+        if transaction.changes_identities:
+            await self._relay.flush(project.id)
