@@ -27,8 +27,10 @@ class Database:
     :class:`sqlalchemy.exc.OperationalError` and the like when the database cannot be reached.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, pool_size: int) -> None:
         self.engine = engine
+        # How many connections there are at most.
+        self.pool_size = pool_size
         # SQLite has one writer at a time: within a process they queue up here, in order, instead of by polling.
         self._writer = asyncio.Lock() if self.is_sqlite else None
 
@@ -93,8 +95,8 @@ def open_database(settings: Settings) -> Database:
         engine = create_async_engine(url, **options)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
-        return Database(engine)
-    return Database(create_async_engine(url, pool_recycle=1800, **options))
+        return Database(engine, settings.database_pool_size)
+    return Database(create_async_engine(url, pool_recycle=1800, **options), settings.database_pool_size)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -12,7 +12,9 @@ the hubs' read model is what SQL has at that moment, so that the last state wins
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from typing import NamedTuple
 
@@ -40,6 +42,10 @@ SWEEP_INTERVAL_S = 1.0
 
 FLUSH_TIMEOUT_S = 5.0
 """How long a request waits for its own changes of identities to reach the read model."""
+
+
+_PASSING = (RedisError, SQLAlchemyError, OSError)
+"""What it looks like when Redis or the database is away for a while."""
 
 
 class Entry(NamedTuple):
@@ -130,9 +136,13 @@ class Relay:
             goal = progress.asked
             try:
                 await self._drain(project_id)
-            except (RedisError, SQLAlchemyError, OSError) as error:
-                log.warning("events wait in the outbox", project=project_id, error=type(error).__name__)
-                await asyncio.sleep(backoff_s(attempt, 0.5))
+            except Exception as error:
+                if isinstance(error, _PASSING):
+                    log.warning("events wait in the outbox", project=project_id, error=type(error).__name__)
+                else:
+                    # Whatever it is, what waits must not be given up.
+                    log.exception("events wait in the outbox", project=project_id)
+                await asyncio.sleep(backoff_s(attempt, random.random()))  # noqa: S311 - not a secret
                 attempt += 1
                 continue
             attempt = 0
@@ -146,25 +156,33 @@ class Relay:
         """Publish everything that is committed for one project."""
         is_more = True
         while is_more:
-            async with self._lock.held(project_id):
-                entries = await self._read(project_id)
-                await self._apply(project_id, entries)
-                await self._forget(project_id, entries)
+            async with self._lock.held(project_id) as holder:
+                async with self._reading(holder) as connection:
+                    entries = await self._read(connection, project_id)
+                    await self._apply(connection, project_id, entries)
+                if entries:
+                    async with self._writing(holder) as connection:
+                        await self._forget(connection, project_id, entries)
             is_more = len(entries) == BATCH
 
-    async def _read(self, project_id: str) -> list[Entry]:
-        async with self._database.reading() as connection:
-            if not self._store_id:
-                self._store_id = (await connection.execute(select(store_info.c.store_id))).scalar_one()
-            found = await connection.execute(
-                select(outbox.c.seq, outbox.c.kind, outbox.c.body)
-                .where(outbox.c.project_id == project_id)
-                .order_by(outbox.c.seq)
-                .limit(BATCH)
-            )
-            return [Entry(*row) for row in found]
+    def _reading(self, holder: AsyncConnection | None) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self._database.reading() if holder is None else contextlib.nullcontext(holder)
 
-    async def _apply(self, project_id: str, entries: Sequence[Entry]) -> None:
+    def _writing(self, holder: AsyncConnection | None) -> AbstractAsyncContextManager[AsyncConnection]:
+        return self._database.writing() if holder is None else contextlib.nullcontext(holder)
+
+    async def _read(self, connection: AsyncConnection, project_id: str) -> list[Entry]:
+        if not self._store_id:
+            self._store_id = (await connection.execute(select(store_info.c.store_id))).scalar_one()
+        found = await connection.execute(
+            select(outbox.c.seq, outbox.c.kind, outbox.c.body)
+            .where(outbox.c.project_id == project_id)
+            .order_by(outbox.c.seq)
+            .limit(BATCH)
+        )
+        return [Entry(*row) for row in found]
+
+    async def _apply(self, connection: AsyncConnection, project_id: str, entries: Sequence[Entry]) -> None:
         for kind, run in groupby(entries, key=lambda entry: entry.kind):
             if kind == "event":
                 events = [(entry.seq, bytes(entry.body)) for entry in run]
@@ -172,8 +190,7 @@ class Relay:
                 continue
             ids = list(dict.fromkeys(bytes(entry.body).decode() for entry in run))
             try:
-                async with self._database.reading() as connection:
-                    await self._write_through(connection, kind, project_id, ids)
+                await self._write_through(connection, kind, project_id, ids)
             except ValueError as error:
                 # A record that the read model refuses must not hold up everything behind it.
                 log.error("an identity cannot be written through", project=project_id, error=str(error))  # noqa: TRY400
@@ -206,15 +223,12 @@ class Relay:
             case _:
                 log.error("the outbox holds an entry of an unknown kind", kind=kind)
 
-    async def _forget(self, project_id: str, entries: Sequence[Entry]) -> None:
-        if not entries:
-            return
+    async def _forget(self, connection: AsyncConnection, project_id: str, entries: Sequence[Entry]) -> None:
         # By number, not up to the last number: a transaction with a lower one may be committed meanwhile.
         numbers = [entry.seq for entry in entries]
-        async with self._database.writing() as connection:
-            await connection.execute(
-                delete(outbox).where(outbox.c.project_id == project_id, outbox.c.seq.in_(numbers))
-            )
+        await connection.execute(
+            delete(outbox).where(outbox.c.project_id == project_id, outbox.c.seq.in_(numbers))
+        )
 
     async def _sweep(self) -> None:
         while True:
