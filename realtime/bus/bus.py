@@ -75,6 +75,11 @@ class RedisBus:
         self._log_max_age_ms = int(log_max_age_s * 1000)
         self._idempotency_ttl_s = idempotency_ttl_s
 
+    @property
+    def redis(self) -> Redis:
+        """The client, for what else the programs keep in the same Redis."""
+        return self._redis
+
     @classmethod
     def from_settings(cls, settings: Settings, redis: Redis | None = None) -> Self:
         """Make a bus with the settings' limits; with a client of its own unless it is given one."""

@@ -137,6 +137,15 @@ def keys_key(project: str) -> str:
     return f"{_tag(project)}:keys:{project}"
 
 
+def window_key(project: str, name: str, number: int) -> str:
+    """Name the counter of one fixed window of a rate limit.
+
+    String: a number. Expires soon after its window. ``name`` says who does what, with addresses that callers send; its
+    SHA-256 bounds the name's length and shows none of them.
+    """
+    return f"{_tag(project)}:window:{project}:{hashlib.sha256(name.encode()).hexdigest()}:{number}"
+
+
 def probe_channel(listener_id: str, number: int) -> str:
     """Name the channel on which one listener sends messages to itself by way of bucket ``number``.
 
