@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +14,12 @@ import pytest
 import redis
 import redis.asyncio
 
+from realtime.settings import Settings
+from tests.postgres import Postgres
 from tests.topologies import Cluster, Sentinels
 from workers.embedded import EmbeddedValkey
+from workers.store.database import open_database
+from workers.store.migrate import migrate
 
 hypothesis.settings.register_profile(
     "tests",
@@ -25,7 +31,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("tests")
 
-_SERVERS = {"valkey", "module_valkey", "sentinels", "cluster"}
+_SERVERS = {"valkey", "module_valkey", "sentinels", "cluster", "postgres", "database_url"}
 """Fixtures that start a server; a test that starts one by itself is marked in its file."""
 
 
@@ -87,6 +93,49 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """Three primaries and their replicas, of this test alone: it may kill what it likes."""
     with Cluster(tmp_path / "cluster") as servers:
         yield servers
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The one PostgreSQL server of a test run. Take `database_url`, unless the server itself matters."""
+    with Postgres(_migrate) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file to be copied: a migrated SQLite database that holds nothing."""
+    path: Path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a migrated database that holds nothing; the test runs once on each kind."""
+    if request.param == "sqlite":
+        path = tmp_path / "realtime.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.create()
+    yield server.url_of(name)
+    server.drop(name)
+
+
+def _migrate(url: str) -> None:
+    async def run() -> None:
+        database = open_database(Settings(database_url=url))
+        try:
+            await migrate(database)
+        finally:
+            await database.aclose()
+
+    # In a thread, since the event loop of a test may be running.
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    thread.join()
 
 
 class Proxy:
