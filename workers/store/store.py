@@ -13,14 +13,14 @@ which publishes it. When it fails, nothing of it ever happened.
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.events.event import Event, prepare
 from realtime.identity.model import Project
 from workers.store.database import Database
-from workers.store.tables import outbox
+from workers.store.outbox import Kind, Record, append
 from workers.store.times import to_text
 
 
@@ -43,8 +43,8 @@ class Transaction:
         self.project = project
         # When the change happens: one time for all that it writes, aware.
         self.now = now
-        # Rows for the outbox, in order.
-        self.recorded: list[dict[str, Any]] = []
+        # What goes to the outbox, in order.
+        self.recorded: list[Record] = []
         # Whether somebody's identity is among them.
         self.changes_identities = False
 
@@ -63,8 +63,7 @@ class Transaction:
             InvalidEventError, InvalidPermissionError: the event is wrong. This is a mistake of the caller.
         """
         prepared = prepare(event, self.project.id, now=self.now, project_team=self.project.team_id)
-        for target in prepared:
-            self.recorded.append({"project_id": target.project, "kind": "event", "body": target.envelope})
+        self.recorded += [Record(target.project, "event", target.envelope) for target in prepared]
 
     def change_user(self, user_id: str) -> None:
         """Record that the user, a session or a membership of theirs was made, changed or deleted."""
@@ -78,9 +77,9 @@ class Transaction:
         """Record that the project's own record or one of its platforms was made, changed or deleted."""
         self._change("project", self.project.id)
 
-    def _change(self, kind: str, resource_id: str) -> None:
+    def _change(self, kind: Kind, resource_id: str) -> None:
         self.changes_identities = True
-        self.recorded.append({"project_id": self.project.id, "kind": kind, "body": resource_id.encode()})
+        self.recorded.append(Record(self.project.id, kind, resource_id.encode()))
 
 
 class Store:
@@ -108,8 +107,8 @@ class Store:
             transaction = Transaction(connection, project, datetime.now(UTC))
             yield transaction
             if transaction.recorded:
-                await connection.execute(outbox.insert(), transaction.recorded)
-        for target in {row["project_id"] for row in transaction.recorded}:
+                await append(connection, transaction.recorded)
+        for target in {record.project_id for record in transaction.recorded}:
             self._relay.wake(target)
         if transaction.changes_identities:
             await self._relay.flush(project.id)
