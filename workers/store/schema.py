@@ -5,6 +5,7 @@ are called follows from numbers that are never used twice: names of users never 
 renamed without touching the rows.
 """
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -101,11 +102,18 @@ class TableRecord(msgspec.Struct, frozen=True):
     database_id: str
     database_type: str
     """``legacy`` or ``tablesdb``."""
-    enabled: bool
-    """Whether both the table and its database are."""
+    table_enabled: bool
+    database_enabled: bool
     row_security: bool
     permissions: tuple[str, ...]
+    created_at: str
+    updated_at: str
     schema: Schema
+
+    @property
+    def enabled(self) -> bool:
+        """Whether users may reach it: both the table and its database are enabled."""
+        return self.table_enabled and self.database_enabled
 
     @property
     def sql_name(self) -> str:
@@ -121,6 +129,7 @@ def encode_schema(schema: Schema) -> bytes:
 _SCHEMA = msgspec.json.Decoder(Schema)
 
 
+@lru_cache(maxsize=1024)
 def decode_schema(text: bytes) -> Schema:
-    """Return the schema in a ``schema`` column."""
+    """Return the schema in a ``schema`` column; for the same text, the same object."""
     return _SCHEMA.decode(text)

@@ -1,0 +1,80 @@
+"""Databases and tables found by their IDs, or refused."""
+
+from typing import Any
+
+from sqlalchemy import RowMapping, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workers.api.databases.words import Words
+from workers.api.problems import Problem, refuse
+from workers.store.schema import TableRecord, decode_schema
+from workers.store.tables import databases, tables
+
+_TABLE = select(
+    tables.c.seq,
+    tables.c.id,
+    tables.c.name,
+    tables.c.database_id,
+    databases.c.type.label("database_type"),
+    tables.c.enabled,
+    databases.c.enabled.label("database_enabled"),
+    tables.c.row_security,
+    tables.c.permissions,
+    tables.c.created_at,
+    tables.c.updated_at,
+    tables.c.schema,
+).join(
+    databases,
+    (databases.c.project_id == tables.c.project_id) & (databases.c.id == tables.c.database_id),
+)
+"""Tables with what a record takes of their databases; narrowed by whoever executes it."""
+
+
+async def require_database(
+    connection: AsyncConnection, project_id: str, database_id: str, *, lock: bool = False
+) -> RowMapping:
+    """Return the row of a database; ``lock`` it against being changed or deleted by others.
+
+    Raises:
+        ApiError: 404 ``database_not_found``.
+    """
+    statement = select(databases).where(databases.c.project_id == project_id, databases.c.id == database_id)
+    found = await connection.execute(statement.with_for_update() if lock else statement)
+    row = found.mappings().one_or_none()
+    if row is None:
+        raise refuse(Problem.DATABASE_NOT_FOUND)
+    return row
+
+
+async def find_table(
+    connection: AsyncConnection,
+    project_id: str,
+    database_id: str,
+    table_id: str,
+    *,
+    words: Words,
+    lock: bool = False,
+) -> TableRecord:
+    """Return a table with its schema, in one statement; ``lock`` it before its schema is changed.
+
+    Raises:
+        ApiError: 404 ``database_not_found``, or ``table_not_found`` in the words of the API that was called.
+    """
+    statement = _TABLE.where(
+        tables.c.project_id == project_id, tables.c.database_id == database_id, tables.c.id == table_id
+    )
+    found = await connection.execute(statement.with_for_update(of=tables) if lock else statement)
+    row = found.mappings().one_or_none()
+    if row is None:
+        await require_database(connection, project_id, database_id)
+        raise words.table_not_found()
+    return table_record(row)
+
+
+def table_record(row: RowMapping) -> TableRecord:
+    """Return the record of a row with the columns of a :class:`TableRecord`."""
+    members: dict[str, Any] = dict(row)
+    members["permissions"] = tuple(members["permissions"])
+    members["schema"] = decode_schema(members["schema"])
+    members["table_enabled"] = members.pop("enabled")
+    return TableRecord(**members)

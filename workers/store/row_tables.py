@@ -1,0 +1,196 @@
+"""The SQL tables that hold the rows of users' tables, and the statements that make, change and drop them.
+
+A table has two: ``rows_<seq>`` with the rows, and ``rows_<seq>_perms`` with their permissions, one action and role a
+row, so that SQL can tell who may read what. They are no part of :data:`workers.store.tables.metadata`, since
+migrations must not see them. Data definition is transactional in both databases: a schema and its SQL table change
+together or not at all.
+
+SQL types are few and never change: a column of the API that is renamed, or whose size, range or elements
+change, stays as it is in SQL, and a number is never used twice. So a statement that another process has prepared
+before a change still means the same after it, or names a column that is gone.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, DropTable
+from sqlalchemy.types import TypeEngine
+
+from workers.store.schema import Column, Index, TableRecord
+from workers.store.tables import Json
+from workers.store.tables import Sequence as SequenceType
+
+_T = TypeVar("_T")
+
+SortedText = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Text that sorts by code points, as SQLite does it; PostgreSQL's own order depends on where it was installed."""
+
+_SCALARS: dict[str, TypeEngine[Any]] = {
+    "integer": sa.BigInteger(),
+    "bigint": sa.BigInteger(),
+    "double": sa.Double(),
+    "boolean": sa.Boolean(),
+    "point": Json,
+    "linestring": Json,
+    "polygon": Json,
+}
+
+_SYSTEM_COLUMNS = {"$id": "id", "$sequence": "seq", "$createdAt": "created_at", "$updatedAt": "updated_at"}
+"""The SQL columns of the attributes that every row has."""
+
+_CACHED = 1024
+"""Of how many tables the SQL tables are kept ready."""
+
+
+def sql_type(column: Column) -> TypeEngine[Any]:
+    """Return what a column is in SQL: JSON for arrays and shapes, text for all that is not a number or boolean."""
+    return Json if column.array else _SCALARS.get(column.type, SortedText)
+
+
+def rows_table(record: TableRecord) -> sa.Table:
+    """Return the SQL table of the rows; for the same columns, the same object.
+
+    Its columns are ``seq``, ``id``, ``permissions``, ``created_at``, ``updated_at``, and one for each column of the
+    schema, by its ``sql_name``.
+    """
+    return _rows_table(record.sql_name, _sql_columns(record))
+
+
+def perms_table(record: TableRecord) -> sa.Table:
+    """Return the SQL table of the rows' permissions: ``row_seq``, ``action``, ``role``.
+
+    Whoever deletes a row deletes its permissions too; no constraint does, as it would be checked with each insert.
+    """
+    return _perms_table(record.sql_name)
+
+
+def _sql_columns(record: TableRecord) -> tuple[tuple[str, TypeEngine[Any]], ...]:
+    return tuple((column.sql_name, sql_type(column)) for column in record.schema.columns)
+
+
+def _define_rows_table(name: str, columns: Iterable[tuple[str, TypeEngine[Any]]]) -> sa.Table:
+    return sa.Table(
+        name,
+        sa.MetaData(),
+        sa.Column("seq", SequenceType, primary_key=True, autoincrement=True),
+        sa.Column("id", SortedText, nullable=False),
+        sa.Column("permissions", Json, nullable=False),
+        sa.Column("created_at", SortedText, nullable=False),
+        sa.Column("updated_at", SortedText, nullable=False),
+        *(sa.Column(column_name, column_type) for column_name, column_type in columns),
+        sa.Index(f"{name}_id", "id", unique=True),
+        sqlite_autoincrement=True,
+    )
+
+
+_rows_table = lru_cache(maxsize=_CACHED)(_define_rows_table)
+
+
+@lru_cache(maxsize=_CACHED)
+def _perms_table(name: str) -> sa.Table:
+    return sa.Table(
+        f"{name}_perms",
+        sa.MetaData(),
+        sa.Column("row_seq", sa.BigInteger, nullable=False),
+        sa.Column("action", sa.Text, nullable=False),
+        sa.Column("role", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("row_seq", "action", "role"),
+        sa.Index(f"{name}_perms_role", "role", "action", "row_seq"),
+        sqlite_with_rowid=False,
+    )
+
+
+async def create_row_tables(connection: AsyncConnection, record: TableRecord) -> None:
+    """Make the SQL tables of a table, with its columns and indexes."""
+    for table in (rows_table(record), perms_table(record)):
+        await connection.execute(CreateTable(table))
+        for index in table.indexes:
+            await connection.execute(CreateIndex(index))
+    for each in record.schema.indexes:
+        await create_row_index(connection, record, each)
+
+
+async def drop_row_tables(connection: AsyncConnection, sql_names: Iterable[str]) -> None:
+    """Drop the SQL tables of tables, given by the ``sql_name`` of their records, with everything in them."""
+    for name in sql_names:
+        for table in (_rows_table(name, ()), _perms_table(name)):
+            await connection.execute(DropTable(table))
+
+
+async def add_row_column(connection: AsyncConnection, record: TableRecord, column: Column) -> None:
+    """Add a column, which is null in the rows that are there. ``record`` may already know of it, or not yet."""
+    sql_column: sa.Column[Any] = sa.Column(column.sql_name, sql_type(column))
+    definition = CreateColumn(sql_column).compile(dialect=connection.dialect)
+    await connection.exec_driver_sql(f"ALTER TABLE {record.sql_name} ADD COLUMN {definition}")
+
+
+async def drop_row_column(connection: AsyncConnection, record: TableRecord, column: Column) -> None:
+    """Drop a column with what is in it. No index may be left on it."""
+    await connection.exec_driver_sql(f"ALTER TABLE {record.sql_name} DROP COLUMN {column.sql_name}")
+
+
+async def create_row_index(connection: AsyncConnection, record: TableRecord, index: Index) -> None:
+    """Make an index; nothing where the database has none of its kind, and scans.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: it is unique, and the rows that are there are not.
+    """
+    sql_index = _sql_index(record, index, is_sqlite=connection.dialect.name == "sqlite")
+    if sql_index is not None:
+        await connection.execute(CreateIndex(sql_index))
+
+
+async def drop_row_index(connection: AsyncConnection, record: TableRecord, index: Index) -> None:
+    """Drop an index."""
+    await connection.exec_driver_sql(f"DROP INDEX IF EXISTS {_index_name(record, index)}")
+
+
+def _index_name(record: TableRecord, index: Index) -> str:
+    return f"{record.sql_name}_i{index.number}"
+
+
+def _sql_index(record: TableRecord, index: Index, *, is_sqlite: bool) -> sa.Index | None:
+    # Not the one that is kept ready: indexes stick to the table that they are defined on.
+    table = _define_rows_table(record.sql_name, _sql_columns(record))
+    found = [record.schema.column(key) for key in index.columns]
+    holds_json = any(column is not None and sql_type(column) is Json for column in found)
+    name = _index_name(record, index)
+    if index.type == "fulltext" or holds_json:
+        if is_sqlite:
+            return None
+        return sa.Index(name, *_inverted(table, record, index), postgresql_using="gin", _table=table)
+    return sa.Index(name, *_ordered(table, record, index), unique=index.type == "unique", _table=table)
+
+
+def _inverted(table: sa.Table, record: TableRecord, index: Index) -> list[Any]:
+    columns = [table.c[_sql_name(record, key)] for key in index.columns]
+    if index.type == "fulltext":
+        return [sa.func.to_tsvector(sa.literal_column("'simple'"), column) for column in columns]
+    return columns
+
+
+def _ordered(table: sa.Table, record: TableRecord, index: Index) -> list[Any]:
+    """Return the parts of an ordered index: columns, or how they begin where a length is given."""
+    parts: list[Any] = []
+    for position, key in enumerate(index.columns):
+        length = _at(index.lengths, position, 0)
+        column = table.c[_sql_name(record, key)]
+        part = (
+            sa.func.substr(column, sa.literal_column("1"), sa.literal_column(str(length)))
+            if length
+            else column
+        )
+        parts.append(part.desc() if _at(index.orders, position, "ASC") == "DESC" else part)
+    return parts
+
+
+def _sql_name(record: TableRecord, key: str) -> str:
+    column = record.schema.column(key)
+    return _SYSTEM_COLUMNS[key] if column is None else column.sql_name
+
+
+def _at(values: Sequence[_T], position: int, default: _T) -> _T:
+    return values[position] if position < len(values) else default
