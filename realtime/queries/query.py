@@ -91,7 +91,7 @@ def parse_queries(
             before methods are checked; that goes from the last query to the first, nested ones before those
             on their left.
     """
-    queries = tuple([_parse_text(text, max_depth) for text in texts])
+    queries = tuple([parse_query(text, max_depth=max_depth) for text in texts])
     pending = list(queries)
     count = 0
     while pending:
@@ -105,6 +105,44 @@ def parse_queries(
         if query.method in LOGICAL_METHODS:
             pending.extend(query.values)
     return queries
+
+
+def parse_query(text: object, *, max_depth: int) -> Query:
+    """Parse one JSON text, whatever its method is good for and however many values it has.
+
+    Args:
+        text: What the client sent.
+        max_depth: As for :func:`parse_queries`.
+
+    Raises:
+        InvalidQueryError: The text is no query, or its method is not known at all.
+    """
+    if not isinstance(text, str):
+        raise InvalidQueryError(f"Invalid query. Must be a string, got {_type_name(text)}")
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidQueryError("Invalid query: Syntax error") from error
+    _check_json_depth(document)
+    return _parse_object(document, max_depth, 0)
+
+
+def check_count(query: Query) -> None:
+    """Refuse a query with the wrong number of values; only those of :data:`ADDED_METHODS` are counted.
+
+    The texts are the ones of the HTTP API; wire specification 6.2 has none.
+
+    Raises:
+        InvalidQueryError: There are too few or too many.
+    """
+    method, values = query.method, query.values
+    title = method[0].upper() + method[1:]
+    if method in _ONE_VALUE and len(values) != 1:
+        raise InvalidQueryError(f"{title} queries require exactly one value.")
+    if method in _TWO_VALUES and len(values) != 2:
+        raise InvalidQueryError(f"{title} queries require exactly two values.")
+    if method in _SOME_VALUES and not values:
+        raise InvalidQueryError(f"{title} queries require at least one value.")
 
 
 def cost_of(queries: Iterable[Query]) -> int:
@@ -141,18 +179,6 @@ def _to_json(query: Query) -> dict[str, Any]:
     else:
         members["values"] = query.values
     return members
-
-
-def _parse_text(text: object, max_depth: int) -> Query:
-    """Parse one JSON text."""
-    if not isinstance(text, str):
-        raise InvalidQueryError(f"Invalid query. Must be a string, got {_type_name(text)}")
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise InvalidQueryError("Invalid query: Syntax error") from error
-    _check_json_depth(document)
-    return _parse_object(document, max_depth, 0)
 
 
 def _parse_object(document: object, max_depth: int, depth: int) -> Query:
@@ -217,14 +243,7 @@ def _check_method(query: Query) -> None:
         raise InvalidQueryError(
             'Only select("*") is allowed in Realtime queries. select("*") means "listen to all events".'
         )
-    # The added methods have no text in wire specification 6.2; these are the ones of the HTTP API.
-    title = method[0].upper() + method[1:]
-    if method in _ONE_VALUE and len(values) != 1:
-        raise InvalidQueryError(f"{title} queries require exactly one value.")
-    if method in _TWO_VALUES and len(values) != 2:
-        raise InvalidQueryError(f"{title} queries require exactly two values.")
-    if method in _SOME_VALUES and not values:
-        raise InvalidQueryError(f"{title} queries require at least one value.")
+    check_count(query)
 
 
 def _type_name(value: object) -> str:
