@@ -45,6 +45,7 @@ class Problem(enum.Enum):
     API_DISABLED = _spec(
         403, "general_api_disabled", "The requested API is disabled. You can enable the API from the Appwrite console."
     )  # fmt: skip
+    BUSY = _spec(503, "general_service_unavailable", "The server has too much to do at the moment. Try again.")
     FORBIDDEN_SCOPE = _spec(401, "general_unauthorized_scope", "{reason}")
 
     # People
@@ -82,6 +83,10 @@ class Problem(enum.Enum):
     USER_PASSWORD_REUSED = _spec(
         400, "password_recently_used", "The password you are trying to use is similar to your previous password. For "
         "your security, please choose a different password and try again."
+    )  # fmt: skip
+    USER_PASSWORD_PERSONAL = _spec(
+        400, "password_personal_data", "The password you are trying to use contains references to your name, email, "
+        "phone or userID. For your security, please choose a different password and try again."
     )  # fmt: skip
     USER_PASSWORD_UNSET = _spec(
         400, "user_password_unset", "The current user does not have a password. Please set one first."
@@ -168,8 +173,14 @@ class Problem(enum.Enum):
     INDEX_INVALID = _spec(400, "{word}_invalid", "{reason}")
     INDEX_LIMIT = _spec(400, "{word}_limit_exceeded", "The maximum number of indexes has been reached.")
     ROW_STRUCTURE = _spec(400, "{word}_invalid_structure", "Invalid document structure: {reason}")
+    ROW_PERMISSIONS = _spec(401, "user_unauthorized", "Permissions must be one of: ({roles})")
+    ROW_BOUND = _spec(400, "{word}_limit_exceeded", "{reason}")
     ROW_MISSING_DATA = _spec(400, "{word}_missing_data", "The {word} data is missing. Try again with {word} data "
         "populated")  # fmt: skip
+    ROW_MISSING_PAYLOAD = _spec(
+        400, "{word}_missing_payload", "The {word} data and permissions are missing. You must provide either {word} "
+        "data or permissions to be updated."
+    )  # fmt: skip
     TRANSACTION_NOT_FOUND = _spec(
         404, "transaction_not_found", "Transaction with the requested ID could not be found."
     )  # fmt: skip
