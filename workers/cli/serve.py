@@ -28,7 +28,7 @@ from workers.dev.demo import seed
 from workers.dev.routes import page_routes
 from workers.embedded import EmbeddedValkey
 from workers.store.database import open_database
-from workers.store.migrate import migrate
+from workers.store.migrate import NewerDatabaseError, migrate
 
 HostOption = Annotated[
     str | None, typer.Option(help="The address to listen on; REALTIME_HOST when left out.")
@@ -114,6 +114,8 @@ async def _migrate(settings: Settings) -> None:
     database = open_database(settings)
     try:
         await migrate(database)
+    except NewerDatabaseError as error:
+        raise CommandError(str(error)) from error
     finally:
         await database.aclose()
 
