@@ -11,6 +11,7 @@ from realtime.bus import RedisBus
 from realtime.identity.resolver import Resolver
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
+from workers.api.mail import Mailer, mailer_of
 from workers.store.database import open_database
 from workers.store.relay import Relay
 from workers.store.store import Store
@@ -26,6 +27,7 @@ class Services:
     bus: RedisBus
     store: Store
     relay: Relay
+    mailer: Mailer
 
     @classmethod
     def from_settings(
@@ -34,11 +36,11 @@ class Services:
         """Return services on the settings' database, and on connections to Redis that stay the caller's to close.
 
         Raises:
-            ValueError: the settings name a database of an unknown kind.
+            ValueError: the settings name a database of an unknown kind, or a mail server by no URL of one.
         """
         database = open_database(settings)
         relay = Relay(database, bus, identities)
-        return cls(settings, identities, resolver, bus, Store(database, relay), relay)
+        return cls(settings, identities, resolver, bus, Store(database, relay), relay, mailer_of(settings))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
