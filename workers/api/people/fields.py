@@ -1,0 +1,65 @@
+"""The kinds of parameters that people need: e-mail addresses, phone numbers, passwords, preferences."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import orjson
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, Field
+
+MAX_EMAIL_CHARS = 254
+"""RFC 5321 section 4.5.3.1.3, without the angle brackets."""
+
+MAX_PREFS_BYTES = 65_536
+"""How large preferences may be, as JSON."""
+
+
+def _check_email(value: str) -> str:
+    try:
+        # No look-up: it would tell senders when they are typed in, and fail when the resolver does.
+        validated = validate_email(value, check_deliverability=False, test_environment=True)
+    except EmailNotValidError as error:
+        raise ValueError("Value must be a valid email address") from error
+    return validated.normalized.lower()
+
+
+def _check_prefs(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        size_bytes = len(orjson.dumps(value))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError("Value must be a JSON object that is not nested too deeply") from error
+    if size_bytes > MAX_PREFS_BYTES:
+        raise ValueError(f"Value must be a JSON object of at most {MAX_PREFS_BYTES} bytes")
+    return value
+
+
+Email = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_EMAIL_CHARS, description="An e-mail address."),
+    AfterValidator(_check_email),
+]
+"""An e-mail address, in lower case once it is checked."""
+
+Phone = Annotated[
+    str,
+    Field(
+        pattern=r"^\+[1-9][0-9]{0,14}$",
+        description="A phone number in E.164 form: a `+`, the country code and the number, at most 15 digits.",
+    ),
+]
+"""A phone number, E.164."""
+
+Password = Annotated[
+    str, Field(min_length=8, max_length=256, description="A password of 8 to 256 characters.", repr=False)
+]
+"""A new password, in plain text."""
+
+PersonName = Annotated[str, Field(max_length=128)]
+"""A person's name; may be empty."""
+
+Prefs = Annotated[
+    dict[str, Any],
+    AfterValidator(_check_prefs),
+    Field(description="Preferences: any JSON object of up to 64 KB."),
+]
+"""Preferences of a person or a team."""
