@@ -19,3 +19,16 @@ def from_unix(seconds: float) -> str:
 def to_unix(text: str) -> float:
     """Return the Unix time, in seconds, of a text made by :func:`to_text`."""
     return datetime.fromisoformat(text).timestamp()
+
+
+def from_iso(text: str) -> str:
+    """Return a time in any form of ISO 8601 as the store keeps it; without an offset it is taken for UTC.
+
+    Raises:
+        ValueError: the text is no time, or one outside the years 1 to 9999.
+    """
+    moment = datetime.fromisoformat(text)
+    try:
+        return to_text(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+    except OverflowError as error:
+        raise ValueError("The time is out of range.") from error
