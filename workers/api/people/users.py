@@ -21,7 +21,8 @@ from workers.store.store import Transaction
 from workers.store.tables import users
 
 __all__ = [
-    "Show", "create_user", "delete_user", "find_user", "find_user_by_email", "find_user_by_phone", "rehash", "require_user", "targets_of", "update_user",
+    "Show", "create_user", "delete_user", "find_user", "find_user_by_email", "find_user_by_phone", "rehash",
+    "require_user", "targets_of", "update_user",
 ]  # fmt: skip
 
 Show = Callable[[Row, Sequence[Row]], Mapping[str, Any]]
