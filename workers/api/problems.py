@@ -72,6 +72,9 @@ class Problem(enum.Enum):
     USER_CREDENTIALS = _spec(
         401, "user_invalid_credentials", "Invalid credentials. Please check the email and password."
     )  # fmt: skip
+    PHONE_DISABLED = _spec(
+        501, "general_phone_disabled", "Phone provider is not configured. Please check the API's documentation."
+    )  # fmt: skip
     USER_TOKEN = _spec(401, "user_invalid_token", "Invalid token passed in the request.")
     USER_CODE = _spec(401, "user_invalid_code", "The specified code is not valid. Contact the project owner.")
     USER_SESSION_NOT_FOUND = _spec(
