@@ -45,7 +45,9 @@ class Problem(enum.Enum):
     API_DISABLED = _spec(
         403, "general_api_disabled", "The requested API is disabled. You can enable the API from the Appwrite console."
     )  # fmt: skip
-    BUSY = _spec(503, "general_service_unavailable", "The server has too much to do at the moment. Try again.")
+    BUSY = _spec(
+        503, "general_service_unavailable", "The server has too much to do at the moment. Try again."
+    )
     FORBIDDEN_SCOPE = _spec(401, "general_unauthorized_scope", "{reason}")
 
     # People
@@ -101,6 +103,23 @@ class Problem(enum.Enum):
     )  # fmt: skip
     USER_EMAIL_VERIFIED = _spec(409, "user_email_already_verified", "User email is already verified")
     USER_PHONE_VERIFIED = _spec(409, "user_phone_already_verified", "User phone is already verified")
+    USER_COUNT = _spec(
+        501, "user_count_exceeded", "The current project has exceeded the maximum number of users. Please check your "
+        "user limit in the Appwrite console."
+    )  # fmt: skip
+    USER_EMAIL_NOT_FOUND = _spec(
+        400, "user_email_not_found", "The current user does not have an email address associated with their account."
+    )  # fmt: skip
+    USER_EMAIL_NOT_VERIFIED = _spec(
+        400, "user_email_not_verified", "The current user's email address is not verified."
+    )  # fmt: skip
+    PROVIDER_DISABLED = _spec(
+        412, "project_provider_disabled", "The chosen OAuth provider is disabled. You can enable the OAuth provider "
+        "using the Appwrite console."
+    )  # fmt: skip
+    TOKENS_DISABLED = _spec(
+        501, "general_not_implemented", "This server makes no JSON Web Tokens: it has no secret to sign them with."
+    )  # fmt: skip
     MORE_FACTORS = _spec(
         401, "user_more_factors_required", "More factors are required to complete the sign in process."
     )  # fmt: skip
