@@ -50,7 +50,7 @@ class Api:
     """A running application with the project ``demo`` in it, which has the platform localhost."""
 
     def __init__(self, app: FastAPI, services: Services, server: httpx.AsyncClient) -> None:
-        self._app = app
+        self.app = app
         self.services = services
         # A client with an API key that has every scope.
         self.server = server
@@ -61,11 +61,11 @@ class Api:
 
     def guest(self, **headers: str) -> httpx.AsyncClient:
         """Return a fresh browser: it names the project, and keeps its own cookies."""
-        return _client(self._app, headers)
+        return _client(self.app, headers)
 
     def holder(self, secret: str) -> httpx.AsyncClient:
         """Return a client with the API key that has this secret."""
-        return _client(self._app, {"X-Appwrite-Key": secret})
+        return _client(self.app, {"X-Appwrite-Key": secret})
 
     async def add_key(self, *scopes: str) -> httpx.AsyncClient:
         """Make an API key with these scopes, and return a client that has it."""

@@ -18,10 +18,9 @@ from realtime.hub.limits import WindowCounter, message_limits
 from realtime.hub.metrics import Stats
 from realtime.hub.registry import CONSOLE, Registry
 from realtime.hub.room import Room
-from realtime.identity.model import Identity, Project
-from realtime.identity.origins import check_origin
+from realtime.identity.model import Identity
+from realtime.identity.origins import check_origin, is_dev_key
 from realtime.identity.resolver import Resolver
-from realtime.identity.secrets import verify_secret
 from realtime.messages import encode_connected, encode_error
 from realtime.queries import Filter, compile_filter
 from realtime.settings import Settings
@@ -114,7 +113,7 @@ class Opening:
             raise ClientError(ErrorKind.REGION_MISMATCH)
         self._check_rate(connection, handshake, room)
         if handshake.origin and project.id != CONSOLE.id:
-            dev_key = self._has_dev_key(project, handshake.credentials.dev_key)
+            dev_key = is_dev_key(project, handshake.credentials.dev_key, self._clock())
             check_origin(handshake.origin, project, platform_hosts=settings.domains, dev_key=dev_key)
 
     def _check_rate(self, connection: Connection, handshake: Handshake, room: Room) -> None:
@@ -127,14 +126,6 @@ class Opening:
             raise ClientError(ErrorKind.TOO_MANY_CONNECTIONS)
         if settings.max_project_connections and len(room.connections) >= settings.max_project_connections:
             raise ClientError(ErrorKind.PROJECT_FULL)
-
-    def _has_dev_key(self, project: Project, secret: str) -> bool:
-        now = self._clock()
-        return bool(secret) and any(
-            verify_secret(secret, key.secret_hash)
-            for key in project.dev_keys
-            if key.expires_at is None or key.expires_at >= now
-        )
 
     def _greet(self, connection: Connection, room: Room, handshake: Handshake, identity: Identity) -> None:
         """Apply steps 7 to 10: from here to the end nothing waits, so no event comes in between."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from realtime.errors import ClientError, ErrorKind
 from realtime.identity.model import CONSOLE, Platform, Project
+from realtime.identity.secrets import verify_secret
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#\x00-\x1f\x7f]+(?:[/?#][^\s\x00-\x1f\x7f]*)?")
 _DELIMITER = re.compile(r"[/?#]")
@@ -80,6 +81,15 @@ def check_origin(
 
 def _refused(reason: str) -> ClientError:
     return ClientError(ErrorKind.ORIGIN_REFUSED, reason=reason)
+
+
+def is_dev_key(project: Project, secret: str, now: float) -> bool:
+    """Tell whether ``secret`` is that of a dev key of the project at ``now``, Unix time in seconds."""
+    return bool(secret) and any(
+        verify_secret(secret, key.secret_hash)
+        for key in project.dev_keys
+        if key.expires_at is None or key.expires_at >= now
+    )
 
 
 def _split(origin: str) -> tuple[str, str]:

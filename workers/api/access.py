@@ -127,20 +127,32 @@ async def find_caller(request: Request) -> Caller:
     return known
 
 
+async def find_project(request: Request) -> Project | None:
+    """Return the project that ``X-Appwrite-Project``, or else the parameter ``project``, names; None for no project.
+
+    Looked up once a request. Raises :class:`redis.RedisError` when the read model cannot be reached.
+    """
+    if hasattr(request.state, "project"):
+        known: Project | None = request.state.project
+        return known
+    project_id = request.headers.get(PROJECT_HEADER) or request.query_params.get("project", "")
+    identities = services_of(request).identities
+    project = request.state.project = await identities.get_project(project_id) if project_id else None
+    return project
+
+
 async def require_project(request: Request) -> Project:
-    """Return the project that ``X-Appwrite-Project``, or else the parameter ``project``, names.
+    """Return the project that the request names.
 
     Raises:
         ApiError: 404 ``project_not_found`` when nothing is named, or no project; 401 ``general_access_forbidden`` for
             one of another region.
         redis.RedisError: the read model cannot be reached.
     """
-    services = services_of(request)
-    project_id = request.headers.get(PROJECT_HEADER) or request.query_params.get("project", "")
-    project = await services.identities.get_project(project_id) if project_id else None
+    project = await find_project(request)
     if project is None:
         raise errors.project_not_found()
-    if project.region and project.region != services.settings.region:
+    if project.region and project.region != services_of(request).settings.region:
         raise refuse(Problem.REGION)
     return project
 

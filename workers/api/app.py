@@ -6,13 +6,39 @@ port with the hub's own connections.
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from realtime import __version__
-from workers.api import errors, events
+from workers.api import errors, events, openapi
+from workers.api.bodies import BodyLimits
+from workers.api.cors import Cors
+from workers.api.rates import RateHeaders
 from workers.api.services import Services
+
+
+class Application(FastAPI):
+    """FastAPI with our document, and with middleware around everything: errors bear its headers too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the application that serves requests; called once, at the first of them."""
+        settings = self.state.services.settings
+        limited = BodyLimits(
+            super().build_middleware_stack(),
+            max_bytes=settings.api_max_bytes,
+            timeout_s=settings.request_timeout_s,
+            except_paths=[events.PATH],
+        )
+        return Cors(RateHeaders(limited))
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, made at the first call."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.complete(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(
@@ -32,17 +58,17 @@ def create_app(
         async with services.running():
             yield
 
-    # No schema pages: they load scripts from elsewhere, and bodies are parsed without pydantic models.
-    app = FastAPI(
+    app = Application(
         title="realtime",
         version=__version__,
+        # The page that FastAPI would serve loads its scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,
+        openapi_url=openapi.DOCUMENT_PATH,
         lifespan=lifespan,
     )
     app.state.services = services
-    app.router.routes.extend(routes)
+    app.router.routes.extend([*routes, *openapi.page_routes(app.title)])
     app.include_router(events.router)
     errors.install(app)
     return app

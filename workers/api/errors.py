@@ -5,20 +5,35 @@ response. The types and texts are those that Appwrite's SDKs know.
 """
 
 import json
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from realtime import __version__
-from realtime.errors import InvalidEventError, InvalidPermissionError, NotPublishedError
+from realtime.errors import (
+    ClientError,
+    InvalidEventError,
+    InvalidPermissionError,
+    InvalidQueryError,
+    NotPublishedError,
+)
+from workers.api.validation import explain
+from workers.store.failures import Failure, failure_of
 
 RETRY_AFTER_S = 1
 """What clients are told to wait, in seconds, when Redis cannot be reached."""
+
+_HTTP_STATUSES = frozenset(status.value for status in HTTPStatus)
 
 _LOG = structlog.get_logger("realtime.api")
 
@@ -30,6 +45,14 @@ class ApiError(Exception):
         self.status = status
         self.type = error_type
         super().__init__(message)
+
+
+class Refused(HTTPException):
+    """An :class:`ApiError` in the one form that FastAPI lets through while it reads a body."""
+
+    def __init__(self, error: ApiError) -> None:
+        self.error = error
+        super().__init__(error.status)
 
 
 def bad_request(message: str) -> ApiError:
@@ -75,7 +98,7 @@ def missing_scope(role: str, scope: str) -> ApiError:
 
 
 def unavailable() -> ApiError:
-    """Return the error for Redis being out of reach; the response tells when to try again."""
+    """Return the error for Redis or the database being out of reach; the response tells when to try again."""
     return ApiError(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "general_service_unavailable",
@@ -96,48 +119,124 @@ def to_response(error: ApiError) -> JSONResponse:
     return JSONResponse(body, status_code=error.status, headers=headers)
 
 
-def install(app: FastAPI) -> None:
-    """Make ``app`` answer every exception with a body of this module."""
-    for exception_type in (
-        ApiError,
-        HTTPException,
-        InvalidEventError,
-        InvalidPermissionError,
-        NotPublishedError,
-        RedisError,
-        ClientDisconnect,
-        Exception,
-    ):
-        app.add_exception_handler(exception_type, _answer)
-
-
-async def _answer(request: Request, error: Exception) -> JSONResponse:
-    response = to_response(_as_api_error(request, error))
-    if isinstance(error, HTTPException) and error.headers:
-        response.headers.update(error.headers)
-    return response
-
-
-def _as_api_error(request: Request, error: Exception) -> ApiError:
-    match error:
-        case ApiError():
-            return error
-        case InvalidEventError() | InvalidPermissionError() | ClientDisconnect():
-            # Nobody reads the answer to a request that was given up; but no traceback is due for it either.
-            return bad_request(str(error))
-        case NotPublishedError() | RedisError():
-            _LOG.warning("the store cannot be reached", path=request.url.path, error=type(error).__name__)
-            return unavailable()
-        case HTTPException(status_code=HTTPStatus.NOT_FOUND):
+def _http_error(_request: Request, error: HTTPException) -> ApiError:
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
             return ApiError(
                 HTTPStatus.NOT_FOUND,
                 "general_route_not_found",
                 "Route not found. Please ensure the endpoint is configured correctly and that the API route "
                 "is valid for this SDK version. Refer to the API docs for more details.",
             )
-        case HTTPException():
-            status = HTTPStatus(error.status_code)
+        case HTTPStatus.BAD_REQUEST:
+            # FastAPI's, for a body that cannot be parsed.
+            return bad_request(error.detail)
+        case status_code:
+            status = HTTPStatus(status_code)
             return ApiError(status, "general_" + status.name.lower(), error.detail)
-        case _:
-            # Starlette raises it again after the response, so the server logs the traceback.
-            return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "general_unknown", "Server Error")
+
+
+def _database_error(request: Request, error: SQLAlchemyError) -> ApiError:
+    match failure_of(error):
+        case Failure.VALUE:
+            return _not_storable(request, error)
+        case Failure.CONFLICT:
+            _LOG.warning("a unique key is taken", path=request.url.path, error=_origin(error))
+            return ApiError(
+                HTTPStatus.CONFLICT, "general_resource_already_exists", "The resource already exists."
+            )
+        case Failure.UNAVAILABLE:
+            return _out_of_reach(request, error)
+        case Failure.MISTAKE:
+            _LOG.error("a statement failed", path=request.url.path, exc_info=error)
+            return _unknown(request, error)
+
+
+def _out_of_reach(request: Request, error: Exception) -> ApiError:
+    _LOG.warning("the store cannot be reached", path=request.url.path, error=_origin(error))
+    return unavailable()
+
+
+def _origin(error: Exception) -> str:
+    """Return the kind of the error, of the driver if it came from there; never a text, which may quote values."""
+    return type(error.orig if isinstance(error, DBAPIError) and error.orig else error).__name__
+
+
+def _not_storable(_request: Request, _error: Exception) -> ApiError:
+    return bad_request(
+        "A value cannot be stored: a number is out of range, or a text holds what is no character."
+    )
+
+
+def _unknown(_request: Request, _error: Exception) -> ApiError:
+    # For other exceptions Starlette raises it again after the response, so the server logs the traceback.
+    return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "general_unknown", "Server Error")
+
+
+def _as_it_stands(_request: Request, error: ApiError) -> ApiError:
+    return error
+
+
+def _refused(_request: Request, error: Refused) -> ApiError:
+    return error.error
+
+
+def _client_error(_request: Request, error: ClientError) -> ApiError:
+    # Of those, routes raise only what the credentials of a request are refused for; others have no HTTP status.
+    status = error.code if error.code in _HTTP_STATUSES else HTTPStatus.BAD_REQUEST
+    return ApiError(HTTPStatus(status), error.type, str(error))
+
+
+def _invalid_request(_request: Request, error: RequestValidationError) -> ApiError:
+    return bad_request(explain(error))
+
+
+def _invalid(_request: Request, error: Exception) -> ApiError:
+    return bad_request(str(error))
+
+
+def _invalid_query(_request: Request, error: InvalidQueryError) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, error.type, str(error))
+
+
+def _too_deep(_request: Request, _error: RecursionError) -> ApiError:
+    return bad_request("The request is nested too deeply.")
+
+
+_LADDER: dict[type[Exception], Callable[[Request, Any], ApiError]] = {
+    ApiError: _as_it_stands,
+    Refused: _refused,
+    ClientError: _client_error,
+    HTTPException: _http_error,
+    RequestValidationError: _invalid_request,
+    InvalidEventError: _invalid,
+    InvalidPermissionError: _invalid,
+    InvalidQueryError: _invalid_query,
+    # Nobody reads the answer to a request that was given up; but no traceback is due for it either.
+    ClientDisconnect: _invalid,
+    NotPublishedError: _out_of_reach,
+    RedisError: _out_of_reach,
+    OSError: _out_of_reach,
+    SQLAlchemyError: _database_error,
+    # SQLite's driver raises these two itself, for what it is given to store.
+    OverflowError: _not_storable,
+    UnicodeEncodeError: _not_storable,
+    RecursionError: _too_deep,
+    Exception: _unknown,
+}
+"""What each kind of exception is told as; the nearest class counts."""
+
+
+def install(app: FastAPI) -> None:
+    """Make ``app`` answer every exception with a body of this module."""
+    for exception_type, tell in _LADDER.items():
+        app.add_exception_handler(exception_type, partial(_answer, tell))
+
+
+async def _answer(
+    tell: Callable[[Request, Any], ApiError], request: Request, error: Exception
+) -> JSONResponse:
+    response = to_response(tell(request, error))
+    if isinstance(error, HTTPException) and error.headers:
+        response.headers.update(error.headers)
+    return response

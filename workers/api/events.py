@@ -22,6 +22,8 @@ from workers.api import errors
 from workers.api.access import require_project, require_scope
 from workers.api.services import services_of
 
+PATH = "/v1/events"
+
 SCOPE = "events.write"
 """What an API key needs."""
 
@@ -70,7 +72,7 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _EVENT = msgspec.json.Decoder(EventBody)
 
 
-@router.post("/v1/events")
+@router.post(PATH)
 async def create_events(request: Request) -> Response:
     """Publish the events of the body; 202 with ``{total, events: [{id, events, channels, roles}]}``."""
     services = services_of(request)
