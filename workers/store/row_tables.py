@@ -10,9 +10,9 @@ change, stays as it is in SQL, and a number is never used twice. So a statement 
 before a change still means the same after it, or names a column that is gone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,8 +22,7 @@ from sqlalchemy.types import TypeEngine
 from workers.store.schema import Column, Index, TableRecord
 from workers.store.tables import Json
 from workers.store.tables import Sequence as SequenceType
-
-_T = TypeVar("_T")
+from workers.store.values import max_chars
 
 SortedText = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """Text that sorts by code points, as SQLite does it; PostgreSQL's own order depends on where it was installed."""
@@ -158,11 +157,12 @@ def _sql_index(record: TableRecord, index: Index, *, is_sqlite: bool) -> sa.Inde
     found = [record.schema.column(key) for key in index.columns]
     holds_json = any(column is not None and sql_type(column) is Json for column in found)
     name = _index_name(record, index)
-    if index.type == "fulltext" or holds_json:
-        if is_sqlite:
+    if index.type in ("fulltext", "spatial") or holds_json:
+        if is_sqlite or index.type == "spatial":
             return None
         return sa.Index(name, *_inverted(table, record, index), postgresql_using="gin", _table=table)
-    return sa.Index(name, *_ordered(table, record, index), unique=index.type == "unique", _table=table)
+    parts = _ordered(table, record, index, is_sqlite=is_sqlite)
+    return sa.Index(name, *parts, unique=index.type == "unique", _table=table)
 
 
 def _inverted(table: sa.Table, record: TableRecord, index: Index) -> list[Any]:
@@ -172,25 +172,40 @@ def _inverted(table: sa.Table, record: TableRecord, index: Index) -> list[Any]:
     return columns
 
 
-def _ordered(table: sa.Table, record: TableRecord, index: Index) -> list[Any]:
-    """Return the parts of an ordered index: columns, or how they begin where a length is given."""
+def _ordered(table: sa.Table, record: TableRecord, index: Index, *, is_sqlite: bool) -> list[Any]:
+    """Return the parts of an index that lists are ordered by: null first, and at last ``seq``, as their orders have it.
+
+    A column of texts longer than the length that is given for it takes part with how they begin.
+    """
     parts: list[Any] = []
-    for position, key in enumerate(index.columns):
-        length = _at(index.lengths, position, 0)
-        column = table.c[_sql_name(record, key)]
-        part = (
-            sa.func.substr(column, sa.literal_column("1"), sa.literal_column(str(length)))
-            if length
-            else column
-        )
-        parts.append(part.desc() if _at(index.orders, position, "ASC") == "DESC" else part)
+    direction = "ASC"
+    for position in range(len(index.columns)):
+        direction = index.orders[position] if position < len(index.orders) else "ASC"
+        part = _beginning(table, record, index, position)
+        parts.append(_directed(part, direction, is_sqlite=is_sqlite))
+    if index.type != "unique":
+        parts.append(_directed(table.c.seq, direction, is_sqlite=is_sqlite))
     return parts
+
+
+def _beginning(table: sa.Table, record: TableRecord, index: Index, position: int) -> Any:
+    key = index.columns[position]
+    length = index.lengths[position] if position < len(index.lengths) else 0
+    sql_column = table.c[_sql_name(record, key)]
+    column = record.schema.column(key)
+    if column is None or not 0 < length < max_chars(column):
+        return sql_column
+    return sa.func.substr(sql_column, sa.literal_column("1"), sa.literal_column(str(length)))
+
+
+def _directed(part: Any, direction: str, *, is_sqlite: bool) -> Any:
+    directed = part.desc() if direction == "DESC" else part.asc()
+    if is_sqlite:
+        # Where null comes first anyway, and an index may not say so.
+        return directed
+    return directed.nulls_last() if direction == "DESC" else directed.nulls_first()
 
 
 def _sql_name(record: TableRecord, key: str) -> str:
     column = record.schema.column(key)
     return _SYSTEM_COLUMNS[key] if column is None else column.sql_name
-
-
-def _at(values: Sequence[_T], position: int, default: _T) -> _T:
-    return values[position] if position < len(values) else default

@@ -231,7 +231,7 @@ class TestCreateRowIndex:
             await insert(connection, table, "two")
 
     async def test_unique_index_with_a_length_compares_beginnings(self, database: Database) -> None:
-        table = record(column(1, "string"), indexes=(index(2, "unique", "k1", lengths=(3,)),))
+        table = record(column(1, "text"), indexes=(index(2, "unique", "k1", lengths=(3,)),))
         async with database.writing() as connection:
             await create_row_tables(connection, table)
             await insert(connection, table, "one", c1="abcd")
@@ -249,6 +249,29 @@ class TestCreateRowIndex:
         with pytest.raises(IntegrityError):
             async with database.writing() as connection:
                 await create_row_index(connection, table, index(2, "unique", "k1"))
+
+    @pytest.mark.parametrize("orders", [(), ("DESC",)])
+    async def test_lists_in_its_order_are_not_sorted(
+        self, database: Database, orders: tuple[str, ...]
+    ) -> None:
+        made = Index(
+            number=2, key="i", type="key", columns=("k1",), created_at=NOW, updated_at=NOW, orders=orders
+        )
+        table = record(column(1, "string"), indexes=(made,))
+        c = rows_table(table).c
+        wanted = sa.select(c.id).order_by(c.c1.asc().nulls_first(), c.seq.asc()).limit(25)
+        async with database.writing() as connection:
+            await create_row_tables(connection, table)
+            explain = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
+            if not database.is_sqlite:
+                # With next to no rows, it would rather read them all.
+                await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+                await connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
+            text = wanted.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+            plan = str((await connection.exec_driver_sql(f"{explain} {text}")).all())
+        assert "rows_7_i2" in plan
+        assert "Sort" not in plan
+        assert "TEMP B-TREE" not in plan
 
     @pytest.mark.parametrize(
         ("index_type", "keys"),
