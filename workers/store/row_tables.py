@@ -199,9 +199,10 @@ def _beginning(table: sa.Table, record: TableRecord, index: Index, position: int
 
 
 def _directed(part: Any, direction: str, *, is_sqlite: bool) -> Any:
+    """Return a part as lists order by it: null first, if it can be null."""
     directed = part.desc() if direction == "DESC" else part.asc()
-    if is_sqlite:
-        # Where null comes first anyway, and an index may not say so.
+    # In SQLite null comes first anyway, and an index may not say so.
+    if is_sqlite or not getattr(part, "nullable", True):
         return directed
     return directed.nulls_last() if direction == "DESC" else directed.nulls_first()
 
