@@ -1,0 +1,47 @@
+"""People for the tests of teams: each has an account and a browser that is logged in."""
+
+import itertools
+from collections.abc import Awaitable, Callable
+
+import httpx
+import pytest
+
+from realtime.identity.model import Project
+from realtime.identity.secrets import encode_session, hash_secret
+from tests.api import PROJECT, Api
+from workers.api.people.users import create_user
+from workers.models.users import show_user
+from workers.store import tables
+
+SignUp = Callable[[str], Awaitable[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def sign_up(api: Api) -> SignUp:
+    """Make the user `name` with the address name@example.com, and return a browser where they are logged in."""
+    numbers = itertools.count()
+
+    async def sign_up(name: str) -> httpx.AsyncClient:
+        secret = f"secret-{next(numbers)}"
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            await create_user(
+                tx, user_id=name, email=f"{name}@example.com", name=name.title(), show=show_user
+            )
+            await tx.connection.execute(
+                tables.sessions.insert().values(
+                    project_id=PROJECT,
+                    id=f"session-{name}",
+                    user_id=name,
+                    provider="email",
+                    secret_hash=hash_secret(secret),
+                    expires_at="2999-01-01T00:00:00.000+00:00",
+                    agent={},
+                    factors=["password"],
+                    created_at=tx.now_text,
+                    updated_at=tx.now_text,
+                )
+            )
+            tx.change_user(name)
+        return api.guest(**{"X-Appwrite-Session": encode_session(name, secret)})
+
+    return sign_up

@@ -1,0 +1,16 @@
+"""The Teams service: teams, their memberships, and invitations to them.
+
+Whoever is in a team may read it and see who else is; its owners may change it. A right follows from the roles of the
+caller (``team:T``, ``team:T/owner``), as hubs know them; API keys have every right. To those who are not in it, a team
+does not exist. Source: the Teams reference.
+"""
+
+from fastapi import APIRouter
+
+from workers.api.teams import invitations, memberships, teams
+
+router = APIRouter(tags=["teams"])
+"""Every route of the service."""
+
+for _part in (teams, invitations, memberships):
+    router.include_router(_part.router)
