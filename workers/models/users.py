@@ -5,7 +5,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from workers.models.people import Account, Row, account_model
+from workers.models.people import Account, Row, Target, account_model
 
 PASSWORD_MEMBERS = ("password", "hash", "hashOptions")
 """The members of a user that events leave out."""
@@ -31,6 +31,38 @@ class UserList(TypedDict):
 
     total: int
     users: list[User]
+
+
+class TargetList(TypedDict):
+    """A page of targets."""
+
+    total: int
+    targets: list[Target]
+
+
+Identity = TypedDict(
+    "Identity",
+    {
+        "$id": str,
+        "$createdAt": str,
+        "$updatedAt": str,
+        "userId": str,
+        "provider": str,
+        "providerUid": str,
+        "providerEmail": str,
+        "providerAccessToken": str,
+        "providerAccessTokenExpiry": str,
+        "providerRefreshToken": str,
+    },
+)
+"""An account elsewhere that a person logged in with."""
+
+
+class IdentityList(TypedDict):
+    """A page of identities."""
+
+    total: int
+    identities: list[Identity]
 
 
 def user_model(row: Row, targets: Sequence[Row] = ()) -> User:

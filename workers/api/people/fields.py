@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import orjson
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 MAX_EMAIL_CHARS = 254
 """RFC 5321 section 4.5.3.1.3, without the angle brackets."""
@@ -21,6 +21,10 @@ def _check_email(value: str) -> str:
     except EmailNotValidError as error:
         raise ValueError("Value must be a valid email address") from error
     return validated.normalized.lower()
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
 
 
 def _check_prefs(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -53,6 +57,15 @@ Password = Annotated[
     str, Field(min_length=8, max_length=256, description="A password of 8 to 256 characters.", repr=False)
 ]
 """A new password, in plain text."""
+
+OptionalEmail = Annotated[Email | None, BeforeValidator(_none_if_empty)]
+"""An e-mail address, or none: null and the empty text."""
+
+OptionalPhone = Annotated[Phone | None, BeforeValidator(_none_if_empty)]
+"""A phone number, or none."""
+
+OptionalPassword = Annotated[Password | None, BeforeValidator(_none_if_empty)]
+"""A new password, or none."""
 
 PersonName = Annotated[str, Field(max_length=128)]
 """A person's name; may be empty."""

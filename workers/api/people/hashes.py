@@ -76,6 +76,16 @@ def check(algorithm: str, stored: str, options: Mapping[str, Any]) -> None:
     _CHECKS[algorithm](stored, options)
 
 
+def argon2_options(stored: str) -> dict[str, Any]:
+    """Return the options of an argon2 hash that was checked, as the user model shows them."""
+    parameters = argon2.extract_parameters(stored)
+    return {
+        "memoryCost": parameters.memory_cost,
+        "timeCost": parameters.time_cost,
+        "threads": parameters.parallelism,
+    }
+
+
 def needs_rehash(algorithm: str, stored: str) -> bool:
     """Tell whether the form is another than that of our own, and is to be replaced once the password is known."""
     return algorithm != OWN or ARGON2.check_needs_rehash(stored)

@@ -107,13 +107,13 @@ async def check_password_rules(
 
 
 def password_changes(
-    row: Row, password_hash: str, policies: Mapping[str, Any], now_text: str
+    row: Row, password_hash: str | None, policies: Mapping[str, Any], now_text: str
 ) -> dict[str, Any]:
     """Return the columns of ``users`` that a new password changes.
 
     Args:
         row: the user's, before.
-        password_hash: of :func:`hash_password`.
+        password_hash: of :func:`hash_password`; None takes the password away.
         policies: those of the project, as stored.
         now_text: when it changes.
     """

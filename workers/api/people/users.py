@@ -21,17 +21,15 @@ from workers.store.store import Transaction
 from workers.store.tables import users
 
 __all__ = [
-    "Show", "create_user", "delete_user", "find_user", "find_user_by_email", "find_user_by_phone", "rehash",
-    "require_user", "targets_of", "update_user",
+    "Show", "create_user", "delete_user", "find_user", "find_user_by_email", "find_user_by_phone", "load_policies",
+    "rehash", "require_user", "targets_of", "update_user",
 ]  # fmt: skip
 
 Show = Callable[[Row, Sequence[Row]], Mapping[str, Any]]
 """Makes the model that an event tells, without secrets, of the row of a user and the rows of their targets."""
 
-_BELONGINGS = (
-    tables.sessions, tables.tokens, tables.targets, tables.memberships, tables.challenges, tables.logs,
-)  # fmt: skip
-"""What is deleted with a user."""
+_BELONGINGS = (tables.sessions, tables.tokens, tables.targets, tables.challenges, tables.logs)
+"""What is deleted with a user, besides memberships."""
 
 
 async def find_user(
@@ -70,6 +68,14 @@ async def require_user(
     if row is None:
         raise refuse(Problem.USER_NOT_FOUND)
     return row
+
+
+async def load_policies(connection: AsyncConnection, project_id: str) -> Mapping[str, Any]:
+    """Return the policies that a project sets, by their IDs; what it leaves out has its default."""
+    found = await connection.execute(
+        select(tables.projects.c.policies).where(tables.projects.c.id == project_id)
+    )
+    return found.scalar_one_or_none() or {}
 
 
 async def create_user(
@@ -203,6 +209,8 @@ async def delete_user(tx: Transaction, row: Row, *, show: Show) -> None:
         ApiError: 404 ``user_not_found``, when the user was deleted meanwhile.
     """
     payload = show(row, await targets_of(tx.connection, tx.project.id, row["id"]))
+    # Teams before users, as every change of memberships locks them.
+    await _lock_teams(tx, row["id"])
     deleted = await tx.connection.execute(
         delete(users).where(users.c.project_id == tx.project.id, users.c.seq == row["seq"])
     )
@@ -225,20 +233,33 @@ async def _find(
     return found.mappings().one_or_none()
 
 
-async def _leave_teams(tx: Transaction, user_id: str) -> None:
-    """Count the members of the user's teams without them."""
+async def _lock_teams(tx: Transaction, user_id: str) -> None:
+    """Keep others from changing the teams that the user is in, or is invited to."""
     memberships, teams = tables.memberships, tables.teams
-    joined = select(memberships.c.team_id).where(
-        memberships.c.project_id == tx.project.id,
-        memberships.c.user_id == user_id,
-        memberships.c.confirmed.is_(True),
+    entered = select(memberships.c.team_id).where(
+        memberships.c.project_id == tx.project.id, memberships.c.user_id == user_id
     )
     # In one order, whoever deletes, so that two never wait for each other.
-    locked = select(teams.c.seq).where(teams.c.project_id == tx.project.id, teams.c.id.in_(joined))
-    numbers = (await tx.connection.execute(locked.order_by(teams.c.seq).with_for_update())).scalars().all()
+    await tx.connection.execute(
+        select(teams.c.seq)
+        .where(teams.c.project_id == tx.project.id, teams.c.id.in_(entered))
+        .order_by(teams.c.seq)
+        .with_for_update()
+    )
+
+
+async def _leave_teams(tx: Transaction, user_id: str) -> None:
+    """Delete the user's memberships, and count the members of their teams without them."""
+    memberships, teams = tables.memberships, tables.teams
+    left = await tx.connection.execute(
+        delete(memberships)
+        .where(memberships.c.project_id == tx.project.id, memberships.c.user_id == user_id)
+        .returning(memberships.c.team_id, memberships.c.confirmed)
+    )
+    team_ids = [team_id for team_id, is_confirmed in left if is_confirmed]
     await tx.connection.execute(
         update(teams)
-        .where(teams.c.project_id == tx.project.id, teams.c.seq.in_(numbers))
+        .where(teams.c.project_id == tx.project.id, teams.c.id.in_(team_ids))
         .values(total=teams.c.total - 1)
     )
 

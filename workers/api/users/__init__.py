@@ -1,0 +1,5 @@
+"""The users service: what a server, with an API key, may do to anybody's account.
+
+Every route needs the scope ``users.read`` or ``users.write``; those for sessions and targets are also open to keys with
+the scopes of these alone. Source: the Users page of the API reference.
+"""
