@@ -8,7 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import FromClause, RowMapping, and_, false, func, literal, literal_column, or_, select, true
+from sqlalchemy import (
+    FromClause,
+    RowMapping,
+    Select,
+    and_,
+    false,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -69,6 +81,28 @@ class _Key:
         """Return the condition that a row has ``value``."""
         return self.column.is_(None) if value is None else self.column == literal(value, self.column.type)
 
+    def reach(self, value: Any) -> ColumnElement[bool]:
+        """Return the range of an index in which rows with ``value`` and those that come after them are.
+
+        Rows that come after them with null are outside it.
+        """
+        if value is None:
+            return self.column.is_(None) if self.descending else true()
+        bound = literal(value, self.column.type)
+        return self.operand <= bound if self.descending else self.operand >= bound
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in an order a page begins."""
+
+    # The condition that a row comes after the cursor's.
+    beyond: ColumnElement[bool]
+    # Says nothing new, but keeps the database from looking at all that lies before.
+    reach: ColumnElement[bool]
+    # Whether what comes last lies outside that range after all.
+    nulls_follow: bool
+
 
 async def fetch_page(
     connection: AsyncConnection,
@@ -96,17 +130,13 @@ async def fetch_page(
     conditions = [*where, *conditions_of(query.filters, fields)]
     keys = _keys(source, fields, query.orders)
     statement = select(source).where(*conditions).limit(query.limit)
-    is_reversed = query.cursor is not None and query.cursor.before
-    if is_reversed:
-        keys = [key.reversed() for key in keys]
-    if query.cursor is not None:
-        statement = statement.where(await _after(connection, source, keys, query.cursor, where))
-    statement = statement.order_by(*([func.random()] if query.random else [key.clause() for key in keys]))
     if query.offset:
         statement = statement.offset(query.offset)
-    rows = list((await connection.execute(statement)).mappings())
-    if is_reversed:
-        rows.reverse()
+    if query.cursor is None:
+        order = [func.random()] if query.random else [key.clause() for key in keys]
+        rows = list((await connection.execute(statement.order_by(*order))).mappings())
+    else:
+        rows = await _fetch_from(connection, source, statement, keys, query.cursor, where, query.limit)
     total = await _total(connection, source, conditions, query, len(rows)) if count else 0
     return Page(rows, total)
 
@@ -128,14 +158,36 @@ def _keys(source: FromClause, fields: Mapping[str, Field], orders: Sequence[Orde
     return [*keys, _Key(seq, seq, bool(keys) and keys[-1].descending)]
 
 
-async def _after(
+async def _fetch_from(
+    connection: AsyncConnection,
+    source: FromClause,
+    statement: Select[Any],
+    keys: Sequence[_Key],
+    cursor: Cursor,
+    where: Sequence[ColumnElement[bool]],
+    limit: int,
+) -> list[RowMapping]:
+    """Return the rows of ``statement``, at most ``limit``, that come after or before the cursor."""
+    if cursor.before:
+        keys = [key.reversed() for key in keys]
+    place = await _find_place(connection, source, keys, cursor, where)
+    statement = statement.where(place.beyond).order_by(*(key.clause() for key in keys))
+    rows = list((await connection.execute(statement.where(place.reach))).mappings())
+    if place.nulls_follow and len(rows) < limit:
+        rows = list((await connection.execute(statement)).mappings())
+    if cursor.before:
+        rows.reverse()
+    return rows
+
+
+async def _find_place(
     connection: AsyncConnection,
     source: FromClause,
     keys: Sequence[_Key],
     cursor: Cursor,
     where: Sequence[ColumnElement[bool]],
-) -> ColumnElement[bool]:
-    """Return the condition that a row comes after the cursor's in the order of ``keys``."""
+) -> _Place:
+    """Return where the row of ``cursor`` is in the order of ``keys``."""
     if "id" not in source.c or "\0" in cursor.id:
         raise _no_cursor()
     columns = [key.column.label(f"key_{position}") for position, key in enumerate(keys)]
@@ -148,11 +200,9 @@ async def _after(
     for key, value in zip(keys, values, strict=True):
         beyond.append(and_(true(), *level, key.beyond(value)))
         level.append(key.level(value))
-    # Says nothing new, but is a range of the index, so that what lies before is not even looked at.
-    reach = or_(keys[0].beyond(values[0]), keys[0].level(values[0]))
-    if values[0] is not None and not keys[0].descending:
-        reach = keys[0].operand >= literal(values[0], keys[0].column.type)
-    return and_(reach, or_(*beyond))
+    first, value = keys[0], values[0]
+    nulls_follow = first.descending and first.is_nullable and value is not None
+    return _Place(or_(*beyond), first.reach(value), nulls_follow)
 
 
 async def _total(
