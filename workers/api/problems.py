@@ -179,7 +179,11 @@ class Problem(enum.Enum):
     )  # fmt: skip
     COLUMN_VALUE = _spec(
         400, "{word}_value_invalid", "The {word} value is invalid. Please check the type, range and value of the "
-        "{word}."
+        "{word}. {reason}"
+    )  # fmt: skip
+    COLUMN_RESIZE = _spec(
+        400, "{word}_invalid_resize", "Existing data is too large for new size, truncate your existing data then try "
+        "again."
     )  # fmt: skip
     COLUMN_DEFAULT = _spec(
         400, "{word}_default_unsupported", "Default values cannot be set for array or required {word}s."
