@@ -8,7 +8,6 @@ connection never disagree. Sources: wire specification 2.1, 2.4, 8.1 and 10.6.
 
 import enum
 import hmac
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
@@ -92,28 +91,37 @@ class Caller:
         return any(_SYNONYMS.get(held, held) in same for held in self.scopes)
 
 
-def requires(scope: str, *, mfa_pending: bool = False) -> Callable[[Request], Awaitable[Caller]]:
-    """Return the dependency that lets callers with ``scope`` in, and tells a route who it is.
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """The dependency that lets callers with a scope in, and tells a route who it is; see :func:`requires`."""
+
+    scope: str
+    mfa_pending: bool = False
+
+    async def __call__(self, request: Request) -> Caller:
+        """Return the caller of ``request``.
+
+        Raises:
+            ApiError: 404 ``project_not_found``, 401 ``general_unauthorized_scope``, ``user_blocked`` or
+                ``user_more_factors_required``, and what :class:`~realtime.identity.resolver.Resolver` refuses.
+            redis.RedisError: the read model cannot be reached.
+        """
+        caller = await find_caller(request)
+        if caller.mfa_pending and not self.mfa_pending:
+            raise refuse(Problem.MORE_FACTORS)
+        if not caller.allows(self.scope):
+            raise errors.missing_scope(caller.kind.value, self.scope)
+        return caller
+
+
+def requires(scope: str, *, mfa_pending: bool = False) -> Requirement:
+    """Return the dependency of a route that only callers with ``scope`` may use.
 
     Args:
         scope: such as ``users.read``; ``account`` for what only a logged-in user may do.
         mfa_pending: whether to let in those who have still to show a second factor.
-
-    The dependency raises:
-        ApiError: 404 ``project_not_found``, 401 ``general_unauthorized_scope``, ``user_blocked`` or
-            ``user_more_factors_required``, and what :class:`~realtime.identity.resolver.Resolver` refuses.
-        redis.RedisError: the read model cannot be reached.
     """
-
-    async def check(request: Request) -> Caller:
-        caller = await find_caller(request)
-        if caller.mfa_pending and not mfa_pending:
-            raise refuse(Problem.MORE_FACTORS)
-        if not caller.allows(scope):
-            raise errors.missing_scope(caller.kind.value, scope)
-        return caller
-
-    return check
+    return Requirement(scope, mfa_pending)
 
 
 async def find_caller(request: Request) -> Caller:

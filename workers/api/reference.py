@@ -1,0 +1,85 @@
+"""The page ``docs/reference/api.md``: every route, what it needs and what it does. Printed by running this module."""
+
+import sys
+from collections.abc import Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from realtime.bus import RedisBus, connect
+from realtime.identity.resolver import Resolver
+from realtime.identity.store import IdentityStore
+from realtime.settings import Settings
+from workers.api.access import Requirement
+from workers.api.app import create_app
+from workers.api.services import Services
+
+_METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
+
+
+class Operation(NamedTuple):
+    """One line of the page."""
+
+    service: str
+    method: str
+    path: str
+    scope: str
+    """Empty for routes that check their callers in another way, or let anybody in."""
+    text: str
+
+
+def operations(app: FastAPI) -> Iterator[Operation]:
+    """Yield what ``app`` can do, in the order of its routes."""
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            scopes = [
+                dependency.call.scope
+                for dependency in route.dependant.dependencies
+                if isinstance(dependency.call, Requirement)
+            ]
+            text = route.description.partition("\n\n")[0].replace("\n", " ").strip()
+            service = route.path.removeprefix("/v1/").partition("/")[0]
+            for method in sorted(route.methods, key=_METHODS.index):
+                yield Operation(service, method, route.path, scopes[0] if scopes else "", text)
+
+
+def unconnected_app() -> FastAPI:
+    """Return the API as it would be served, without a connection to anything: it must not be called."""
+    settings = Settings()
+    redis = connect("redis://localhost")
+    identities = IdentityStore(redis)
+    services = Services.from_settings(
+        settings,
+        identities=identities,
+        resolver=Resolver(identities, None, clock=lambda: 0.0),
+        bus=RedisBus(redis),
+    )
+    return create_app(services=services)
+
+
+def reference_page() -> str:
+    """Return ``docs/reference/api.md``."""
+    lines = [
+        "# REST API",
+        "",
+        "Every route, with the scope that an API key needs for it. `account`, `teams.*`, `rows.*` and `sessions.write`",
+        "are also what people have: guests may create accounts and sessions, and work with rows as permissions allow.",
+        "A running server shows parameters and answers at `/docs`, and as OpenAPI at `/v1/openapi.json`.",
+        "This page is generated from the code by `python -m workers.api.reference`.",
+        "",
+    ]
+    listed = sorted(operations(unconnected_app()), key=lambda operation: operation.service)
+    for service, group in groupby(listed, key=lambda operation: operation.service):
+        lines += [f"## {service}", "", "| Call | Scope | What it does |", "| --- | --- | --- |"]
+        for operation in group:
+            scope = f"`{operation.scope}`" if operation.scope else ""
+            lines.append(f"| `{operation.method} {operation.path}` | {scope} | {operation.text} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_page())
