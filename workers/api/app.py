@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from realtime import __version__
-from workers.api import errors, events, openapi, teams
+from workers.api import errors, events, openapi, teams, users
 from workers.api.bodies import BodyLimits
 from workers.api.cors import Cors
 from workers.api.rates import RateHeaders
@@ -71,5 +71,6 @@ def create_app(
     app.router.routes.extend([*routes, *openapi.page_routes(app.title)])
     app.include_router(events.router)
     app.include_router(teams.router)
+    app.include_router(users.router)
     errors.install(app)
     return app

@@ -117,4 +117,4 @@ async def _team_names(connection: AsyncConnection, project_id: str, rows: list[R
             teams.c.project_id == project_id, teams.c.id.in_([row["team_id"] for row in rows])
         )
     )
-    return {team_id: name for team_id, name in found}
+    return {row.id: row.name for row in found}
