@@ -40,9 +40,9 @@ def operations(app: FastAPI) -> Iterator[Operation]:
                 for dependency in route.dependant.dependencies
                 if isinstance(dependency.call, Requirement)
             ]
-            text = route.description.partition("\n\n")[0].replace("\n", " ").strip()
+            text = route.description.partition("\n\n")[0].replace("\n", " ").replace("``", "`").strip()
             service = route.path.removeprefix("/v1/").partition("/")[0]
-            for method in sorted(route.methods, key=_METHODS.index):
+            for method in sorted(route.methods or (), key=_METHODS.index):
                 yield Operation(service, method, route.path, scopes[0] if scopes else "", text)
 
 
