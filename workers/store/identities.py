@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.identity.model import ApiKey, Membership, Platform, Project, Session, User
+from workers.models.mfa import lacks_factor
 from workers.models.people import account_model
 from workers.store import tables
 from workers.store.times import to_unix
@@ -122,7 +123,7 @@ def _user(
                 secret_hash=each["secret_hash"],
                 provider=each["provider"],
                 expires_at=to_unix(each["expires_at"]),
-                mfa_pending=row["mfa"] and len(each["factors"]) < 2,
+                mfa_pending=lacks_factor(row, each["factors"]),
             )
             for each in sessions
         ),

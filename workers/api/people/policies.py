@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.settings import Settings
-from workers.store.tables import projects
+from workers.api.people.users import load_policies
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,5 +44,4 @@ class Policies:
 
 async def read_policies(connection: AsyncConnection, project_id: str, settings: Settings) -> Policies:
     """Return the policies of a project."""
-    found = await connection.execute(select(projects.c.policies).where(projects.c.id == project_id))
-    return Policies.from_stored(found.scalar_one_or_none() or {}, settings)
+    return Policies.from_stored(await load_policies(connection, project_id), settings)

@@ -5,9 +5,10 @@ written through to the hubs before the event that tells of it. Source: wire spec
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import RowMapping, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 
 from realtime.events.event import Event
@@ -63,7 +64,7 @@ async def create_session(
             provider=provider,
             provider_uid=user["email"] or "" if provider == "email" else "",
             secret_hash=hash_secret(secret),
-            expires_at=to_text(tx.now + timedelta(seconds=lifetime_s)),
+            expires_at=expiry(tx, lifetime_s),
             ip=address_of(request),
             agent=agent_of(request),
             factors=list(factors),
@@ -77,19 +78,26 @@ async def create_session(
     return row, secret
 
 
-async def sessions_of(tx: Transaction, user_id: str) -> Sequence[RowMapping]:
-    """Return the sessions of a user that have not expired, oldest first, and keep others from changing them."""
-    found = await tx.connection.execute(
+async def sessions_of(
+    connection: AsyncConnection, project_id: str, user_id: str, *, lock: bool = False
+) -> Sequence[RowMapping]:
+    """Return the sessions of a user that have not expired, oldest first; ``lock`` keeps others from changing them."""
+    statement = (
         select(sessions)
         .where(
-            sessions.c.project_id == tx.project.id,
+            sessions.c.project_id == project_id,
             sessions.c.user_id == user_id,
-            sessions.c.expires_at > tx.now_text,
+            sessions.c.expires_at > to_text(datetime.now(UTC)),
         )
         .order_by(sessions.c.seq)
-        .with_for_update()
     )
+    found = await connection.execute(statement.with_for_update() if lock else statement)
     return found.mappings().all()
+
+
+def expiry(tx: Transaction, lifetime_s: float) -> str:
+    """Return when a session ends that lasts ``lifetime_s`` seconds from now."""
+    return to_text(tx.now + timedelta(seconds=lifetime_s))
 
 
 async def delete_session(tx: Transaction, row: Row) -> None:
@@ -130,6 +138,6 @@ async def _make_room(tx: Transaction, user_id: str, limit: int) -> None:
     )
     if not limit:
         return
-    present = await sessions_of(tx, user_id)
+    present = await sessions_of(tx.connection, tx.project.id, user_id, lock=True)
     for row in present[: max(len(present) - limit + 1, 0)]:
         await delete_session(tx, row)

@@ -4,9 +4,10 @@ Only their hashes are kept. A secret that a person types is short, and so may be
 """
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, RowMapping, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.identity.secrets import hash_secret, verify_secret
 from workers.store.ids import new_id, new_secret
@@ -16,6 +17,9 @@ from workers.store.times import to_text
 
 TYPED_KINDS = frozenset({"email", "phone", "phone-verification"})
 """Kinds of tokens whose secret is a short code that a person types."""
+
+MAILED_KINDS = frozenset({"recovery", "verification", "magic-url", "email"})
+"""Kinds of tokens that prove that somebody reads the mail to the address of the user."""
 
 MAX_ATTEMPTS = 5
 """How often a wrong code may be presented while one is expected; then it is void."""
@@ -86,6 +90,26 @@ async def use_token(tx: Transaction, user_id: str, kinds: Collection[str], secre
     await tx.connection.execute(update(tokens).where(expected).values(attempts=tokens.c.attempts + 1))
     await tx.connection.execute(delete(tokens).where(expected, tokens.c.attempts >= MAX_ATTEMPTS))
     return None
+
+
+async def has_token(
+    connection: AsyncConnection, project_id: str, user_id: str, kind: str, secret: str
+) -> bool:
+    """Tell whether a user has a token of ``kind`` with this secret, without taking it."""
+    found = await connection.execute(
+        select(tokens.c.secret_hash).where(
+            tokens.c.project_id == project_id,
+            tokens.c.user_id == user_id,
+            tokens.c.kind == kind,
+            tokens.c.expires_at > to_text(datetime.now(UTC)),
+        )
+    )
+    return any(verify_secret(secret, stored) for stored in found.scalars())
+
+
+async def void_tokens(tx: Transaction, user_id: str, kinds: Collection[str]) -> None:
+    """Make the tokens of ``kinds`` void that a user has: what they were to prove is no longer so."""
+    await tx.connection.execute(delete(tokens).where(_of_user(tx, user_id), tokens.c.kind.in_(kinds)))
 
 
 def _of_user(tx: Transaction, user_id: str) -> ColumnElement[bool]:
