@@ -54,7 +54,7 @@ Phone = Annotated[
 """A phone number, E.164."""
 
 Password = Annotated[
-    str, Field(min_length=8, max_length=256, description="A password of 8 to 256 characters.", repr=False)
+    str, Field(min_length=8, max_length=256, description="A password of 8 to 256 characters.")
 ]
 """A new password, in plain text."""
 

@@ -8,7 +8,9 @@ from fastapi import APIRouter
 
 from workers.api.users import creation, factors, history, sessions, targets, updates, users
 
-router = APIRouter()
+router = APIRouter(tags=["users"])
+"""Every route of the service."""
+
 # Identities first: their paths have the form of a user's.
-for module in (history, creation, users, updates, sessions, factors, targets):
-    router.include_router(module.router)
+for _part in (history, creation, users, updates, sessions, factors, targets):
+    router.include_router(_part.router)

@@ -21,12 +21,12 @@ from workers.api.users.access import Writer, respond_with_user
 from workers.models.users import User, show_user
 from workers.store.ids import choose_id
 
-router = APIRouter(tags=["users"])
+router = APIRouter()
 
 _CREATED = documented(User, 201)
 
-Hash = Annotated[str, Field(min_length=8, max_length=256, description="The password's hash.", repr=False)]
-Salt = Annotated[str, Field(max_length=256, repr=False)]
+Hash = Annotated[str, Field(min_length=8, max_length=256, description="The password's hash.")]
+Salt = Annotated[str, Field(max_length=256)]
 
 
 class NewUser(Body):
