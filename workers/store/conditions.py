@@ -76,7 +76,7 @@ def _check_kind(query: Query, field: Field) -> None:
     elif field.kind == "json-array":
         raise InvalidQueryError(f"Invalid query: {subject} an array.")
     elif field.kind == "opaque":
-        raise InvalidQueryError(f"Invalid query: {subject} neither a text, nor a number, nor a boolean.")
+        raise InvalidQueryError(f"Invalid query: {subject} not comparable.")
 
 
 def _binds(field: Field, query: Query) -> list[BindParameter[Any]]:
