@@ -21,7 +21,7 @@ Writer = Annotated[Caller, Depends(requires("users.write"))]
 
 
 class RequiresEither:
-    """The dependency that lets callers with any of several scopes in."""
+    """The dependency that lets API keys with any of several scopes in."""
 
     def __init__(self, *scopes: str) -> None:
         self._scopes = scopes
@@ -33,7 +33,8 @@ class RequiresEither:
             ApiError: 401 ``general_unauthorized_scope``, which names the first scope.
         """
         caller = await find_caller(request)
-        if not any(map(caller.allows, self._scopes)):
+        # Guests have the scope sessions.write too, to log in; that is no right to the sessions of others.
+        if not caller.is_privileged or not any(map(caller.allows, self._scopes)):
             raise errors.missing_scope(caller.kind.value, self._scopes[0])
         return caller
 
