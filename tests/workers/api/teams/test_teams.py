@@ -148,7 +148,7 @@ class TestChange:
         assert (await api.server.get("/v1/teams/red/prefs")).json() == {"theme": "light"}
         assert (await api.server.get("/v1/teams/red")).json()["prefs"] == {"theme": "light"}
         event = (await api.published())[-1]
-        assert event.events[:2] == ["teams.red.update", "teams.red.update.prefs"]
+        assert "teams.red.update.prefs" in event.events
         assert event.payload == {"theme": "light"}
 
     @pytest.mark.parametrize("prefs", [None, [], "text", {"text": "x" * 65_536}])
