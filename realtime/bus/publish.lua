@@ -13,7 +13,8 @@
 --
 -- Of a batch with an idempotency key the record holds the IDs: while it lives, a batch under that key is not published
 -- again. Of a batch from an outbox it holds the numbers, of the last batch only, since batches of an outbox come one
--- after another: events of the last batch that come again, with others or without, are left out.
+-- after another: events of the last batch that come again, with others or without, are left out. While some of them do
+-- come again, the rest is remembered too, for it was not forgotten either.
 --
 -- Returns the events' IDs, joined by commas; those of the first time when the idempotency record exists.
 
@@ -34,6 +35,22 @@ if numbers ~= '' then
   for number in string.gmatch(numbers, '[^,]+') do
     number_of[#number_of + 1] = number
   end
+end
+
+-- The numbers of this batch. If some came before, so may others of that batch, which are not in this one: they stay.
+local function remembered()
+  local kept, is_new, repeats = {}, {}, false
+  for i, number in ipairs(number_of) do
+    kept[i] = number
+    is_new[number] = true
+    repeats = repeats or seen[number]
+  end
+  if repeats then
+    for number in pairs(seen) do
+      if not is_new[number] then kept[#kept + 1] = number end
+    end
+  end
+  return kept
 end
 
 local ids = {}
@@ -59,7 +76,9 @@ if max_age > 0 and #ids > 0 then
 end
 
 local answer = table.concat(ids, ',')
-if record then
-  redis.call('SET', record, numbers == '' and answer or numbers, 'PX', ARGV[5])
+if record and numbers == '' then
+  redis.call('SET', record, answer, 'PX', ARGV[5])
+elseif record then
+  redis.call('SET', record, table.concat(remembered(), ','), 'PX', ARGV[5])
 end
 return answer

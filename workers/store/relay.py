@@ -13,7 +13,7 @@ the hubs' read model is what SQL has at that moment, so that the last state wins
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.bus import RedisBus
 from realtime.bus.backoff import backoff_s
+from realtime.identity.model import ApiKey, Project, User
 from realtime.identity.store import IdentityStore
 from workers.store.database import Database
 from workers.store.identities import load_key, load_project, load_users
@@ -189,17 +190,15 @@ class Relay:
         return [Entry(*row) for row in found]
 
     async def _apply(self, connection: AsyncConnection, project_id: str, entries: Sequence[Entry]) -> None:
+        events: list[tuple[int, bytes]] = []
         for kind, run in groupby(entries, key=lambda entry: entry.kind):
             if kind == "event":
-                events = [(entry.seq, bytes(entry.body)) for entry in run]
+                # With those before the identities: all of them stay in doubt until they are forgotten together.
+                events += [(entry.seq, bytes(entry.body)) for entry in run]
                 await self._bus.relay(project_id, self._store_id, events)
-                continue
-            ids = list(dict.fromkeys(bytes(entry.body).decode() for entry in run))
-            try:
+            else:
+                ids = list(dict.fromkeys(bytes(entry.body).decode() for entry in run))
                 await self._write_through(connection, kind, project_id, ids)
-            except ValueError as error:
-                # A record that the read model refuses must not hold up everything behind it.
-                log.error("an identity cannot be written through", project=project_id, error=str(error))  # noqa: TRY400
 
     async def _write_through(
         self, connection: AsyncConnection, kind: str, project_id: str, ids: Sequence[str]
@@ -208,26 +207,37 @@ class Relay:
             case "user":
                 users = await load_users(connection, project_id, ids)
                 for user_id in ids:
-                    user = users.get(user_id)
-                    if user is None:
-                        await self._identities.delete_user(project_id, user_id)
-                    else:
-                        await self._identities.put_user(project_id, user)
+                    with _skipping_refused(project_id, user_id):
+                        await self._write_user(project_id, user_id, users.get(user_id))
             case "key":
                 for key_id in ids:
-                    found = await load_key(connection, project_id, key_id)
-                    if found is None:
-                        await self._identities.delete_key(project_id, key_id)
-                    else:
-                        await self._identities.put_hashed_key(project_id, *found)
+                    with _skipping_refused(project_id, key_id):
+                        await self._write_key(
+                            project_id, key_id, await load_key(connection, project_id, key_id)
+                        )
             case "project":
-                project = await load_project(connection, project_id)
-                if project is None:
-                    await self._identities.delete_project(project_id)
-                else:
-                    await self._identities.put_project(project)
+                with _skipping_refused(project_id, project_id):
+                    await self._write_project(project_id, await load_project(connection, project_id))
             case _:
                 log.error("the outbox holds an entry of an unknown kind", kind=kind)
+
+    async def _write_user(self, project_id: str, user_id: str, user: User | None) -> None:
+        if user is None:
+            await self._identities.delete_user(project_id, user_id)
+        else:
+            await self._identities.put_user(project_id, user)
+
+    async def _write_key(self, project_id: str, key_id: str, found: tuple[ApiKey, str] | None) -> None:
+        if found is None:
+            await self._identities.delete_key(project_id, key_id)
+        else:
+            await self._identities.put_hashed_key(project_id, *found)
+
+    async def _write_project(self, project_id: str, project: Project | None) -> None:
+        if project is None:
+            await self._identities.delete_project(project_id)
+        else:
+            await self._identities.put_project(project)
 
     async def _forget(self, connection: AsyncConnection, project_id: str, entries: Sequence[Entry]) -> None:
         # By number, not up to the last number: a transaction with a lower one may be committed meanwhile.
@@ -249,3 +259,14 @@ class Relay:
                     if project_id not in self._projects:
                         self.wake(project_id)
             await asyncio.sleep(SWEEP_INTERVAL_S)
+
+
+@contextlib.contextmanager
+def _skipping_refused(project_id: str, resource_id: str) -> Iterator[None]:
+    """Go on after a record that the read model refuses: it must not hold up everything behind it."""
+    try:
+        yield
+    except ValueError as error:
+        log.error(  # noqa: TRY400 - the refusal says it all
+            "an identity cannot be written through", project=project_id, id=resource_id, error=str(error)
+        )
