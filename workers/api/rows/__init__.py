@@ -1,0 +1,17 @@
+"""Rows of tables, which are also documents of collections: single, in bulk, and in transactions.
+
+A change is decided before it is written (:mod:`workers.api.rows.changes`): from the table for one caller
+(:mod:`~workers.api.rows.opened`), the row as it is, and what is asked. So single requests, bulk requests and
+transactions, staged and committed, go by the same rules.
+"""
+
+from fastapi import APIRouter
+
+from workers.api.rows import rows, transactions
+
+router = APIRouter()
+"""Every route of rows and transactions."""
+
+# First, since `/tablesdb/transactions/...` could be taken for a database's path.
+router.include_router(transactions.router)
+router.include_router(rows.router)

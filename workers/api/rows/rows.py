@@ -1,0 +1,199 @@
+"""Routes for single rows, in both vocabularies: create, list, get, update, upsert, delete, count up and down."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from workers.api.access import Caller, requires
+from workers.api.databases.words import TABLES, VOCABULARIES, words_of
+from workers.api.listing import ListParams, list_params
+from workers.api.problems import Problem, refuse
+from workers.api.responses import documented, respond
+from workers.api.rows.batches import create_rows, delete_rows, update_rows, upsert_rows
+from workers.api.rows.changes import Change, Verb
+from workers.api.rows.opened import open_table
+from workers.api.rows.operations import single_operation
+from workers.api.rows.reads import fields_of, list_rows, show_rows
+from workers.api.rows.requests import (
+    body_schema,
+    data_of,
+    new_row_id,
+    read_json,
+    require_data,
+    transaction_id_of,
+)
+from workers.api.rows.staging import reading, stage
+from workers.api.rows.statements import find_row
+from workers.api.rows.writes import write
+from workers.api.services import services_of
+from workers.models.rows import Document, DocumentList, Row, RowList
+
+router = APIRouter()
+
+Reader = Annotated[Caller, Depends(requires("rows.read"))]
+Writer = Annotated[Caller, Depends(requires("rows.write"))]
+Lists = Annotated[ListParams, Depends(list_params)]
+
+
+async def create_row(request: Request, databaseId: str, tableId: str, caller: Writer) -> Response:
+    """Create a row; or several, for API keys, if the body has ``rows`` (``documents``)."""
+    words = words_of(request)
+    body = await read_json(request)
+    if words.rows in body:
+        return await create_rows(request, databaseId, tableId, caller, body)
+    row_id = new_row_id(body.get(f"{words.row}Id"), f"{words.row}Id")
+    change = Change("create", row_id, require_data(body, words), body.get("permissions"))
+    return respond(await _change(request, caller, databaseId, tableId, change, body), 201)
+
+
+async def update_row(request: Request, databaseId: str, tableId: str, rowId: str, caller: Writer) -> Response:
+    """Change those columns of a row that ``data`` names, or its permissions, or both."""
+    words = words_of(request)
+    body = await read_json(request)
+    data = data_of(body)
+    if not data and body.get("permissions") is None:
+        raise refuse(Problem.ROW_MISSING_PAYLOAD, word=words.row)
+    change = Change("update", rowId, data or {}, body.get("permissions"))
+    return respond(await _change(request, caller, databaseId, tableId, change, body))
+
+
+async def upsert_row(request: Request, databaseId: str, tableId: str, rowId: str, caller: Writer) -> Response:
+    """Create the row, or change it if it is there."""
+    words = words_of(request)
+    body = await read_json(request)
+    data = data_of(body)
+    if data is None and body.get("permissions") is None:
+        raise refuse(Problem.ROW_MISSING_PAYLOAD, word=words.row)
+    row_id = new_row_id(rowId, f"{words.row}Id")
+    change = Change("upsert", row_id, data or {}, body.get("permissions"))
+    return respond(await _change(request, caller, databaseId, tableId, change, body), 201)
+
+
+async def delete_row(request: Request, databaseId: str, tableId: str, rowId: str, caller: Writer) -> Response:
+    """Delete a row."""
+    body = await read_json(request)
+    await _change(request, caller, databaseId, tableId, Change("delete", rowId), body)
+    return respond(None)
+
+
+async def increment_column(
+    request: Request, databaseId: str, tableId: str, rowId: str, column: str, caller: Writer
+) -> Response:
+    """Add ``value`` to a number, at most up to ``max``."""
+    return await _count(request, databaseId, tableId, rowId, column, caller, "increment")
+
+
+async def decrement_column(
+    request: Request, databaseId: str, tableId: str, rowId: str, column: str, caller: Writer
+) -> Response:
+    """Take ``value`` from a number, at most down to ``min``."""
+    return await _count(request, databaseId, tableId, rowId, column, caller, "decrement")
+
+
+async def get_row(
+    request: Request, databaseId: str, tableId: str, rowId: str, caller: Reader, params: Lists
+) -> Response:
+    """Return a row, with the columns that ``select`` names."""
+    words = words_of(request)
+    transaction_id = transaction_id_of(request, {})
+    async with reading(services_of(request), caller, transaction_id) as connection:
+        table = await open_table(connection, caller, words, databaseId, tableId)
+        query = params.query(fields_of(table.record))
+        row = await find_row(connection, table.record, rowId)
+        if row is None or not table.allows("read", row):
+            raise words.row_not_found()
+        [model] = await show_rows(connection, table, [row], query.select)
+    return respond(model)
+
+
+async def list_rows_of_table(
+    request: Request, databaseId: str, tableId: str, caller: Reader, params: Lists
+) -> Response:
+    """Return the rows that the caller may read and that meet the queries."""
+    words = words_of(request)
+    transaction_id = transaction_id_of(request, {})
+    async with reading(services_of(request), caller, transaction_id) as connection:
+        table = await open_table(connection, caller, words, databaseId, tableId)
+        query = params.query(fields_of(table.record))
+        total, models = await list_rows(connection, table, query, count=params.total)
+    return respond({"total": total, words.rows: models})
+
+
+async def _count(
+    request: Request, database_id: str, table_id: str, row_id: str, column: str, caller: Caller, verb: Verb
+) -> Response:
+    body = await read_json(request)
+    bound = body.get("max" if verb == "increment" else "min")
+    value = body.get("value")
+    change = Change(verb, row_id, {"column": column, "value": 1 if value is None else value, "bound": bound})
+    return respond(await _change(request, caller, database_id, table_id, change, body))
+
+
+async def _change(
+    request: Request, caller: Caller, database_id: str, table_id: str, change: Change, body: dict[str, Any]
+) -> dict[str, Any]:
+    """Make a change now, or stage it if the request is part of a transaction; return the model of the row."""
+    services = services_of(request)
+    words = words_of(request)
+    transaction_id = transaction_id_of(request, body)
+    if transaction_id:
+        operation = single_operation(change, caller, words, database_id, table_id)
+        _, [model] = await stage(services, caller, transaction_id, [operation])
+        return model
+    async with services.store.write(caller.project) as tx:
+        table = await open_table(tx.connection, caller, words, database_id, table_id)
+        return await write(tx, table, change)
+
+
+for _words in VOCABULARIES:
+    _row_path = f"{_words.rows_path}/{{rowId}}"
+    _one, _many = (Row, RowList) if _words is TABLES else (Document, DocumentList)
+    for _path, _method, _endpoint, _name, _model, _status, _members in (
+        (
+            _words.rows_path,
+            "POST",
+            create_row,
+            "create_row",
+            _one,
+            201,
+            ("rowId", "data", "permissions", "rows"),
+        ),
+        (_words.rows_path, "GET", list_rows_of_table, "list_rows", _many, 200, ()),
+        (_words.rows_path, "PATCH", update_rows, "update_rows", _many, 200, ("data", "queries")),
+        (_words.rows_path, "PUT", upsert_rows, "upsert_rows", _many, 201, ("rows",)),
+        (_words.rows_path, "DELETE", delete_rows, "delete_rows", _many, 200, ("queries",)),
+        (_row_path, "GET", get_row, "get_row", _one, 200, ()),
+        (_row_path, "PATCH", update_row, "update_row", _one, 200, ("data", "permissions")),
+        (_row_path, "PUT", upsert_row, "upsert_row", _one, 201, ("data", "permissions")),
+        (_row_path, "DELETE", delete_row, "delete_row", None, 204, ("transactionId",)),
+        (
+            f"{_row_path}/{{column}}/increment",
+            "PATCH",
+            increment_column,
+            "increment_column",
+            _one,
+            200,
+            ("value", "max"),
+        ),
+        (
+            f"{_row_path}/{{column}}/decrement",
+            "PATCH",
+            decrement_column,
+            "decrement_column",
+            _one,
+            200,
+            ("value", "min"),
+        ),
+    ):
+        router.add_api_route(
+            _path,
+            _endpoint,
+            methods=[_method],
+            tags=[_words.tag],
+            operation_id=f"{_words.tag}_{_name}",
+            response_model=None,
+            responses=documented(_model, _status),
+            openapi_extra=body_schema(_words, _members) if _members else None,
+        )
