@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, DropTable
 from sqlalchemy.types import TypeEngine
 
-from workers.store.schema import Column, Index, TableRecord
+from workers.store.schema import Column, Index, TableRecord, sql_name_of
 from workers.store.tables import Json
 from workers.store.tables import Sequence as SequenceType
 from workers.store.values import max_chars
@@ -112,9 +112,9 @@ async def create_row_tables(connection: AsyncConnection, record: TableRecord) ->
         await create_row_index(connection, record, each)
 
 
-async def drop_row_tables(connection: AsyncConnection, sql_names: Iterable[str]) -> None:
-    """Drop the SQL tables of tables, given by the ``sql_name`` of their records, with everything in them."""
-    for name in sql_names:
+async def drop_row_tables(connection: AsyncConnection, seqs: Iterable[int]) -> None:
+    """Drop the SQL tables of tables, given by their ``seq``, with everything in them."""
+    for name in map(sql_name_of, seqs):
         for table in (_rows_table(name, ()), _perms_table(name)):
             await connection.execute(DropTable(table))
 
@@ -129,6 +129,18 @@ async def add_row_column(connection: AsyncConnection, record: TableRecord, colum
 async def drop_row_column(connection: AsyncConnection, record: TableRecord, column: Column) -> None:
     """Drop a column with what is in it. No index may be left on it."""
     await connection.exec_driver_sql(f"ALTER TABLE {record.sql_name} DROP COLUMN {column.sql_name}")
+
+
+async def has_longer_text(
+    connection: AsyncConnection, record: TableRecord, column: Column, chars: int
+) -> bool:
+    """Tell whether a row has a text of more than ``chars`` characters in a column; lists of texts are passed over."""
+    if column.array:
+        return False
+    table = rows_table(record)
+    longer = sa.func.length(table.c[column.sql_name]) > chars
+    found = await connection.execute(sa.select(table.c.seq).where(longer).limit(1))
+    return found.first() is not None
 
 
 async def create_row_index(connection: AsyncConnection, record: TableRecord, index: Index) -> None:

@@ -118,7 +118,12 @@ class TableRecord(msgspec.Struct, frozen=True):
     @property
     def sql_name(self) -> str:
         """What the SQL table of its rows is called; that of their permissions ends with ``_perms``."""
-        return f"rows_{self.seq}"
+        return sql_name_of(self.seq)
+
+
+def sql_name_of(seq: int) -> str:
+    """Return what the SQL table of the rows of the table with this number is called."""
+    return f"rows_{seq}"
 
 
 def encode_schema(schema: Schema) -> bytes:

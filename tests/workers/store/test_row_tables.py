@@ -167,7 +167,7 @@ class TestDropRowTables:
         table = record(column(1, "string"))
         async with database.writing() as connection:
             await create_row_tables(connection, table)
-            await drop_row_tables(connection, [table.sql_name])
+            await drop_row_tables(connection, [table.seq])
         for gone in (rows_table(table), perms_table(table)):
             with pytest.raises(DBAPIError):
                 async with database.reading() as connection:

@@ -10,7 +10,8 @@ from workers.api.problems import Problem, refuse
 from workers.store.schema import TableRecord, decode_schema
 from workers.store.tables import databases, tables
 
-_TABLE = select(
+TABLE = select(
+    tables.c.project_id,
     tables.c.seq,
     tables.c.id,
     tables.c.name,
@@ -60,7 +61,7 @@ async def find_table(
     Raises:
         ApiError: 404 ``database_not_found``, or ``table_not_found`` in the words of the API that was called.
     """
-    statement = _TABLE.where(
+    statement = TABLE.where(
         tables.c.project_id == project_id, tables.c.database_id == database_id, tables.c.id == table_id
     )
     found = await connection.execute(statement.with_for_update(of=tables) if lock else statement)
@@ -74,6 +75,7 @@ async def find_table(
 def table_record(row: RowMapping) -> TableRecord:
     """Return the record of a row with the columns of a :class:`TableRecord`."""
     members: dict[str, Any] = dict(row)
+    del members["project_id"]
     members["permissions"] = tuple(members["permissions"])
     members["schema"] = decode_schema(members["schema"])
     members["table_enabled"] = members.pop("enabled")
