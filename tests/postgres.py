@@ -32,9 +32,11 @@ class Postgres:
 
     Args:
         migrate: Brings the database at a URL to the newest version; called once, for the template.
+        settings: The server's own that are to differ: tests need nothing kept.
     """
 
-    def __init__(self, migrate: Callable[[str], None]) -> None:
+    def __init__(self, migrate: Callable[[str], None], **settings: str) -> None:
+        self._settings = settings
         # Sockets have short paths, and the folders that pytest makes are closed to other users.
         self._folder = Path(tempfile.mkdtemp(prefix="realtime-pg-"))
         self._owner = _other_user()
@@ -88,6 +90,7 @@ class Postgres:
             "full_page_writes": "off",
             "max_connections": "200",
             "shared_buffers": "32MB",
+            **self._settings,
         }
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
