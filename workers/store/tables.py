@@ -173,7 +173,8 @@ tokens = _table(
     Column("project_id", _ID, nullable=False),
     Column("id", _ID, nullable=False),
     Column("user_id", _ID, nullable=False),
-    # recovery, verification, phone-verification, magic-url, email, phone, generic: what it may be used for.
+    # recovery, verification, phone-verification, magic-url, email, phone, generic: what it may be used for;
+    # totp: a code of an authenticator that was used, whose ID has it.
     Column("kind", String(32), nullable=False),
     Column("secret_hash", String(128), nullable=False),
     Column("expires_at", _TIME, nullable=False),
