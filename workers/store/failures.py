@@ -15,7 +15,8 @@ _SQLITE_UNAVAILABLE = frozenset({
 _SQLSTATE_CLASSES_UNAVAILABLE = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 """Connection lost; read-only standby; deadlock and serialization; resources; locks; shutdown and time-out; system."""
 
-_SQLSTATE_CLASS_DATA = "22"
+_SQLSTATE_CLASSES_VALUE = frozenset({"22", "54"})
+"""Not of the column's type; too long, such as a text for an index."""
 
 
 class Failure(enum.Enum):
@@ -51,6 +52,6 @@ def _of_driver(error: BaseException | None) -> Failure:
         # The low byte is the primary code.
         return Failure.UNAVAILABLE if code & 0xFF in _SQLITE_UNAVAILABLE else Failure.MISTAKE
     state = getattr(error, "sqlstate", None) or ""
-    if state[:2] == _SQLSTATE_CLASS_DATA:
+    if state[:2] in _SQLSTATE_CLASSES_VALUE:
         return Failure.VALUE
     return Failure.UNAVAILABLE if state[:2] in _SQLSTATE_CLASSES_UNAVAILABLE else Failure.MISTAKE

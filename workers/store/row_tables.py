@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, DropTable
 from sqlalchemy.types import TypeEngine
@@ -42,6 +43,18 @@ _SYSTEM_COLUMNS = {"$id": "id", "$sequence": "seq", "$createdAt": "created_at", 
 
 _CACHED = 1024
 """Of how many tables the SQL tables are kept ready."""
+
+
+_SQLSTATES_OUTDATED = frozenset({"42P01", "42703", "0A000"})
+"""PostgreSQL's: no such table, no such column, a prepared statement that no longer fits."""
+
+
+def is_outdated(error: DBAPIError) -> bool:
+    """Tell whether a statement failed since the table was changed or dropped after its record had been read.
+
+    Only PostgreSQL lets that happen; a transaction of SQLite sees one state from its beginning to its end.
+    """
+    return getattr(error.orig, "sqlstate", "") in _SQLSTATES_OUTDATED
 
 
 def sql_type(column: Column) -> TypeEngine[Any]:

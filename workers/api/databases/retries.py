@@ -1,0 +1,33 @@
+"""Requests that met a change of the table that they are about."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import DBAPIError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from workers.store.row_tables import is_outdated
+
+
+class RetriedRoute(APIRoute):
+    """A route whose handler runs once more if the table was changed between its reading the schema and using it.
+
+    What the first run did was undone with its transaction, so the second one tells what holds now: the row, or that
+    the column or table is gone.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the function that answers a request."""
+        handle = super().get_route_handler()
+
+        async def handle_current(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except DBAPIError as error:
+                if not is_outdated(error):
+                    raise
+            return await handle(request)
+
+        return handle_current
