@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from workers.api.access import Caller, requires
+from workers.api.databases.retries import RetriedRoute
 from workers.api.databases.words import TABLES, VOCABULARIES, words_of
 from workers.api.listing import ListParams, list_params
 from workers.api.problems import Problem, refuse
@@ -30,7 +31,7 @@ from workers.api.rows.writes import write
 from workers.api.services import services_of
 from workers.models.rows import Document, DocumentList, Row, RowList
 
-router = APIRouter()
+router = APIRouter(route_class=RetriedRoute)
 
 Reader = Annotated[Caller, Depends(requires("rows.read"))]
 Writer = Annotated[Caller, Depends(requires("rows.write"))]

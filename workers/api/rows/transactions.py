@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from workers.api.access import Caller, requires
+from workers.api.databases.retries import RetriedRoute
 from workers.api.databases.words import VOCABULARIES, words_of
 from workers.api.errors import ApiError, bad_request
 from workers.api.listing import ListParams, list_params
@@ -32,7 +33,7 @@ MIN_TTL_S, MAX_TTL_S, DEFAULT_TTL_S = 60, 3600, 300
 KEPT_S = 24 * 3600
 """For how long after its expiry a transaction can still be looked at."""
 
-router = APIRouter()
+router = APIRouter(route_class=RetriedRoute)
 
 Reader = Annotated[Caller, Depends(requires("rows.read"))]
 Writer = Annotated[Caller, Depends(requires("rows.write"))]

@@ -1,0 +1,73 @@
+"""Requests that meet a change of their table: on PostgreSQL, where a schema may change within a transaction's reads."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from realtime.identity.model import Project
+from tests.api import PROJECT, Api
+from workers.api.databases.definitions import remove_column
+from workers.api.databases.lookup import find_table
+from workers.api.databases.place import SchemaChange
+from workers.api.databases.words import TABLES
+from workers.store import tables
+from workers.store.row_tables import drop_row_column, drop_row_tables
+
+AddColumn = Callable[..., Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture
+def postgres_api(api: Api) -> Api:
+    if api.services.store.database.is_sqlite:
+        pytest.skip("A transaction of SQLite sees one state of the schema.")
+    return api
+
+
+async def until_blocked(api: Api) -> None:
+    """Wait until a statement waits for a lock."""
+    async with asyncio.timeout(10):
+        while True:
+            async with api.services.store.read() as connection:
+                waiting = await connection.execute(
+                    sa.text(
+                        "SELECT count(*) FROM pg_stat_activity "
+                        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                    )
+                )
+                if waiting.scalar_one():
+                    return
+
+
+class TestRetriedRoute:
+    async def test_column_that_goes_meanwhile_is_unknown(
+        self, postgres_api: Api, posts: str, add_column: AddColumn
+    ) -> None:
+        api = postgres_api
+        await add_column("string", "title", size=10)
+        row = {"rowId": "one", "data": {"title": "x"}}
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            record = await find_table(tx.connection, PROJECT, "main", "posts", words=TABLES)
+            schema, _ = remove_column(record.schema, record.schema.columns[0])
+            await SchemaChange(tx, record, TABLES).store(schema)
+            await drop_row_column(tx.connection, record, record.schema.columns[0])
+            create = asyncio.create_task(api.server.post(f"{posts}/rows", json=row))
+            await until_blocked(api)
+        answer = await create
+        assert (answer.status_code, answer.json()["type"]) == (400, "row_invalid_structure")
+
+    async def test_table_that_goes_meanwhile_is_not_found(
+        self, postgres_api: Api, posts: str, add_column: AddColumn
+    ) -> None:
+        api = postgres_api
+        await add_column("string", "title", size=10)
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            record = await find_table(tx.connection, PROJECT, "main", "posts", words=TABLES)
+            await tx.connection.execute(sa.delete(tables.tables).where(tables.tables.c.seq == record.seq))
+            await drop_row_tables(tx.connection, [record.seq])
+            read = asyncio.create_task(api.server.get(f"{posts}/rows"))
+            await until_blocked(api)
+        answer = await read
+        assert (answer.status_code, answer.json()["type"]) == (404, "table_not_found")
