@@ -36,6 +36,7 @@ _APP_SCHEMES = {
     "appwrite-linux": "Linux",
 }
 """Schemes of the app SDKs: acceptable once an app of that system is registered."""
+_APPLE_SCHEMES = ("appwrite-ios", "appwrite-macos", "appwrite-watchos", "appwrite-tvos")
 _LOOPBACK = frozenset({"127.0.0.1", "[::1]"})
 
 
@@ -118,6 +119,8 @@ def _schemes(project: Project) -> Iterator[str]:
     for platform in project.platforms:
         if platform.type == "scheme":
             yield platform.key
+        elif platform.type == "apple":
+            yield from _APPLE_SCHEMES
         elif platform.type not in _WEB_PLATFORMS:
             # The system ends the type: apple-ios, flutter-android, react-native-ios, android.
             yield f"appwrite-{platform.type.rpartition('-')[2]}"

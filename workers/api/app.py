@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from realtime import __version__
-from workers.api import errors, events, openapi, teams, users
+from workers.api import account, databases, errors, events, health, openapi, projects, rows, teams, users
 from workers.api.bodies import BodyLimits
 from workers.api.cors import Cors
 from workers.api.rates import RateHeaders
@@ -70,7 +70,13 @@ def create_app(
     app.state.services = services
     app.router.routes.extend([*routes, *openapi.page_routes(app.title)])
     app.include_router(events.router)
+    app.include_router(account.router)
+    app.include_router(health.router)
+    app.include_router(projects.router)
+    # Before those of databases: `/tablesdb/transactions` is no database.
+    app.include_router(rows.router)
     app.include_router(teams.router)
     app.include_router(users.router)
+    app.include_router(databases.router)
     errors.install(app)
     return app

@@ -9,9 +9,6 @@ from socket import socket
 import uvicorn
 import uvloop
 from fastapi import FastAPI
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from realtime.bus import RedisBus, connect, redis_url
 from realtime.hub.server import Server, bind
@@ -22,7 +19,7 @@ from realtime.identity.store import IdentityStore
 from realtime.logs import configure_logging
 from realtime.settings import Settings
 from workers.api.app import create_app
-from workers.api.services import Services, services_of
+from workers.api.services import Services
 
 
 def serve(settings: Settings, *, ready: Callable[[], None] | None = None) -> None:
@@ -75,10 +72,4 @@ def create(settings: Settings) -> FastAPI:
         resolver=Resolver(identities, TokenVerifier.from_settings(settings), clock=time.time),
         bus=RedisBus.from_settings(settings, redis),
     )
-    return create_app(services=services, routes=[Route("/v1/health", health)])
-
-
-async def health(request: Request) -> Response:
-    """Answer whether Redis can be reached, as the ``healthStatus`` model; ``ping`` is in milliseconds."""
-    ping_s = await services_of(request).bus.ping()
-    return JSONResponse({"name": "api", "ping": round(ping_s * 1000), "status": "pass"})
+    return create_app(services=services)

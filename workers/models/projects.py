@@ -1,0 +1,180 @@
+"""Projects with their API keys and platforms, as servers are shown them. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from workers.models.people import Row
+
+PROTOCOLS = ("websocket",)
+"""What a project can switch off; all else it has no switch for is always on."""
+
+
+Switch = TypedDict("Switch", {"$id": str, "enabled": bool})
+"""Something of a project that is on or off."""
+
+Project = TypedDict(
+    "Project",
+    {
+        "$id": str,
+        "$createdAt": str,
+        "$updatedAt": str,
+        "name": str,
+        "teamId": str,
+        "region": str,
+        "devKeys": list[Any],
+        "smtpEnabled": bool,
+        "smtpSenderName": str,
+        "smtpSenderEmail": str,
+        "smtpReplyToName": str,
+        "smtpReplyToEmail": str,
+        "smtpHost": str,
+        "smtpPort": int,
+        "smtpUsername": str,
+        "smtpPassword": str,
+        "smtpSecure": str,
+        "pingCount": int,
+        "pingedAt": str,
+        "labels": list[str],
+        "status": str,
+        "onboarding": dict[str, Any],
+        "authMethods": list[Switch],
+        "services": list[Switch],
+        "protocols": list[Switch],
+        "blocks": list[Any],
+        "consoleAccessedAt": str,
+        "wafEnabled": bool,
+    },
+)
+"""A tenant. Members about what this server does not have (its own mail servers, firewalls) are there for the SDKs."""
+
+
+class ProjectList(TypedDict):
+    """A page of projects."""
+
+    total: int
+    projects: list[Project]
+
+
+Key = TypedDict(
+    "Key",
+    {
+        "$id": str,
+        "$createdAt": str,
+        "$updatedAt": str,
+        "name": str,
+        "expire": str | None,
+        "scopes": list[str],
+        "secret": str,
+        "accessedAt": str,
+        "sdks": list[str],
+    },
+)
+"""An API key; ``secret`` is empty but in the answer to its creation."""
+
+
+class KeyList(TypedDict):
+    """A page of API keys."""
+
+    total: int
+    keys: list[Key]
+
+
+class PlatformList(TypedDict):
+    """A page of platforms."""
+
+    total: int
+    platforms: list[Any]
+
+
+_NAME_MEMBERS = {
+    "web": "hostname",
+    "apple": "bundleIdentifier",
+    "android": "applicationId",
+    "windows": "packageIdentifierName",
+    "linux": "packageName",
+}
+"""What the name of a client application is called, by the family of its platform."""
+
+_FAMILIES = {
+    "web": "web",
+    "unity": "web",
+    "apple": "apple",
+    "ios": "apple",
+    "macos": "apple",
+    "watchos": "apple",
+    "tvos": "apple",
+    "android": "android",
+    "windows": "windows",
+    "linux": "linux",
+}
+
+
+def project_model(row: Row) -> Project:
+    """Return the model of a row of ``projects``."""
+    disabled = row["disabled"].get("protocols", [])
+    return {
+        "$id": row["id"],
+        "$createdAt": row["created_at"],
+        "$updatedAt": row["updated_at"],
+        "name": row["name"],
+        "teamId": row["team_id"],
+        "region": row["region"],
+        "devKeys": [],
+        "smtpEnabled": False,
+        "smtpSenderName": "",
+        "smtpSenderEmail": "",
+        "smtpReplyToName": "",
+        "smtpReplyToEmail": "",
+        "smtpHost": "",
+        "smtpPort": 0,
+        "smtpUsername": "",
+        "smtpPassword": "",
+        "smtpSecure": "",
+        "pingCount": row["ping_count"],
+        "pingedAt": row["pinged_at"] or "",
+        "labels": [],
+        "status": "active",
+        "onboarding": {},
+        "authMethods": [],
+        "services": [],
+        "protocols": [{"$id": each, "enabled": each not in disabled} for each in PROTOCOLS],
+        "blocks": [],
+        "consoleAccessedAt": "",
+        "wafEnabled": False,
+    }
+
+
+def key_model(row: Row, *, secret: str = "") -> Key:
+    """Return the model of a row of ``keys``; ``secret`` is known only while the key is made."""
+    return {
+        "$id": row["id"],
+        "$createdAt": row["created_at"],
+        "$updatedAt": row["updated_at"],
+        "name": row["name"],
+        # None, as the SDKs send it for a key that never expires.
+        "expire": row["expires_at"],
+        "scopes": row["scopes"],
+        "secret": secret,
+        "accessedAt": row["accessed_at"] or "",
+        "sdks": [],
+    }
+
+
+def platform_family(platform_type: str) -> str:
+    """Return which of the API's five types a platform is shown as: ``flutter-android`` is an ``android``."""
+    return _FAMILIES.get(platform_type.rpartition("-")[2], "web")
+
+
+def platform_model(row: Row) -> Mapping[str, Any]:
+    """Return the model of a row of ``platforms``: ``PlatformWeb``, ``PlatformApple`` and so on, by its type."""
+    family = platform_family(row["type"])
+    return {
+        "$id": row["id"],
+        "$createdAt": row["created_at"],
+        "$updatedAt": row["updated_at"],
+        "name": row["name"],
+        "type": family,
+        _NAME_MEMBERS[family]: row["hostname"] or row["key"],
+    }
