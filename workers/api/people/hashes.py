@@ -7,7 +7,6 @@ hashes of https://www.openwall.com/phpass/; https://github.com/firebase/scrypt.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -203,7 +202,7 @@ def _check_scrypt_modified(stored: str, options: Mapping[str, Any]) -> None:
     for text in (stored, options["salt"], options["saltSeparator"], options["signerKey"]):
         try:
             _decode(text)
-        except binascii.Error as error:
+        except ValueError as error:
             raise ValueError("Value must be base64, like its salt, salt separator and signer key") from error
 
 

@@ -1,0 +1,211 @@
+"""Making users: what may be said of them, in which form a password may come, and who is told."""
+
+from typing import Any
+
+import pytest
+
+from tests.api import Api
+from workers.api.people.passwords import verify_password
+from workers.api.people.users import find_user
+
+ADA = {"userId": "ada", "email": "ada@example.com", "password": "correct horse", "name": "Ada"}
+
+# The same password, hashed by other programs: the libraries' own test vectors, or `openssl`.
+IMPORTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "argon2": (
+        "password",
+        {
+            "password": "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+        },
+    ),
+    "bcrypt": ("U*U", {"password": "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"}),
+    "md5": ("password", {"password": "5f4dcc3b5aa765d61d8327deb882cf99"}),
+    "phpass": ("test12345", {"password": "$P$9IQRaTwmfeRo7ud9Fh4E2PdI0S3r.L0"}),
+    "sha": (
+        "password",
+        {"password": "5baa61e4c9b93f3f0682250b6cf8331b7ee68fd8", "passwordVersion": "sha1"},
+    ),
+    "scrypt": (
+        "password",
+        {
+            "password": "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162"
+            "2eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640",
+            "passwordSalt": "NaCl",
+            "passwordCpu": 1024,
+            "passwordMemory": 8,
+            "passwordParallel": 16,
+            "passwordLength": 64,
+        },
+    ),
+    "scrypt-modified": (
+        "user1password",
+        {
+            "password": "lSrfV15cpx95/sZS2W9c9Kp6i/LVgQNDNC/qzrCnh1SAyZvqmZqAjTdn3aoItz+VHjoZilo78198JAdRuid5lQ==",
+            "passwordSalt": "42xEC+ixf3L2lw==",
+            "passwordSaltSeparator": "Bw==",
+            "passwordSignerKey": "jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9"
+            "WmXA==",
+        },
+    ),
+}
+
+ALGORITHMS = {"scrypt-modified": "scryptMod"}
+"""What users show, where it is not the path."""
+
+
+class TestCreate:
+    async def test_everything_given_makes_a_user_with_targets(self, api: Api) -> None:
+        response = await api.server.post("/v1/users", json=ADA | {"phone": "+15550100"})
+
+        assert response.status_code == 201
+        user = response.json()
+        assert user["$id"] == "ada"
+        assert (user["name"], user["email"], user["phone"]) == ("Ada", "ada@example.com", "+15550100")
+        assert user["status"] is True
+        assert (user["emailVerification"], user["phoneVerification"], user["mfa"]) == (False, False, False)
+        assert (user["labels"], user["prefs"]) == ([], {})
+        assert user["registration"] == user["$createdAt"] == user["passwordUpdate"]
+        assert user["password"].startswith("$argon2id$")
+        assert user["hash"] == "argon2"
+        assert set(user["hashOptions"]) == {"type", "memoryCost", "timeCost", "threads"}
+        assert [(each["providerType"], each["identifier"]) for each in user["targets"]] == [
+            ("email", "ada@example.com"),
+            ("sms", "+15550100"),
+        ]
+
+    async def test_event_tells_the_user_without_the_password(self, api: Api) -> None:
+        user = (await api.server.post("/v1/users", json=ADA)).json()
+
+        (event,) = await api.published()
+        assert event.name == "users.ada.create"
+        assert event.channels[:2] == ["account", "account.ada"]
+        assert event.roles == ["user:ada"]
+        secrets = {"password", "hash", "hashOptions"}
+        assert event.payload == {name: value for name, value in user.items() if name not in secrets}
+
+    async def test_id_alone_makes_a_user_without_anything(self, api: Api) -> None:
+        first = await api.server.post("/v1/users", json={"userId": "unique()", "email": None, "phone": ""})
+        second = await api.server.post("/v1/users", json={"userId": "unique()", "password": ""})
+
+        assert (first.status_code, second.status_code) == (201, 201)
+        assert first.json()["$id"] != second.json()["$id"]
+        user = first.json()
+        assert (user["email"], user["phone"], user["password"], user["passwordUpdate"]) == ("", "", "", "")
+        assert user["targets"] == []
+
+    async def test_address_in_capitals_is_the_one_in_small_letters(self, api: Api) -> None:
+        user = (await api.server.post("/v1/users", json=ADA | {"email": "Ada@Example.COM"})).json()
+
+        assert user["email"] == "ada@example.com"
+
+    @pytest.mark.parametrize("twice", ["userId", "email", "phone"])
+    async def test_what_somebody_has_is_refused(self, api: Api, twice: str) -> None:
+        ada = ADA | {"phone": "+15550100"}
+        eve = {
+            "userId": "eve",
+            "email": "eve@example.com",
+            "phone": "+15550101",
+            "password": "battery staple",
+        }
+        await api.server.post("/v1/users", json=ada)
+
+        response = await api.server.post("/v1/users", json=eve | {twice: ada[twice]})
+
+        assert response.status_code == 409
+        assert response.json()["type"] == "user_already_exists"
+        assert await api.names() == ["users.ada.create"]
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("userId", "-ada"),
+            ("userId", "a" * 37),
+            ("email", "ada"),
+            ("email", "ada@" + "a" * 300 + ".com"),
+            ("phone", "15550100"),
+            ("phone", "+1" + "5" * 15),
+            ("phone", "+0123"),
+            ("password", "short"),
+            ("password", "x" * 257),
+            ("name", "x" * 129),
+            ("name", 7),
+        ],
+    )
+    async def test_what_breaks_a_rule_is_refused_by_its_name(
+        self, api: Api, name: str, value: object
+    ) -> None:
+        response = await api.server.post("/v1/users", json=ADA | {name: value})
+
+        assert response.status_code == 400
+        assert response.json()["type"] == "general_argument_invalid"
+        assert f"`{name}`" in response.json()["message"]
+
+    async def test_target_that_somebody_else_has_stays_with_them(self, api: Api) -> None:
+        await api.server.post("/v1/users", json={"userId": "eve"})
+        target = {"targetId": "mail", "providerType": "email", "identifier": "ada@example.com"}
+        await api.server.post("/v1/users/eve/targets", json=target)
+
+        user = (await api.server.post("/v1/users", json=ADA)).json()
+
+        assert user["email"] == "ada@example.com"
+        assert user["targets"] == []
+
+
+class TestImport:
+    @pytest.mark.parametrize("form", IMPORTED)
+    async def test_hash_of_another_system_is_kept_and_lets_its_password_in(self, api: Api, form: str) -> None:
+        password, hashed = IMPORTED[form]
+        body = {"userId": "ada", "email": "ada@example.com", "name": "Ada"} | hashed
+
+        response = await api.server.post(f"/v1/users/{form}", json=body)
+
+        assert response.status_code == 201
+        user = response.json()
+        assert user["password"] == hashed["password"]
+        assert user["hash"] == user["hashOptions"]["type"] == ALGORITHMS.get(form, form)
+        assert "password" not in (await api.published())[0].payload
+        async with api.services.store.read() as connection:
+            row = await find_user(connection, "demo", "ada")
+        assert await verify_password(password, row)
+        assert not await verify_password(password + "!", row)
+
+    @pytest.mark.parametrize("form", IMPORTED)
+    async def test_text_that_is_no_such_hash_is_refused(self, api: Api, form: str) -> None:
+        body = {"userId": "ada", "email": "ada@example.com"} | IMPORTED[form][1] | {"password": "no hash: ü"}
+
+        response = await api.server.post(f"/v1/users/{form}", json=body)
+
+        assert response.status_code == 400
+        assert response.json()["message"].startswith("Invalid `password` param: Value must be")
+
+    async def test_options_of_hashes_show_what_the_models_name(self, api: Api) -> None:
+        shown = {}
+        for number, form in enumerate(IMPORTED):
+            body = {"userId": "unique()", "email": f"user{number}@example.com"} | IMPORTED[form][1]
+            user = (await api.server.post(f"/v1/users/{form}", json=body)).json()
+            shown[form] = user["hashOptions"]
+
+        assert shown == {
+            "argon2": {"type": "argon2", "memoryCost": 65536, "timeCost": 2, "threads": 1},
+            "bcrypt": {"type": "bcrypt"},
+            "md5": {"type": "md5"},
+            "phpass": {"type": "phpass"},
+            "sha": {"type": "sha"},
+            "scrypt": {"type": "scrypt", "costCpu": 1024, "costMemory": 8, "costParallel": 16, "length": 64},
+            "scrypt-modified": {
+                "type": "scryptMod",
+                "salt": "42xEC+ixf3L2lw==",
+                "saltSeparator": "Bw==",
+                "signerKey": IMPORTED["scrypt-modified"][1]["passwordSignerKey"],
+            },
+        }
+
+    async def test_scrypt_that_would_take_too_much_memory_is_refused(self, api: Api) -> None:
+        body = {"userId": "ada", "email": "ada@example.com"} | IMPORTED["scrypt"][1]
+
+        response = await api.server.post(
+            "/v1/users/scrypt", json=body | {"passwordCpu": 1_048_576, "passwordMemory": 1024}
+        )
+
+        assert response.status_code == 400
+        assert "memory" in response.json()["message"]
