@@ -1,0 +1,420 @@
+"""Sessions: logging in and out by every way that needs no provider."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import pytest
+from sqlalchemy import select, update
+
+from realtime.identity.model import Project
+from realtime.identity.secrets import decode_session, hash_secret
+from tests.api import PROJECT, Api
+from workers.api.people.sessions import sessions_of
+from workers.api.people.tokens import create_token
+from workers.store.tables import platforms, projects, sessions, users
+
+SignUp = Callable[[str], Awaitable[httpx.AsyncClient]]
+
+LOGIN = {"email": "ann@example.com", "password": "password-of-ann"}
+WRONG = {"email": "ann@example.com", "password": "password-of-eve"}
+BCRYPT_OF_ANN = "$2b$04$abcdefghijklmnopqrstuuzHSVfKghSif.z13U/fgOcq2SNI6Q/oS"
+UNKNOWN = {"email": "eve@example.com", "password": "password-of-eve"}
+
+
+async def log_in(api: Api) -> httpx.AsyncClient:
+    browser = api.guest()
+    answer = await browser.post("/v1/account/sessions/email", json=LOGIN)
+    assert answer.status_code == 201, answer.text
+    return browser
+
+
+async def is_logged_in(browser: httpx.AsyncClient) -> bool:
+    return (await browser.get("/v1/account")).status_code == 200
+
+
+async def token_for(api: Api, user_id: str, kind: str = "generic", **options: Any) -> str:
+    async with api.services.store.write(Project(id=PROJECT)) as tx:
+        _, secret = await create_token(tx, user_id, kind, **{"lifetime_s": 60, **options})
+    return secret
+
+
+def error_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["type"]
+
+
+def shifted(text: str, seconds: float) -> str:
+    return (datetime.fromisoformat(text) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+
+
+class TestEmailSession:
+    async def test_right_password_gives_a_session_whose_secret_is_in_cookies_only(
+        self, api: Api, sign_up: SignUp
+    ) -> None:
+        await sign_up("ann")
+        answer = await api.guest().post("/v1/account/sessions/email", json=LOGIN)
+        session = answer.json()
+        assert answer.status_code == 201
+        assert (session["userId"], session["provider"], session["factors"]) == ("ann", "email", ["password"])
+        assert (session["current"], session["secret"]) == (True, "")
+        cookies = answer.headers.get_list("set-cookie")
+        assert [cookie.partition("=")[0] for cookie in cookies] == ["a_session_demo_legacy", "a_session_demo"]
+
+    async def test_store_has_only_the_hash_of_the_secret(self, api: Api, sign_up: SignUp) -> None:
+        browser = await sign_up("ann")
+        shown = decode_session(unquote(browser.cookies["a_session_demo"]))
+        assert shown is not None
+        user_id, secret = shown
+        async with api.services.store.read() as connection:
+            (row,) = await sessions_of(connection, PROJECT, "ann")
+        assert (user_id, len(secret)) == ("ann", 256)
+        assert row["secret_hash"] == hash_secret(secret)
+
+    async def test_api_key_gets_the_secret_and_no_cookies(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        answer = await api.server.post("/v1/account/sessions/email", json=LOGIN)
+        value = answer.json()["secret"]
+        assert "set-cookie" not in answer.headers
+        assert await is_logged_in(api.guest(**{"X-Appwrite-Session": value}))
+
+    async def test_wrong_password_and_unknown_address_are_told_in_the_same_words(
+        self, api: Api, sign_up: SignUp
+    ) -> None:
+        await sign_up("ann")
+        wrong = await api.guest().post("/v1/account/sessions/email", json=WRONG)
+        unknown = await api.guest().post("/v1/account/sessions/email", json=UNKNOWN)
+        assert error_of(wrong) == (401, "user_invalid_credentials")
+        assert wrong.content == unknown.content
+
+    async def test_blocked_user_is_told_so_only_with_the_right_password(
+        self, api: Api, sign_up: SignUp
+    ) -> None:
+        browser = await sign_up("ann")
+        assert (await browser.patch("/v1/account/status")).json()["status"] is False
+        right = await api.guest().post("/v1/account/sessions/email", json=LOGIN)
+        wrong = await api.guest().post("/v1/account/sessions/email", json=WRONG)
+        assert error_of(right) == (401, "user_blocked")
+        assert error_of(wrong) == (401, "user_invalid_credentials")
+
+    async def test_second_login_in_one_browser_is_refused(self, sign_up: SignUp) -> None:
+        browser = await sign_up("ann")
+        for path, body in (
+            ("email", LOGIN),
+            ("anonymous", {}),
+            ("token", {"userId": "ann", "secret": "abc"}),
+        ):
+            answer = await browser.post(f"/v1/account/sessions/{path}", json=body)
+            assert error_of(answer) == (401, "user_session_already_exists")
+
+    async def test_login_is_an_event_without_the_secret(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        event = (await api.published())[-1]
+        assert event.name.startswith("users.ann.sessions.")
+        assert event.name.endswith(".create")
+        assert event.roles == ["user:ann"]
+        assert event.payload["provider"] == "email"
+        assert "secret" not in event.payload
+
+    async def test_hubs_know_the_session_when_the_answer_comes(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        user = await api.services.identities.get_user(PROJECT, "ann")
+        assert user is not None
+        assert [session.provider for session in user.sessions] == ["email"]
+
+    async def test_two_logins_at_once_both_count(self, api: Api, sign_up: SignUp) -> None:
+        browser = await sign_up("ann")
+        await asyncio.gather(*[log_in(api) for _ in range(3)])
+        assert (await browser.get("/v1/account/sessions")).json()["total"] == 4
+
+
+class TestLimit:
+    @pytest.fixture
+    def overrides(self) -> dict[str, Any]:
+        return {"sessions_per_user": 2}
+
+    async def test_further_session_ends_the_oldest_with_its_event(self, api: Api, sign_up: SignUp) -> None:
+        oldest = await sign_up("ann")
+        oldest_id = (await oldest.get("/v1/account/sessions/current")).json()["$id"]
+        second, third = await log_in(api), await log_in(api)
+        assert [await is_logged_in(each) for each in (oldest, second, third)] == [False, True, True]
+        assert (await api.names())[-2] == f"users.ann.sessions.{oldest_id}.delete"
+
+    async def test_project_policy_comes_before_the_setting(self, api: Api, sign_up: SignUp) -> None:
+        policies = {"session-limit": {"total": 3}, "session-duration": {"duration": 60}}
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            await tx.connection.execute(update(projects).values(policies=policies))
+        browser = await sign_up("ann")
+        for _ in range(2):
+            await log_in(api)
+        session = (await browser.get("/v1/account/sessions/current")).json()
+        assert session["expire"] == shifted(session["$createdAt"], 60)
+        assert await is_logged_in(browser)
+
+
+class TestAnonymousSession:
+    async def test_makes_an_account_without_an_address(self, api: Api) -> None:
+        browser = api.guest()
+        session = (await browser.post("/v1/account/sessions/anonymous", json={})).json()
+        account = (await browser.get("/v1/account")).json()
+        assert session["provider"] == "anonymous"
+        assert (account["$id"], account["email"], account["targets"]) == (session["userId"], "", [])
+        assert [name.rpartition(".")[2] for name in await api.names()] == ["create", "create"]
+
+    async def test_address_and_password_make_it_a_full_account(self, api: Api) -> None:
+        browser = api.guest()
+        await browser.post("/v1/account/sessions/anonymous", json={})
+        changed = await browser.patch("/v1/account/email", json=LOGIN)
+        assert changed.json()["email"] == LOGIN["email"]
+        assert changed.json()["passwordUpdate"]
+        await log_in(api)
+
+    async def test_short_password_is_refused(self, api: Api) -> None:
+        browser = api.guest()
+        await browser.post("/v1/account/sessions/anonymous", json={})
+        answer = await browser.patch("/v1/account/email", json={**LOGIN, "password": "1234567"})
+        assert error_of(answer) == (400, "general_argument_invalid")
+
+    async def test_full_project_takes_nobody_in(self, api: Api, sign_up: SignUp) -> None:
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            await tx.connection.execute(update(projects).values(policies={"user-limit": {"total": 1}}))
+        await sign_up("ann")
+        answer = await api.guest().post("/v1/account/sessions/anonymous", json={})
+        assert error_of(answer) == (501, "user_count_exceeded")
+
+
+class TestTokenSession:
+    @pytest.mark.parametrize(
+        ("kind", "provider", "factor"),
+        [("generic", "token", "token"), ("magic-url", "magic-url", "email"), ("email", "email", "email")],
+    )
+    async def test_token_logs_in_once(
+        self, api: Api, sign_up: SignUp, kind: str, provider: str, factor: str
+    ) -> None:
+        await sign_up("ann")
+        body = {"userId": "ann", "secret": await token_for(api, "ann", kind)}
+        session = (await api.guest().post("/v1/account/sessions/token", json=body)).json()
+        again = await api.guest().post("/v1/account/sessions/token", json=body)
+        assert (session["provider"], session["factors"]) == (provider, [factor])
+        assert error_of(again) == (401, "user_invalid_token")
+
+    async def test_secret_out_of_a_mail_verifies_the_address(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        browser = api.guest()
+        body = {"userId": "ann", "secret": await token_for(api, "ann", "magic-url")}
+        await browser.put("/v1/account/sessions/magic-url", json=body)
+        assert (await browser.get("/v1/account")).json()["emailVerification"] is True
+        assert "users.ann.update.verification" in (await api.published())[2].events
+
+    async def test_expired_token_is_refused(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        secret = await token_for(api, "ann", lifetime_s=-1)
+        answer = await api.guest().post(
+            "/v1/account/sessions/token", json={"userId": "ann", "secret": secret}
+        )
+        assert error_of(answer) == (401, "user_invalid_token")
+
+    async def test_token_of_somebody_else_and_of_another_kind_are_refused(
+        self, api: Api, sign_up: SignUp
+    ) -> None:
+        await sign_up("ann")
+        await sign_up("bob")
+        of_bob, recovery = await token_for(api, "bob"), await token_for(api, "ann", "recovery")
+        for secret in (of_bob, recovery, ""):
+            body = {"userId": "ann", "secret": secret}
+            answer = await api.guest().post("/v1/account/sessions/token", json=body)
+            assert error_of(answer) == (401, "user_invalid_token")
+
+    async def test_unknown_user_is_told_like_a_wrong_secret(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        wrong, unknown = [
+            await api.guest().post("/v1/account/sessions/token", json={"userId": user_id, "secret": "123456"})
+            for user_id in ("ann", "nobody")
+        ]
+        assert wrong.content == unknown.content
+
+    async def test_fifth_wrong_code_makes_the_code_void(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        await token_for(api, "ann", "email", secret="123456")
+        for _ in range(5):
+            await api.guest().post("/v1/account/sessions/token", json={"userId": "ann", "secret": "000000"})
+        answer = await api.guest().post(
+            "/v1/account/sessions/token", json={"userId": "ann", "secret": "123456"}
+        )
+        assert error_of(answer) == (401, "user_invalid_token")
+
+    async def test_wrong_secrets_do_not_hurt_long_ones(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        secret = await token_for(api, "ann")
+        for _ in range(6):
+            await api.guest().post("/v1/account/sessions/token", json={"userId": "ann", "secret": "000000"})
+        answer = await api.guest().post(
+            "/v1/account/sessions/token", json={"userId": "ann", "secret": secret}
+        )
+        assert answer.status_code == 201
+
+    async def test_new_code_makes_the_earlier_one_void(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        await token_for(api, "ann", "email", secret="111111")
+        await token_for(api, "ann", "email", secret="222222")
+        for code, status in (("111111", 401), ("222222", 201)):
+            body = {"userId": "ann", "secret": code}
+            assert (await api.guest().post("/v1/account/sessions/token", json=body)).status_code == status
+
+    async def test_blocked_user_keeps_the_token_and_stays_out(self, api: Api, sign_up: SignUp) -> None:
+        browser = await sign_up("ann")
+        secret = await token_for(api, "ann")
+        await browser.patch("/v1/account/status")
+        answer = await api.guest().post(
+            "/v1/account/sessions/token", json={"userId": "ann", "secret": secret}
+        )
+        assert error_of(answer) == (401, "user_blocked")
+
+    @pytest.mark.parametrize("path", ["sessions", "tokens"])
+    async def test_oauth2_is_refused_in_words(self, api: Api, path: str) -> None:
+        answer = await api.guest().get(f"/v1/account/{path}/oauth2/github")
+        assert error_of(answer) == (412, "project_provider_disabled")
+
+
+class TestListAndRead:
+    async def test_list_shows_all_and_marks_the_current_one(self, api: Api, sign_up: SignUp) -> None:
+        first = await sign_up("ann")
+        second = await log_in(api)
+        listed = (await second.get("/v1/account/sessions")).json()
+        current = (await first.get("/v1/account/sessions/current")).json()
+        assert listed["total"] == 2
+        assert [each["current"] for each in listed["sessions"]] == [False, True]
+        assert listed["sessions"][0]["$id"] == current["$id"]
+
+    async def test_sessions_of_others_are_not_found(self, sign_up: SignUp) -> None:
+        ann, bob = await sign_up("ann"), await sign_up("bob")
+        session_id = (await ann.get("/v1/account/sessions/current")).json()["$id"]
+        for method in ("GET", "PATCH", "DELETE"):
+            answer = await bob.request(method, f"/v1/account/sessions/{session_id}")
+            assert error_of(answer) == (404, "user_session_not_found")
+
+    async def test_user_agent_is_told(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        agent = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
+        answer = await api.guest(**{"User-Agent": agent}).post("/v1/account/sessions/email", json=LOGIN)
+        session = answer.json()
+        assert (session["clientCode"], session["clientName"], session["clientVersion"]) == (
+            "FF",
+            "Firefox",
+            "133.0",
+        )
+        assert (session["osCode"], session["deviceName"]) == ("LIN", "desktop")
+        assert (session["countryCode"], session["ip"]) == ("--", "127.0.0.1")
+
+
+class TestExtend:
+    async def test_session_lasts_as_long_as_a_new_one_and_so_does_its_cookie(
+        self, api: Api, sign_up: SignUp
+    ) -> None:
+        browser = await sign_up("ann")
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            soon = shifted(tx.now_text, 60)
+            await tx.connection.execute(update(sessions).values(expires_at=soon))
+        answer = await browser.patch("/v1/account/sessions/current")
+        session = answer.json()
+        assert session["expire"] > soon
+        assert len(answer.headers.get_list("set-cookie")) == 2
+        assert (await api.names())[-1] == f"users.ann.sessions.{session['$id']}.update"
+        assert await is_logged_in(browser)
+
+
+class TestEnd:
+    async def test_current_session_ends_with_its_event_and_cookies(self, api: Api, sign_up: SignUp) -> None:
+        browser = await sign_up("ann")
+        kept = dict(browser.cookies)
+        session_id = (await browser.get("/v1/account/sessions/current")).json()["$id"]
+        answer = await browser.delete("/v1/account/sessions/current")
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert dict(browser.cookies) == {}
+        assert (await api.names())[-1] == f"users.ann.sessions.{session_id}.delete"
+        browser.cookies.update(kept)
+        assert not await is_logged_in(browser)
+
+    async def test_other_session_ends_and_the_current_one_stays(self, api: Api, sign_up: SignUp) -> None:
+        first = await sign_up("ann")
+        second = await log_in(api)
+        session_id = (await first.get("/v1/account/sessions/current")).json()["$id"]
+        answer = await second.delete(f"/v1/account/sessions/{session_id}")
+        assert "set-cookie" not in answer.headers
+        assert [await is_logged_in(each) for each in (first, second)] == [False, True]
+
+    async def test_all_sessions_end_with_the_event_of_the_current_one(
+        self, api: Api, sign_up: SignUp
+    ) -> None:
+        first = await sign_up("ann")
+        second = await log_in(api)
+        session_id = (await second.get("/v1/account/sessions/current")).json()["$id"]
+        before = len(await api.names())
+        assert (await second.delete("/v1/account/sessions")).status_code == 204
+        assert (await api.names())[before:] == [f"users.ann.sessions.{session_id}.delete"]
+        assert not await is_logged_in(first)
+        user = await api.services.identities.get_user(PROJECT, "ann")
+        assert user is not None
+        assert user.sessions == ()
+
+    async def test_expired_session_is_nobodys(self, api: Api, sign_up: SignUp) -> None:
+        browser = await sign_up("ann")
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            past = shifted(tx.now_text, -60)
+            await tx.connection.execute(update(sessions).values(expires_at=past))
+            tx.change_user("ann")
+        assert error_of(await browser.get("/v1/account")) == (401, "general_unauthorized_scope")
+
+
+class TestCookies:
+    async def test_over_https_pages_of_other_sites_may_send_them(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        browser = api.guest(**{"X-Forwarded-Proto": "https"})
+        answer = await browser.post("/v1/account/sessions/email", json=LOGIN)
+        legacy, modern = answer.headers.get_list("set-cookie")
+        for cookie in (legacy, modern):
+            assert "HttpOnly" in cookie
+            assert "Secure" in cookie
+            assert "Path=/" in cookie
+            assert "expires=" in cookie
+        assert "SameSite=none" in modern
+        assert "SameSite" not in legacy
+
+    async def test_over_http_they_work_within_the_host(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        answer = await api.guest().post("/v1/account/sessions/email", json=LOGIN)
+        _, modern = answer.headers.get_list("set-cookie")
+        assert "SameSite=lax" in modern
+        assert "Secure" not in modern
+
+    @pytest.mark.parametrize(
+        ("origin", "is_told"), [("http://localhost:3000", True), ("http://api.test:3000", False)]
+    )
+    async def test_fallback_header_is_for_pages_of_other_hosts(
+        self, api: Api, sign_up: SignUp, origin: str, is_told: bool
+    ) -> None:
+        await sign_up("ann")
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            await tx.connection.execute(update(platforms).values(hostname="*"))
+            tx.change_project()
+        answer = await api.guest(Origin=origin).post("/v1/account/sessions/email", json=LOGIN)
+        assert answer.status_code == 201
+        assert ("X-Fallback-Cookies" in answer.headers) is is_told
+        if is_told:
+            stored = answer.headers["X-Fallback-Cookies"]
+            assert list(json.loads(stored)) == ["a_session_demo"]
+            assert await is_logged_in(api.guest(**{"X-Fallback-Cookies": stored}))
+
+
+class TestImportedPassword:
+    async def test_login_stores_it_in_our_own_form(self, api: Api) -> None:
+        body = {"userId": "ann", "email": LOGIN["email"], "password": BCRYPT_OF_ANN}
+        assert (await api.server.post("/v1/users/bcrypt", json=body)).status_code == 201
+        await log_in(api)
+        async with api.services.store.read() as connection:
+            row = (await connection.execute(select(users))).mappings().one()
+        assert row["password_algorithm"] == "argon2"
+        await log_in(api)
