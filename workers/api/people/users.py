@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from realtime.events.event import Event
 from workers.api.people import hashes, passwords
 from workers.api.people.targets import add_own_target, move_own_target, targets_of
+from workers.api.people.tokens import MAILED_KINDS, void_tokens
 from workers.api.problems import Problem, refuse
 from workers.models.people import Row
 from workers.store import tables
@@ -183,6 +184,9 @@ async def update_user(
     for address, provider_type in (("email", "email"), ("phone", "sms")):
         if updated[address] != row[address]:
             await move_own_target(tx, row["id"], provider_type, row[address], updated[address])
+    if updated["email"] != row["email"]:
+        # They went to the earlier address, and would prove nothing about the new one.
+        await void_tokens(tx, row["id"], MAILED_KINDS)
     await _tell(tx, updated, f"users.[userId].update.{attribute}", show, payload)
     return updated
 
