@@ -112,6 +112,17 @@ def user_key(project: str, user_id: str) -> str:
     return f"{_tag(project)}:user:{project}:{user_id}"
 
 
+def user_key_pattern() -> str:
+    """Return the glob pattern that the names of all users' records match, and of no other keys."""
+    return "{b*}:user:*"
+
+
+def split_user_key(key: str) -> tuple[str, str]:
+    """Return the project and the user of a :func:`user_key`."""
+    _, _, project, user_id = key.split(":")
+    return project, user_id
+
+
 def user_emails_key(project: str) -> str:
     """Name the index of the project's users by email address, used when a request impersonates by email.
 

@@ -6,7 +6,7 @@ hears of a change reads the new record, never the old one. The last write wins; 
 is harmless, so a store can be rebuilt at any time. Sources: wire specification 2.4, 8.4 and 16.12.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +22,10 @@ from realtime.bus.keys import (
     live_channel,
     project_key,
     projects_key,
+    split_user_key,
     user_emails_key,
     user_key,
+    user_key_pattern,
     user_phones_key,
 )
 from realtime.events.event import IdentityChange
@@ -147,6 +149,14 @@ class IdentityStore:
     async def delete_user(self, project_id: str, user_id: str) -> bool:
         """Delete the user; open connections become guests. Return False when there was no such user."""
         return is_valid_id(user_id) and await self._change_user(project_id, user_id, [b"", b"", b""])
+
+    async def scan_users(self) -> AsyncIterator[tuple[str, str]]:
+        """Yield the project and ID of every user, in no order; of those that come or go meanwhile some, maybe twice.
+
+        Looks at the names of all keys in Redis: for administration.
+        """
+        async for key in self._redis.scan_iter(match=user_key_pattern(), count=1000):
+            yield split_user_key(key.decode())
 
     # API keys.
 

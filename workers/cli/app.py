@@ -4,6 +4,7 @@ import typer
 
 from realtime import __version__
 from workers.cli.doctor import doctor
+from workers.cli.identities import identities
 from workers.cli.keys import keys
 from workers.cli.output import Commands, show
 from workers.cli.projects import projects
@@ -27,6 +28,7 @@ app.command()(tail)
 app.command()(token)
 app.add_typer(projects, name="projects")
 app.add_typer(keys, name="keys")
+app.add_typer(identities, name="identities")
 app.command("vars")(vars_)
 app.command()(doctor)
 

@@ -6,16 +6,23 @@ key and the secret from the data folder.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from sqlalchemy.exc import SQLAlchemyError
 
-from realtime.bus import connect, redis_url
+from realtime.bus import RedisBus, connect, redis_url
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
 from workers.cli.output import CommandError
 from workers.dev import kept
+from workers.store.database import database_url, open_database
+from workers.store.migrate import NewerDatabaseError, migrate
+from workers.store.relay import Relay
+from workers.store.store import Store
 
 START_HINT = "Start `realtime dev`, or set REALTIME_REDIS_URL."
 
@@ -90,8 +97,8 @@ def without_password(url: str) -> str:
 
 
 @asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[IdentityStore]:
-    """Open the read model in the settings' Redis, or in that of the running development instance.
+async def open_redis(settings: Settings) -> AsyncIterator[Redis]:
+    """Open the settings' Redis, or that of the running development instance.
 
     Raises:
         CommandError: Redis cannot be reached.
@@ -100,8 +107,55 @@ async def open_store(settings: Settings) -> AsyncIterator[IdentityStore]:
     redis = connect(url)
     try:
         await redis.ping()
-        yield IdentityStore(redis)
+        yield redis
     except (RedisConnectionError, RedisTimeoutError) as error:
         raise CommandError(f"Redis does not answer at {without_password(url)}. {START_HINT}") from error
     finally:
         await redis.aclose()
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[IdentityStore]:
+    """Open the read model in that Redis. Raises what :func:`open_redis` raises."""
+    async with open_redis(settings) as redis:
+        yield IdentityStore(redis)
+
+
+class Stores(NamedTuple):
+    """What commands change: the data itself, and the read model of the hubs."""
+
+    store: Store
+    identities: IdentityStore
+
+
+@asynccontextmanager
+async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
+    """Open the settings' database, migrated, and the read model; what is changed is told to hubs before this ends.
+
+    Raises:
+        CommandError: Redis or the database cannot be reached, or the database is of a newer version.
+    """
+    async with open_redis(settings) as redis:
+        try:
+            database = open_database(settings)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        identities = IdentityStore(redis)
+        relay = Relay(database, RedisBus.from_settings(settings, redis), identities)
+        try:
+            await migrate(database)
+            yield Stores(Store(database, relay), identities)
+        except NewerDatabaseError as error:
+            raise CommandError(str(error)) from error
+        except (SQLAlchemyError, OSError) as error:
+            where = database_url(settings).render_as_string(hide_password=True)
+            raise CommandError(f"The database at {where} cannot be used: {reason_of(error)}") from error
+        finally:
+            await relay.aclose()
+            await database.aclose()
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a database failed, in one line, without the statement."""
+    original = getattr(error, "orig", None) or error
+    return str(original).strip().partition("\n")[0] or type(original).__name__

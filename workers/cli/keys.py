@@ -1,7 +1,6 @@
 """``realtime keys``: the API keys of a project."""
 
 import asyncio
-import secrets
 import time
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,8 +11,12 @@ from rich.text import Text
 from realtime.identity.model import CONSOLE, ApiKey
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
-from workers.cli.context import load_settings, open_store
+from workers.cli.context import load_settings, open_store, open_stores
 from workers.cli.output import CommandError, note, show, show_table
+from workers.cli.projects import in_database, require_project
+from workers.store.ids import new_id
+from workers.store.projects import create_key, delete_key, new_key_secret
+from workers.store.times import from_unix
 
 keys = typer.Typer(help="Create, list and delete a project's API keys.", no_args_is_help=True)
 
@@ -40,12 +43,12 @@ def create(
     settings = load_settings()
     project_id = _project_id(settings, project)
     key = ApiKey(
-        id=secrets.token_hex(10),
+        id=new_id(),
         name=name,
         scopes=tuple(scope),
         expires_at=time.time() + ttl if ttl is not None else None,
     )
-    secret = secrets.token_urlsafe(32)
+    secret = new_key_secret()
     asyncio.run(_create(settings, project_id, key, secret))
     note(f"Key {key.id} of project {project_id}. Its secret, which is not shown again:")
     show(secret)
@@ -80,26 +83,40 @@ def _end(key: ApiKey) -> str:
     return f"expires {datetime.fromtimestamp(key.expires_at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-async def _require_project(store: IdentityStore, project_id: str) -> None:
-    if await store.get_project(project_id) is None:
-        raise CommandError(f"There is no project {project_id}.")
-
-
 async def _create(settings: Settings, project_id: str, key: ApiKey, secret: str) -> None:
-    async with open_store(settings) as store:
-        await _require_project(store, project_id)
-        await store.put_key(project_id, key, secret)
+    async with open_stores(settings) as (store, identities):
+        project = await require_project(identities, project_id)
+        if not await in_database(store, project_id):
+            await identities.put_key(project_id, key, secret)
+            return
+        async with store.write(project) as tx:
+            await create_key(
+                tx,
+                key_id=key.id,
+                name=key.name,
+                scopes=key.scopes,
+                expires_at=None if key.expires_at is None else from_unix(key.expires_at),
+                secret=secret,
+            )
 
 
 async def _list(settings: Settings, project_id: str) -> list[ApiKey]:
-    async with open_store(settings) as store:
-        await _require_project(store, project_id)
-        return await store.list_keys(project_id)
+    async with open_store(settings) as identities:
+        await require_project(identities, project_id)
+        return await identities.list_keys(project_id)
 
 
 async def _delete(settings: Settings, project_id: str, key_id: str) -> None:
-    async with open_store(settings) as store:
-        await _require_project(store, project_id)
-        if key_id not in {key.id for key in await store.list_keys(project_id)}:
+    async with open_stores(settings) as (store, identities):
+        project = await require_project(identities, project_id)
+        async with store.write(project) as tx:
+            is_deleted = await delete_key(tx, key_id)
+        # Of the read model alone, if a backend of its own has written it.
+        if not is_deleted and not await _forget(identities, project_id, key_id):
             raise CommandError(f"Project {project_id} has no key {key_id}.")
-        await store.delete_key(project_id, key_id)
+
+
+async def _forget(identities: IdentityStore, project_id: str, key_id: str) -> bool:
+    if key_id not in {key.id for key in await identities.list_keys(project_id)}:
+        return False
+    return await identities.delete_key(project_id, key_id)

@@ -1,4 +1,8 @@
-"""``realtime projects``: the projects that hubs know, in the read model, and from where clients may connect."""
+"""``realtime projects``: the projects that hubs know, and from where clients may connect.
+
+New projects are made in the database, and a project that is there is changed there; hubs are told. One that a backend
+of yours has written into the read model itself is changed in the read model, and stays out of the database.
+"""
 
 import asyncio
 import re
@@ -8,12 +12,24 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.text import Text
+from sqlalchemy.exc import IntegrityError
 
-from realtime.identity.model import Platform, Project
+from realtime.identity.model import CONSOLE, Platform, Project
 from realtime.identity.store import IdentityStore
+from realtime.permissions import is_valid_id
 from realtime.settings import Settings
-from workers.cli.context import load_settings, open_store
+from workers.cli.context import load_settings, open_store, open_stores
 from workers.cli.output import CommandError, show, show_table
+from workers.store.ids import new_id
+from workers.store.projects import (
+    create_platform,
+    create_project,
+    delete_platform,
+    delete_project,
+    find_project,
+    list_platforms,
+)
+from workers.store.store import Store, Transaction
 
 WEB_TYPES = frozenset({"web", "flutter-web", "unity"})
 """Types of platforms that are registered by host name (wire specification 2.6)."""
@@ -160,20 +176,29 @@ def describe_platforms(platforms: Iterable[Platform]) -> str:
 
 
 async def _create(settings: Settings, project: Project) -> None:
-    async with open_store(settings) as store:
-        if await store.get_project(project.id) is not None:
-            raise CommandError(
-                f"Project {project.id} exists already; `realtime projects allow` adds hosts and apps to it."
-            )
+    if project.id == CONSOLE:
+        raise CommandError(f"The ID {CONSOLE} is reserved.")
+    if not is_valid_id(project.id):
+        raise CommandError(f"{project.id!r} is not a valid ID.")
+    async with open_stores(settings) as (store, identities):
+        if await identities.get_project(project.id) is not None:
+            raise _exists(project.id)
         try:
-            await store.put_project(project)
-        except ValueError as error:
-            raise CommandError(str(error)) from error
+            async with store.write(project) as tx:
+                await create_project(tx, name=project.name, platforms=project.platforms)
+        except IntegrityError as error:
+            raise _exists(project.id) from error
+
+
+def _exists(project_id: str) -> CommandError:
+    return CommandError(
+        f"Project {project_id} exists already; `realtime projects allow` adds hosts and apps to it."
+    )
 
 
 async def _list(settings: Settings) -> list[Project]:
-    async with open_store(settings) as store:
-        return list(await store.list_projects())
+    async with open_store(settings) as identities:
+        return list(await identities.list_projects())
 
 
 async def _change_platforms(
@@ -181,22 +206,50 @@ async def _change_platforms(
 ) -> Project:
     """Add or remove platforms, and return the project as it is then. Written only when something changes."""
     change = remove_platforms if remove else add_platforms
-    async with open_store(settings) as store:
-        project = await _require(store, project_id)
+    async with open_stores(settings) as (store, identities):
+        project = await require_project(identities, project_id)
         changed = msgspec.structs.replace(project, platforms=change(project.platforms, named))
-        if changed != project:
-            await store.put_project(changed)
+        if await in_database(store, project_id):
+            async with store.write(project) as tx:
+                await _write_platforms(tx, named, remove=remove)
+        elif changed != project:
+            await identities.put_project(changed)
         return changed
 
 
+async def _write_platforms(tx: Transaction, named: Sequence[Platform], *, remove: bool) -> None:
+    rows = await list_platforms(tx.connection, tx.project.id)
+    platforms = [
+        Platform(type=row["type"], hostname=row["hostname"], key=row["key"], name=row["name"]) for row in rows
+    ]
+    if not remove:
+        for platform in add_platforms(platforms, named)[len(platforms) :]:
+            await create_platform(tx, new_id(), platform)
+        return
+    kept = remove_platforms(platforms, named)
+    for row, platform in zip(rows, platforms, strict=True):
+        if platform not in kept:
+            await delete_platform(tx, row["id"])
+
+
 async def _delete(settings: Settings, project_id: str) -> None:
-    async with open_store(settings) as store:
-        await _require(store, project_id)
-        await store.delete_project(project_id)
+    async with open_stores(settings) as (store, identities):
+        project = await require_project(identities, project_id)
+        async with store.write(project) as tx:
+            is_deleted = await delete_project(tx)
+        if not is_deleted:
+            await identities.delete_project(project_id)
 
 
-async def _require(store: IdentityStore, project_id: str) -> Project:
-    project = await store.get_project(project_id)
+async def require_project(identities: IdentityStore, project_id: str) -> Project:
+    """Return the record of a project; CommandError when there is none of this ID."""
+    project = await identities.get_project(project_id)
     if project is None:
         raise CommandError(f"There is no project {project_id}.")
     return project
+
+
+async def in_database(store: Store, project_id: str) -> bool:
+    """Tell whether a project is in the database; if not, only the read model has it, from a backend of its own."""
+    async with store.read() as connection:
+        return await find_project(connection, project_id) is not None

@@ -19,11 +19,13 @@ from realtime.hub.server import bind, serve
 from realtime.settings import Settings
 from workers.api.app import create_app
 from workers.api.services import Services
+from workers.api.standalone import create as create_api
 from workers.api.standalone import serve as serve_api
-from workers.cli.context import load_settings, local_endpoint, open_store, resolve
+from workers.cli.context import load_settings, local_endpoint, open_store, open_stores, resolve
 from workers.cli.doctor import port_problem
 from workers.cli.output import CommandError, show
 from workers.dev import kept
+from workers.dev.board import seed_board
 from workers.dev.demo import seed
 from workers.dev.routes import page_routes
 from workers.embedded import EmbeddedValkey
@@ -102,12 +104,21 @@ def dev_app(hub: Hub) -> ASGIApp:
 def _serve_dev(settings: Settings) -> None:
     asyncio.run(_migrate(settings))
     asyncio.run(_seed(settings))
+    asyncio.run(_seed_board(settings))
     serve(settings, app=dev_app, ready=functools.partial(show_welcome, settings))
 
 
 async def _seed(settings: Settings) -> None:
-    async with open_store(settings) as store:
-        await seed(store, settings.dev_project, settings.dev_key)
+    async with open_stores(settings) as (store, identities):
+        await seed(store, identities, settings.dev_project, settings.dev_key)
+
+
+async def _seed_board(settings: Settings) -> None:
+    api = create_api(settings)
+    try:
+        await seed_board(api, settings)
+    finally:
+        await api.state.services.bus.redis.aclose()
 
 
 async def _migrate(settings: Settings) -> None:

@@ -8,11 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import select
+
 from realtime.identity.claims import parse_claims
 from realtime.identity.jwt import mint
-from realtime.identity.model import ApiKey, Platform, Project, User
+from realtime.identity.model import Platform, Project, User
+from realtime.identity.secrets import verify_secret
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
+from workers.store.projects import create_key, create_project, delete_key, find_project
+from workers.store.store import Store, Transaction
+from workers.store.tables import keys
 
 KEY_ID = "dev"
 TOKEN_TTL_S = 24 * 3600
@@ -61,16 +67,37 @@ class Person:
 PEOPLE = (Person("ada", "Ada", teams=("editors",)), Person("bob", "Bob"))
 
 
-async def seed(store: IdentityStore, project_id: str, key_secret: str) -> None:
-    """Create the project unless it is there, and make ``key_secret`` its development key, for every scope."""
-    if await store.get_project(project_id) is None:
-        platforms = tuple(
-            Platform(type="web", hostname=host, name=host) for host in ("localhost", "127.0.0.1")
-        )
-        await store.put_project(Project(id=project_id, name="Demo", platforms=platforms))
-    if await store.get_key(project_id, key_secret) is None:
-        await store.delete_key(project_id, KEY_ID)
-        await store.put_key(project_id, ApiKey(id=KEY_ID, name="Development", scopes=("*",)), key_secret)
+PLATFORMS = tuple(Platform(type="web", hostname=host, name=host) for host in ("localhost", "127.0.0.1"))
+"""From where the demo project may be used."""
+
+
+async def seed(store: Store, identities: IdentityStore, project_id: str, key_secret: str) -> None:
+    """Create the project unless it is there, and make ``key_secret`` its development key, for every scope.
+
+    A project that only the read model has, as data folders of former versions do, is taken over with its platforms.
+    """
+    known = await identities.get_project(project_id)
+    project = known or Project(id=project_id, name="Demo", platforms=PLATFORMS)
+    async with store.write(project) as tx:
+        if await find_project(tx.connection, project_id, lock=True) is None:
+            await create_project(tx, name=project.name, platforms=project.platforms)
+        await _write_key(tx, key_secret)
+        # Hubs may have another Redis than the last time.
+        tx.change_project()
+        tx.change_key(KEY_ID)
+
+
+async def _write_key(tx: Transaction, secret: str) -> None:
+    """Write the development key unless it is there, with this secret."""
+    found = await tx.connection.execute(
+        select(keys.c.secret_hash).where(keys.c.project_id == tx.project.id, keys.c.id == KEY_ID)
+    )
+    former = found.scalar_one_or_none()
+    if former is not None and not verify_secret(secret, former):
+        await delete_key(tx, KEY_ID)
+        former = None
+    if former is None:
+        await create_key(tx, key_id=KEY_ID, name="Development", scopes=["*"], expires_at=None, secret=secret)
 
 
 def page_config(settings: Settings, now: float) -> Mapping[str, Any]:

@@ -1,21 +1,39 @@
 import time
+from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import pytest
 from redis.asyncio import Redis
 
+from realtime.bus import RedisBus
 from realtime.identity.claims import parse_claims
 from realtime.identity.jwt import TokenVerifier
-from realtime.identity.model import Platform, Project, User
+from realtime.identity.model import ApiKey, Platform, Project, User
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
 from workers.dev.demo import PEOPLE, page_config, seed
+from workers.store.database import open_database
+from workers.store.projects import find_project, update_project
+from workers.store.relay import Relay
+from workers.store.store import Store
 
 SECRETS = ("an older secret of thirty-two bytes!", "a newer secret of thirty-two bytes!!")
 
 
+class Stores(NamedTuple):
+    """A store and the read model, without a program around them."""
+
+    store: Store
+    identities: IdentityStore
+
+
 @pytest.fixture
-def store(redis_client: Redis) -> IdentityStore:
-    return IdentityStore(redis_client)
+async def stores(database_url: str, redis_client: Redis) -> AsyncIterator[Stores]:
+    database = open_database(Settings(database_url=database_url))
+    identities = IdentityStore(redis_client)
+    async with Relay(database, RedisBus(redis_client), identities).running() as relay:
+        yield Stores(Store(database, relay), identities)
+    await database.aclose()
 
 
 class TestPageConfig:
@@ -44,12 +62,10 @@ class TestPageConfig:
 
 
 class TestSeed:
-    async def test_project_is_open_to_local_pages_and_the_key_to_everything(
-        self, store: IdentityStore
-    ) -> None:
-        await seed(store, "demo", "the-secret")
-        project = await store.get_project("demo")
-        key = await store.get_key("demo", "the-secret")
+    async def test_project_is_open_to_local_pages_and_the_key_to_everything(self, stores: Stores) -> None:
+        await seed(*stores, "demo", "the-secret")
+        project = await stores.identities.get_project("demo")
+        key = await stores.identities.get_key("demo", "the-secret")
         assert project is not None
         assert key is not None
         assert [(platform.type, platform.hostname) for platform in project.platforms] == [
@@ -59,15 +75,33 @@ class TestSeed:
         assert key.scopes == ("*",)
         assert key.expires_at is None
 
-    async def test_existing_project_is_left_as_it_is(self, store: IdentityStore) -> None:
-        mine = Project(id="demo", name="Mine", platforms=(Platform(type="web", hostname="mine.example"),))
-        await store.put_project(mine)
-        await seed(store, "demo", "the-secret")
-        assert await store.get_project("demo") == mine
+    async def test_project_is_left_as_it_is_and_told_to_a_redis_that_is_new(
+        self, stores: Stores, redis_client: Redis
+    ) -> None:
+        await seed(*stores, "demo", "the-secret")
+        async with stores.store.write(Project(id="demo")) as tx:
+            await update_project(tx, {"name": "Mine"})
+        await redis_client.flushall()
+        await seed(*stores, "demo", "the-secret")
+        project = await stores.identities.get_project("demo")
+        assert project is not None
+        assert (project.name, len(project.platforms)) == ("Mine", 2)
+        assert await stores.identities.get_key("demo", "the-secret") is not None
 
-    async def test_new_secret_replaces_the_former_one(self, store: IdentityStore) -> None:
-        await seed(store, "demo", "first")
-        await seed(store, "demo", "second")
-        assert await store.get_key("demo", "first") is None
-        assert await store.get_key("demo", "second") is not None
-        assert len(await store.list_keys("demo")) == 1
+    async def test_project_of_a_former_version_is_taken_over(self, stores: Stores) -> None:
+        """Before there was a database, Redis alone had it."""
+        mine = Project(id="demo", name="Mine", platforms=(Platform(type="web", hostname="mine.example"),))
+        await stores.identities.put_project(mine)
+        await stores.identities.put_key("demo", ApiKey(id="dev", scopes=("*",)), "the-secret")
+        await seed(*stores, "demo", "the-secret")
+        assert await stores.identities.get_project("demo") == mine
+        async with stores.store.read() as connection:
+            assert await find_project(connection, "demo") is not None
+        assert len(await stores.identities.list_keys("demo")) == 1
+
+    async def test_new_secret_replaces_the_former_one(self, stores: Stores) -> None:
+        await seed(*stores, "demo", "first")
+        await seed(*stores, "demo", "second")
+        assert await stores.identities.get_key("demo", "first") is None
+        assert await stores.identities.get_key("demo", "second") is not None
+        assert len(await stores.identities.list_keys("demo")) == 1

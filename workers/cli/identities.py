@@ -1,0 +1,45 @@
+"""``realtime identities``: what hubs know of projects, keys and people."""
+
+import asyncio
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from realtime.settings import Settings
+from workers.cli.context import load_settings, open_stores
+from workers.cli.output import note, show
+from workers.store.rebuild import Rebuild
+
+identities = typer.Typer(help="What hubs know of projects, keys and people.", no_args_is_help=True)
+
+
+@identities.callback()
+def group() -> None:
+    """Keep `rebuild` a command of its own, though it is the only one."""
+
+
+@identities.command()
+def rebuild() -> None:
+    """Write everything that hubs know anew from the database; safe while everything runs."""
+    users, refused = asyncio.run(_rebuild(load_settings()))
+    for reason in refused:
+        note(f"A user was left out: {reason}")
+    show(Text("rebuilt ", "green"), f"{users} users with their projects and keys")
+
+
+async def _rebuild(settings: Settings) -> tuple[int, list[str]]:
+    """Return how many users there are, and why some were refused."""
+    async with open_stores(settings) as (store, read_model):
+        run = Rebuild(store.database, read_model)
+        with Progress(
+            TextColumn("users"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        ) as progress:
+            task = progress.add_task("users", total=await run.count())
+            await run.run(lambda number: progress.advance(task, number))
+            return int(progress.tasks[0].completed), run.refused
