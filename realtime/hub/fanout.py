@@ -31,7 +31,7 @@ from realtime.hub.metrics import Stats
 from realtime.hub.pace import Pace
 from realtime.hub.registry import Registry
 from realtime.hub.revocation import may_revoke
-from realtime.hub.room import FORMER_LIFETIME_S, Room
+from realtime.hub.room import Room
 from realtime.messages import encode_system
 
 log = structlog.get_logger("realtime.hub")
@@ -307,7 +307,7 @@ class Fanout:
         lost = room.take_former(subject, now)
         if not lost:
             # The loss is still to come, or concerns nobody here.
-            room.remember_announced(subject, now + FORMER_LIFETIME_S)
+            room.remember_announced(subject, now)
         added: dict[Subscriber, list[Subscription]] = {}
         for former in lost:
             connection = former.connection

@@ -31,6 +31,7 @@ class Room:
     __slots__ = (
         "announced",
         "backlog",
+        "changed",
         "changes",
         "confirmations",
         "connections",
@@ -67,6 +68,8 @@ class Room:
         self.former: dict[str, list[Former]] = {}
         # User ID -> event loop time until which a loss counts as announced: the event came before the loss.
         self.announced: dict[str, float] = {}
+        # User ID -> event loop time until which an event announces a change that came before it.
+        self.changed: dict[str, float] = {}
         # The ID of the last event that was dealt with, or the log's end when the hub began to listen.
         self.position = "0-0"
         # Position -> who waits until the room has got there.
@@ -131,22 +134,29 @@ class Room:
         """Return and forget the roles that connections of ``user_id`` lost lately; ``now`` is event loop time."""
         return [former for former in self.former.pop(user_id, ()) if former.until >= now]
 
-    def remember_announced(self, user_id: str, until: float) -> None:
-        """Remember that a loss of ``user_id`` was announced before it happened."""
-        if user_id in self.users:
-            self.announced[user_id] = until
+    def remember_announced(self, user_id: str, now: float) -> None:
+        """Remember that a loss of ``user_id`` was announced before it happened; ``now`` is event loop time.
+
+        An event that follows a change announces nothing that is still to come: its publisher changes first.
+        """
+        if user_id in self.users and self.changed.get(user_id, now) <= now:
+            self.announced[user_id] = now + FORMER_LIFETIME_S
 
     def settle_announced(self, user_id: str, now: float) -> None:
-        """Forget what ``user_id`` just lost if its announcement came before: no other one follows."""
-        if user_id in self.former and self.announced.pop(user_id, now) > now:
-            del self.former[user_id]
+        """Note that ``user_id`` has changed; and forget what they lost if that was announced before."""
+        is_announced = self.announced.get(user_id, now) > now
+        if is_announced and user_id in self.former:
+            del self.announced[user_id], self.former[user_id]
+        elif not is_announced and user_id in self.users:
+            self.changed[user_id] = now + FORMER_LIFETIME_S
 
     def forget_former(self, now: float) -> None:
-        """Forget lost roles and announcements whose time is up; ``now`` is event loop time."""
+        """Forget lost roles, announcements and changes whose time is up; ``now`` is event loop time."""
         for user_id in [user for user, lost in self.former.items() if lost[-1].until < now]:
             del self.former[user_id]
-        for user_id in [user for user, until in self.announced.items() if until < now]:
-            del self.announced[user_id]
+        for noted in (self.announced, self.changed):
+            for user_id in [user for user, until in noted.items() if until < now]:
+                del noted[user_id]
 
 
 def _whose(identity: Identity) -> set[str]:

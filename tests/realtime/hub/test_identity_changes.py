@@ -295,6 +295,21 @@ class TestStoredUser:
             assert frames.events == ["users.ada.sessions.s2.delete"]
             assert frames.notices == ["signed_out"]
 
+    async def test_loss_soon_after_a_change_without_one_is_told(self, shared: "RunningHub") -> None:
+        """The event of the first change came after it, and announces nothing that is still to come."""
+        joined = ada(memberships=(*ada().memberships, Membership(id="m2", team_id="blue", roles=("viewer",))))
+        membership = "teams.blue.memberships.m2"
+        payload = {"$id": "m2", "userId": "ada", "teamId": "blue"}
+        await put(shared, ada())
+        async with connected(shared) as client:
+            await put(shared, joined)
+            await shared.publish(f"{membership}.update.status", payload)
+            await put(shared, ada())
+            await shared.publish(f"{membership}.delete", payload)
+            received = await receive_all(shared, client)
+        assert received.events == [f"{membership}.update.status", f"{membership}.delete"]
+        assert received.roles == ADAS_ROLES
+
     async def test_other_people_and_projects_are_left_alone(self, shared: "RunningHub") -> None:
         await put(shared, ada())
         bob = await shared.add_user("bob")

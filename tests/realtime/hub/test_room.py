@@ -100,36 +100,62 @@ class TestAnnounced:
         return room
 
     def test_announcement_of_somebody_who_is_not_here_is_not_kept(self, room: Room) -> None:
-        room.remember_announced("ada", until=10.0)
+        room.remember_announced("ada", now=0.0)
         assert room.announced == {}
 
     def test_loss_that_was_announced_before_needs_no_second_announcement(self, known: Room) -> None:
-        known.remember_announced("ada", until=10.0)
-        known.remember_former("ada", Former(connection(), ROLES, until=15.0))
-        known.settle_announced("ada", now=9.0)
+        known.remember_announced("ada", now=0.0)
+        known.remember_former("ada", Former(connection(), ROLES, until=9.0))
+        known.settle_announced("ada", now=4.9)
         assert (known.former, known.announced) == ({}, {})
 
     def test_announcement_is_good_for_one_loss(self, known: Room) -> None:
-        known.remember_announced("ada", until=10.0)
+        known.remember_announced("ada", now=0.0)
         for _ in range(2):
-            known.remember_former("ada", Former(connection(), ROLES, until=15.0))
-            known.settle_announced("ada", now=9.0)
+            known.remember_former("ada", Former(connection(), ROLES, until=9.0))
+            known.settle_announced("ada", now=4.9)
         assert len(known.former["ada"]) == 1
 
     def test_change_without_a_loss_leaves_the_announcement_for_the_next(self, known: Room) -> None:
-        known.remember_announced("ada", until=10.0)
+        known.remember_announced("ada", now=0.0)
         known.settle_announced("ada", now=1.0)
-        assert known.announced == {"ada": 10.0}
+        assert known.announced == {"ada": 5.0}
 
     def test_announcement_that_is_too_old_does_not_count(self, known: Room) -> None:
-        known.remember_announced("ada", until=10.0)
-        known.remember_former("ada", Former(connection(), ROLES, until=15.0))
-        known.settle_announced("ada", now=10.0)
+        known.remember_announced("ada", now=0.0)
+        known.remember_former("ada", Former(connection(), ROLES, until=9.0))
+        known.settle_announced("ada", now=5.0)
         assert "ada" in known.former
 
     def test_announcement_is_forgotten_in_time(self, known: Room) -> None:
-        known.remember_announced("ada", until=10.0)
-        known.forget_former(now=10.0)
-        assert known.announced == {"ada": 10.0}
-        known.forget_former(now=10.1)
+        known.remember_announced("ada", now=0.0)
+        known.forget_former(now=5.0)
+        assert known.announced == {"ada": 5.0}
+        known.forget_former(now=5.1)
         assert known.announced == {}
+
+    def test_event_after_its_change_announces_nothing_that_is_to_come(self, known: Room) -> None:
+        """A publisher that changes people first has been heard: whatever is lost next is announced next."""
+        known.settle_announced("ada", now=0.0)
+        known.remember_announced("ada", now=1.0)
+        known.remember_former("ada", Former(connection(), ROLES, until=9.0))
+        known.settle_announced("ada", now=2.0)
+        assert "ada" in known.former
+
+    def test_change_that_is_long_past_belongs_to_no_event(self, known: Room) -> None:
+        known.settle_announced("ada", now=0.0)
+        known.forget_former(now=5.0)
+        assert known.changed == {"ada": 5.0}
+        known.remember_announced("ada", now=5.0)
+        assert known.announced == {"ada": 10.0}
+        known.forget_former(now=5.1)
+        assert known.changed == {}
+
+    def test_change_of_somebody_who_is_not_here_is_not_kept(self, room: Room) -> None:
+        room.settle_announced("ada", now=0.0)
+        assert room.changed == {}
+
+    def test_change_that_was_announced_is_no_sign_of_changing_first(self, known: Room) -> None:
+        known.remember_announced("ada", now=0.0)
+        known.settle_announced("ada", now=1.0)
+        assert known.changed == {}
