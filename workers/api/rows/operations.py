@@ -107,6 +107,7 @@ def parse_operation(item: Any, caller: Caller, words: Words) -> Operation:
         raise _invalid(f"Each action must be one of: {', '.join([*SINGLE_VERBS, *BULK_VERBS])}.")
     if verb in BULK_VERBS and not caller.is_privileged:
         raise refuse(Problem.USER_UNAUTHORIZED)
+    data = _data(item, verb, words)
     return Operation(
         verb=verb,
         vocabulary=words.tag,
@@ -114,8 +115,8 @@ def parse_operation(item: Any, caller: Caller, words: Words) -> Operation:
         table_id=_text(item, f"{words.table}Id"),
         is_privileged=caller.is_privileged,
         row_id="" if verb in BULK_VERBS else _row_id(item, verb, words),
-        data=_data(item, verb, words),
-        permissions=item.get("permissions"),
+        data=data,
+        permissions=item.get("permissions", data.get("$permissions") if verb in SINGLE_VERBS else None),
     )
 
 
