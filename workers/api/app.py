@@ -16,6 +16,7 @@ from realtime import __version__
 from workers.api import account, databases, errors, events, health, openapi, projects, rows, teams, users
 from workers.api.bodies import BodyLimits
 from workers.api.cors import Cors
+from workers.api.dispatch import RouteIndex
 from workers.api.rates import RateHeaders
 from workers.api.services import Services
 
@@ -78,5 +79,6 @@ def create_app(
     app.include_router(teams.router)
     app.include_router(users.router)
     app.include_router(databases.router)
+    app.router.routes.insert(0, RouteIndex(app.routes))
     errors.install(app)
     return app
