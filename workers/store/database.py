@@ -49,7 +49,8 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction that writes; it is committed when the block ends, and undone when the block raises."""
         async with self._writer or contextlib.nullcontext(), self.engine.connect() as connection:
-            await connection.execution_options(**{_WRITES: True})
+            if self.is_sqlite:
+                await connection.execution_options(**{_WRITES: True})
             async with connection.begin():
                 yield connection
 

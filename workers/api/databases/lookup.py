@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.api.databases.words import Words
@@ -29,6 +29,14 @@ TABLE = select(
     (databases.c.project_id == tables.c.project_id) & (databases.c.id == tables.c.database_id),
 )
 """Tables with what a record takes of their databases; narrowed by whoever executes it."""
+
+# Made once: every request about a row begins with it.
+_FIND = TABLE.where(
+    tables.c.project_id == bindparam("in_project"),
+    tables.c.database_id == bindparam("in_database"),
+    tables.c.id == bindparam("table"),
+)
+_LOCK = _FIND.with_for_update(of=tables)
 
 
 async def require_database(
@@ -61,10 +69,8 @@ async def find_table(
     Raises:
         ApiError: 404 ``database_not_found``, or ``table_not_found`` in the words of the API that was called.
     """
-    statement = TABLE.where(
-        tables.c.project_id == project_id, tables.c.database_id == database_id, tables.c.id == table_id
-    )
-    found = await connection.execute(statement.with_for_update(of=tables) if lock else statement)
+    place = {"in_project": project_id, "in_database": database_id, "table": table_id}
+    found = await connection.execute(_LOCK if lock else _FIND, place)
     row = found.mappings().one_or_none()
     if row is None:
         await require_database(connection, project_id, database_id)
