@@ -5,13 +5,24 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
-
 from tests.api import Api
 
 AddColumn = Callable[..., Awaitable[dict[str, Any]]]
 TABLES = "/v1/tablesdb/main/tables"
 COLLECTIONS = "/v1/databases/main/collections"
+
+INVALID: list[tuple[dict[str, Any], str]] = [
+    ({"columns": [{"key": "a", "type": "colour"}]}, "column_type_invalid"),
+    ({"columns": [{"key": "a", "type": ["string"]}]}, "column_type_invalid"),
+    ({"columns": [{"key": "a", "type": "string"}]}, "general_argument_invalid"),
+    ({"columns": [{"type": "boolean"}]}, "general_argument_invalid"),
+    ({"columns": [{"key": "a", "type": "integer", "default": "x"}]}, "column_value_invalid"),
+    ({"indexes": [{"key": "i", "type": "key", "columns": ["a"]}]}, "column_not_found"),
+    ({"indexes": [{"key": "i"}]}, "general_argument_invalid"),
+    ({"permissions": ['read("nobody:x")']}, "general_argument_invalid"),
+    ({"permissions": ['read("any")'] * 101}, "general_argument_invalid"),
+]
+"""Members of a body, and the refusal."""
 
 
 class TestCreateTable:
@@ -80,26 +91,11 @@ class TestCreateTable:
             "databases.main.tables.b.create",
         ]
 
-    @pytest.mark.parametrize(
-        ("members", "problem"),
-        [
-            ({"columns": [{"key": "a", "type": "colour"}]}, "column_type_invalid"),
-            ({"columns": [{"key": "a", "type": ["string"]}]}, "column_type_invalid"),
-            ({"columns": [{"key": "a", "type": "string"}]}, "general_argument_invalid"),
-            ({"columns": [{"type": "boolean"}]}, "general_argument_invalid"),
-            ({"columns": [{"key": "a", "type": "integer", "default": "x"}]}, "column_value_invalid"),
-            ({"indexes": [{"key": "i", "type": "key", "columns": ["a"]}]}, "column_not_found"),
-            ({"indexes": [{"key": "i"}]}, "general_argument_invalid"),
-            ({"permissions": ['read("nobody:x")']}, "general_argument_invalid"),
-            ({"permissions": ['read("any")'] * 101}, "general_argument_invalid"),
-        ],
-    )
-    async def test_invalid_definition_makes_nothing(
-        self, api: Api, posts: str, members: dict[str, object], problem: str
-    ) -> None:
-        answer = await api.server.post(TABLES, json={"tableId": "cards", "name": "Cards", **members})
-        assert answer.json()["type"] == problem
-        assert answer.status_code in (400, 404)
+    async def test_invalid_definition_makes_nothing(self, api: Api, posts: str) -> None:
+        for members, problem in INVALID:
+            answer = await api.server.post(TABLES, json={"tableId": "cards", "name": "Cards", **members})
+            assert answer.json()["type"] == problem
+            assert answer.status_code in (400, 404)
         assert (await api.server.get(f"{TABLES}/cards")).status_code == 404
 
     async def test_equal_keys_are_a_conflict(self, api: Api, posts: str) -> None:
