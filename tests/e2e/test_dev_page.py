@@ -36,7 +36,7 @@ async def page(server: "Server", browser: Browser) -> AsyncIterator[Page]:
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    await page.goto(f"http://localhost:{server.port}/")
+    await page.goto(f"http://localhost:{server.port}/events")
     for person in ("ada", "bob"):
         await expect(page.locator(f"section[data-user={person}] .state")).to_have_text("connected")
     yield page
@@ -121,7 +121,7 @@ async def test_mistakes_are_told_where_they_are_made(page: Page) -> None:
 
 async def test_foreign_name_that_points_here_gets_no_secrets(server: "Server", browser: Browser) -> None:
     page = await browser.new_page()
-    await page.goto(f"http://{FOREIGN}:{server.port}/")
+    await page.goto(f"http://{FOREIGN}:{server.port}/events")
     await expect(page.get_by_role("alert").first).to_contain_text("open it through http://localhost")
     response = await page.request.get(
         f"http://127.0.0.1:{server.port}/dev/config.json", headers={"Host": FOREIGN}

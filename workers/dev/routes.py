@@ -1,13 +1,15 @@
-"""The page at ``/`` and what it loads; served by ``realtime dev`` only.
+"""The pages of ``realtime dev`` and what they load: the board at ``/``, and ``/events``, which publishes.
 
-``/dev/config.json`` hands out an API key and two tokens, so it answers only a browser on this machine: the
-``Host`` must be a loopback name (a foreign site that points its own name at 127.0.0.1 sends that name), the
-peer must be a loopback address, and the browser must not say that another site asked.
+The board is a client like any other; it is only told which project it is one of. The other page acts with this
+machine's secrets: ``/dev/config.json`` hands out an API key and two tokens, so it answers only a browser on this
+machine: the ``Host`` must be a loopback name (a foreign site that points its own name at 127.0.0.1 sends that name),
+the peer must be a loopback address, and the browser must not say that another site asked.
 """
 
 import ipaddress
 import re
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from starlette.requests import Request
@@ -18,14 +20,25 @@ from realtime.settings import Settings
 from workers.dev.demo import page_config
 
 STATIC = Path(__file__).parent / "static"
+_HTML = "text/html; charset=utf-8"
+_CSS = "text/css; charset=utf-8"
+_SCRIPT = "text/javascript; charset=utf-8"
 FILES = {
-    "index.html": "text/html; charset=utf-8",
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "hub.js": "text/javascript; charset=utf-8",
+    "board.html": _HTML,
+    "events.html": _HTML,
+    "base.css": _CSS,
+    "board.css": _CSS,
+    "events.css": _CSS,
+    "appwrite.js": _SCRIPT,
+    "board.js": _SCRIPT,
+    "cards.js": _SCRIPT,
+    "events.js": _SCRIPT,
+    "hub.js": _SCRIPT,
+    "people.js": _SCRIPT,
+    "appwrite.LICENSE.txt": "text/plain; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-"""Every file of the page with its media type; nothing else in the folder is served."""
+"""Every file of the pages with its media type; nothing else in the folder is served."""
 
 HEADERS = {
     "Cache-Control": "no-cache",
@@ -36,7 +49,10 @@ HEADERS = {
 
 
 def page_routes(settings: Settings) -> list[BaseRoute]:
-    """Return the routes of the page; ``settings`` must have ``secret`` and ``dev_key``."""
+    """Return the routes of the pages; ``settings`` must have ``secret`` and ``dev_key``."""
+
+    async def project(_request: Request) -> Response:
+        return JSONResponse({"project": settings.dev_project}, headers=HEADERS)
 
     async def config(request: Request) -> Response:
         if not is_local(request):
@@ -50,21 +66,27 @@ def page_routes(settings: Settings) -> list[BaseRoute]:
         )
 
     return [
-        Route("/", index),
+        Route("/", _page("board.html")),
+        Route("/events", _page("events.html")),
+        Route("/dev/project.json", project),
         Route("/dev/config.json", config),
         Route("/dev/static/{name}", static),
     ]
 
 
-async def index(request: Request) -> Response:
-    """Answer with the page itself, under a policy that lets it load and reach nothing but this server."""
-    policy = content_security_policy(request.headers.get("host", ""))
-    headers = HEADERS | {"Content-Security-Policy": policy}
-    return FileResponse(STATIC / "index.html", media_type=FILES["index.html"], headers=headers)
+def _page(name: str) -> Callable[[Request], Awaitable[Response]]:
+    """Return what answers with a page, under a policy that lets it load and reach nothing but this server."""
+
+    async def page(request: Request) -> Response:
+        policy = content_security_policy(request.headers.get("host", ""))
+        headers = HEADERS | {"Content-Security-Policy": policy}
+        return FileResponse(STATIC / name, media_type=FILES[name], headers=headers)
+
+    return page
 
 
 async def static(request: Request) -> Response:
-    """Answer with a file of the page; 404 for any other name."""
+    """Answer with a file of the pages; 404 for any other name."""
     name = request.path_params["name"]
     if name not in FILES:
         return JSONResponse({"message": "No such file."}, status_code=404, headers=HEADERS)

@@ -1,0 +1,223 @@
+"""The shared board of `realtime dev`, in Chromium: two people in two windows, and what each sees of the other."""
+
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Server
+
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+WIDE = {"width": 1280, "height": 800}
+NARROW = {"width": 380, "height": 800}
+
+
+@pytest.fixture
+async def browser(require: Callable[[bool, str], None]) -> AsyncIterator[Browser]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    require(path is not None, "Chromium is missing")
+    async with async_playwright() as playwright:
+        # Containers run the tests as the superuser, for whom Chromium has no sandbox.
+        browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def board(serve_dev: Callable[..., "Server"]) -> "Server":
+    """A server whose board is empty."""
+    return serve_dev()
+
+
+class Window:
+    """A window of somebody's own browser, open on the board."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    @classmethod
+    async def open(cls, browser: Browser, server: "Server", *, narrow: bool = False) -> "Window":
+        context = await browser.new_context(viewport=NARROW if narrow else WIDE)  # type: ignore[arg-type]
+        page = await context.new_page()
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        window = cls(page)
+        page.on("close", lambda _: problems.clear())
+        await page.goto(f"http://localhost:{server.port}/")
+        await window.is_live()
+        window.problems = problems
+        return window
+
+    problems: list[str]
+
+    async def is_live(self) -> None:
+        await expect(self.page.locator("#state")).to_have_text("live")
+
+    async def sign_up(self, name: str) -> None:
+        await self.page.locator("label", has=self.page.locator("input[value=sign-up]")).click()
+        await self.page.get_by_label("Name").fill(name)
+        await self.page.get_by_label("E-mail").fill(f"{name.lower()}@example.com")
+        await self.page.get_by_label("Password").fill("a-long-password")
+        await self.page.get_by_role("button", name="Sign up").click()
+        await expect(self.page.locator("#person .name")).to_have_text(name)
+        await self.is_live()
+
+    async def log_in(self, name: str, password: str) -> None:
+        await self.page.locator("label", has=self.page.locator("input[value=log-in]")).click()
+        await self.page.get_by_label("E-mail").fill(f"{name.lower()}@example.com")
+        await self.page.get_by_label("Password").fill(password)
+        await self.page.get_by_role("button", name="Log in").click()
+
+    async def stay_a_guest(self, name: str) -> None:
+        await self.page.get_by_label("Name").fill(name)
+        await self.page.get_by_role("button", name="Join").click()
+        await expect(self.page.locator("#person .name")).to_have_text(f"{name} (guest)")
+        await self.is_live()
+
+    async def add(self, column: str, title: str, *, private: bool = False) -> None:
+        form = self.page.locator(f"[data-column={column}] .add")
+        await form.get_by_placeholder("Add a card").fill(title)
+        if private:
+            await form.get_by_label("Only for me").check()
+        await form.get_by_role("button", name="Add").click()
+
+    def card(self, title: str) -> Locator:
+        return self.page.locator(".item", has=self.page.locator(".title", has_text=title))
+
+    async def use(self, tool: str, title: str) -> None:
+        await self.card(title).hover()
+        await self.card(title).locator(f"[data-tool={tool}]").click()
+
+    async def shows(self, **columns: list[str]) -> None:
+        """Wait until the columns hold exactly these cards, in this order."""
+        for column, titles in columns.items():
+            await expect(self.page.locator(f"[data-column={column}] .item .title")).to_have_text(titles)
+
+    async def picture(self, name: str) -> None:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        await self.page.mouse.move(0, 0)
+        await self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+async def test_two_people_share_a_board(board: "Server", browser: Browser) -> None:
+    ada = await Window.open(browser, board)
+    bob = await Window.open(browser, board)
+    await ada.picture("board-visitor")
+    await ada.sign_up("Ada")
+    await bob.stay_a_guest("Bob")
+
+    await ada.add("todo", "Write the invitation")
+    await ada.add("todo", "Book a room")
+    await bob.shows(todo=["Write the invitation", "Book a room"])
+    await bob.add("doing", "Bake a cake")
+    await ada.shows(todo=["Write the invitation", "Book a room"], doing=["Bake a cake"])
+    await expect(ada.card("Bake a cake").locator(".by")).to_have_text("Bob")
+
+    # A private card is its maker's alone, even for somebody who comes later.
+    await ada.add("todo", "Buy a present for Bob", private=True)
+    await ada.shows(todo=["Write the invitation", "Book a room", "Buy a present for Bob"])
+    await expect(ada.card("present").locator(".badge")).to_be_visible()
+
+    # By then, whatever Bob could have been sent of the card would have come.
+    await bob.use("on", "Book a room")
+    await ada.shows(
+        todo=["Write the invitation", "Buy a present for Bob"], doing=["Bake a cake", "Book a room"]
+    )
+    await bob.shows(todo=["Write the invitation"], doing=["Bake a cake", "Book a room"])
+    await expect(ada.card("Book a room").locator(".by")).to_have_text("Ada, then Bob")
+    assert "present" not in await bob.page.locator("body").inner_text()
+
+    await ada.card("Bake a cake").drag_to(ada.page.locator("[data-column=done] .cards"))
+    await bob.shows(doing=["Book a room"], done=["Bake a cake"])
+
+    await ada.use("edit", "Bake a cake")
+    await ada.page.get_by_label("Title").fill("Bake two cakes")
+    await ada.page.get_by_label("Title").press("Enter")
+    await bob.shows(done=["Bake two cakes"])
+    told = [
+        "Ada renamed “Bake a cake” to “Bake two cakes”",
+        "Ada moved “Bake a cake” to Done",
+        "Bob moved “Book a room” to Doing",
+        "Bob added “Bake a cake” to Doing",
+        "Ada added “Book a room” to To do",
+        "Ada added “Write the invitation” to To do",
+    ]
+    await expect(bob.page.locator("#activity li span")).to_have_text(told)
+    # Whoever acts is told of it in the same words as the others, and alone of what is private.
+    told.insert(3, "Ada added “Buy a present for Bob” to To do")
+    await expect(ada.page.locator("#activity li span")).to_have_text(told)
+
+    # Anybody who is logged in may change a card for all; only who made it may delete it.
+    await expect(bob.card("Write the invitation").locator("[data-tool=delete]")).to_be_hidden()
+    await ada.picture("board-ada")
+    await bob.picture("board-bob")
+    await ada.use("delete", "Write the invitation")
+    await bob.shows(todo=[], doing=["Book a room"], done=["Bake two cakes"])
+    await expect(bob.page.locator("#activity li span").first).to_have_text(
+        "Ada deleted “Write the invitation”"
+    )
+
+    eve = await Window.open(browser, board, narrow=True)
+    await eve.shows(todo=[], doing=["Book a room"], done=["Bake two cakes"])
+    await expect(eve.page.locator(".tools").first).to_be_hidden()
+    await eve.picture("board-narrow-visitor")
+    await eve.stay_a_guest("Eve")
+    await eve.add("todo", "Invite the neighbours, and tell them that it may be loud")
+    await ada.shows(
+        todo=["Buy a present for Bob", "Invite the neighbours, and tell them that it may be loud"]
+    )
+    await eve.picture("board-narrow")
+    width = await eve.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= NARROW["width"]
+    assert [window.problems for window in (ada, bob, eve)] == [[], [], []]
+
+
+async def test_who_logs_out_sees_what_visitors_see_and_may_come_back(
+    board: "Server", browser: Browser
+) -> None:
+    ada = await Window.open(browser, board)
+    await ada.sign_up("Ada")
+    await ada.add("todo", "Mine", private=True)
+    await ada.add("todo", "Ours")
+    await ada.shows(todo=["Mine", "Ours"])
+    await ada.page.get_by_role("button", name="Log out").click()
+    await expect(ada.page.locator("#welcome")).to_be_visible()
+    await ada.shows(todo=["Ours"])
+    await ada.log_in("Ada", "a-wrong-password")
+    await expect(ada.page.locator("#join-error")).to_contain_text("Invalid credentials")
+    await ada.log_in("Ada", "a-long-password")
+    await ada.shows(todo=["Mine", "Ours"])
+    await ada.page.reload()
+    await ada.shows(todo=["Mine", "Ours"])
+
+
+async def test_cards_of_others_are_text(board: "Server", browser: Browser) -> None:
+    ada = await Window.open(browser, board)
+    bob = await Window.open(browser, board)
+    await ada.stay_a_guest("<b>Ada</b>")
+    title = "<img src=x onerror=alert(1)>"
+    await ada.add("done", title)
+    await bob.shows(done=[title])
+    await expect(bob.card("img").locator(".by")).to_have_text(re.compile("^<b>Ada</b>$"))
+    assert [ada.problems, bob.problems] == [[], []]
+
+
+async def test_board_catches_up_after_the_connection_was_lost(board: "Server", browser: Browser) -> None:
+    ada = await Window.open(browser, board)
+    bob = await Window.open(browser, board)
+    await ada.stay_a_guest("Ada")
+    await ada.add("todo", "First")
+    await bob.shows(todo=["First"])
+    await bob.page.context.set_offline(True)
+    await bob.page.evaluate("dispatchEvent(new Event('offline'))")
+    await ada.add("todo", "Second")
+    await ada.use("delete", "First")
+    await ada.shows(todo=["Second"])
+    await bob.page.context.set_offline(False)
+    await bob.shows(todo=["Second"])

@@ -1,0 +1,307 @@
+/** The shared board: the page around the cards. It is written with Appwrite's web SDK and knows nothing but the project. */
+import { Client } from "/dev/static/appwrite.js";
+import { Cards } from "/dev/static/cards.js";
+import { People } from "/dev/static/people.js";
+
+const COLUMNS = [
+  { id: "todo", title: "To do" },
+  { id: "doing", title: "Doing" },
+  { id: "done", title: "Done" },
+];
+const STATES = { connecting: "connecting", connected: "live", waiting: "reconnecting" };
+const ACTIVITY_LENGTH = 50;
+
+const $ = (selector, root = document) => root.querySelector(selector);
+
+let people = null;
+let cards = null;
+let person = null;
+const items = new Map();
+const lists = new Map();
+
+function titleOf(column) {
+  return COLUMNS.find(({ id }) => id === column)?.title ?? column;
+}
+
+/** Give an avatar the initial of a name, and a colour that the name always has. */
+function paint(avatar, name) {
+  let hue = 0;
+  for (const letter of name) hue = (hue * 31 + letter.codePointAt(0)) % 360;
+  avatar.style.setProperty("--hue", hue);
+  avatar.textContent = ([...name][0] ?? "?").toUpperCase();
+}
+
+function complain(error) {
+  const problem = $("#problem");
+  problem.textContent = error?.message ?? "";
+  problem.hidden = !error;
+}
+
+/** Do what somebody asked for; what goes wrong is told at the top of the page. */
+async function attempt(action) {
+  try {
+    await action();
+    complain(null);
+  } catch (error) {
+    complain(error);
+    render();
+  }
+}
+
+function mayDelete(row) {
+  return person !== null && row.$permissions.includes(`delete("user:${person.$id}")`);
+}
+
+function isPrivate(row) {
+  return !row.$permissions.includes('read("any")');
+}
+
+// The columns and cards
+
+function buildColumn(column) {
+  const root = $("#column-template").content.cloneNode(true).firstElementChild;
+  const list = $(".cards", root);
+  const form = $(".add", root);
+  root.dataset.column = column.id;
+  $("h2", root).textContent = column.title;
+  list.setAttribute("aria-label", column.title);
+  form.elements.title.placeholder = "Add a card";
+  form.elements.title.setAttribute("aria-label", `New card in ${column.title}`);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const title = form.elements.title.value.trim();
+    if (!title) return;
+    const isForMe = form.elements.private.checked;
+    form.reset();
+    attempt(() => cards.add({ title, column: column.id, isPrivate: isForMe, person }));
+  });
+  acceptDrops(list, column.id);
+  lists.set(column.id, list);
+  $("#board").append(root);
+}
+
+function acceptDrops(list, column) {
+  list.addEventListener("dragover", (event) => {
+    if (!event.dataTransfer.types.includes("text/x-card")) return;
+    event.preventDefault();
+    list.classList.add("target");
+  });
+  list.addEventListener("dragleave", (event) => {
+    if (!list.contains(event.relatedTarget)) list.classList.remove("target");
+  });
+  list.addEventListener("drop", (event) => {
+    event.preventDefault();
+    list.classList.remove("target");
+    const id = event.dataTransfer.getData("text/x-card");
+    const others = [...list.children].filter((item) => item.dataset.id !== id);
+    const below = others.findIndex((item) => {
+      const { top, height } = item.getBoundingClientRect();
+      return event.clientY < top + height / 2;
+    });
+    const index = below === -1 ? others.length : below;
+    if (cards.get(id)) attempt(() => cards.move({ id, column, index, person }));
+  });
+}
+
+function buildItem(id) {
+  const item = $("#card-template").content.cloneNode(true).firstElementChild;
+  item.dataset.id = id;
+  item.addEventListener("dragstart", (event) => {
+    event.dataTransfer.setData("text/x-card", id);
+    event.dataTransfer.effectAllowed = "move";
+    item.classList.add("dragged");
+  });
+  item.addEventListener("dragend", () => item.classList.remove("dragged"));
+  item.addEventListener("animationend", () => item.classList.remove("fresh"));
+  $(".tools", item).addEventListener("click", ({ target }) => {
+    const tool = target.dataset.tool;
+    if (tool === "edit") edit(item);
+    if (tool === "delete") attempt(() => cards.remove(id));
+    if (tool === "back" || tool === "on") step(item, tool === "on" ? 1 : -1, target);
+  });
+  return item;
+}
+
+/** Move a card to the end of the next column, and keep the focus on it. */
+async function step(item, distance, button) {
+  const { column } = cards.get(item.dataset.id);
+  const next = COLUMNS[COLUMNS.findIndex(({ id }) => id === column) + distance].id;
+  await attempt(() => cards.move({ id: item.dataset.id, column: next, index: Infinity, person }));
+  (button.disabled ? $("[data-tool]:enabled", item) : button).focus();
+}
+
+/** Let somebody write over the title of a card: Enter or leaving keeps it, Escape does not. */
+function edit(item) {
+  const id = item.dataset.id;
+  const title = $(".title", item);
+  const field = document.createElement("textarea");
+  field.value = cards.get(id).title;
+  field.maxLength = 200;
+  field.setAttribute("aria-label", "Title");
+  item.draggable = false;
+  title.replaceWith(field);
+  field.focus();
+  let isDone = false;
+  const finish = (keep) => {
+    if (isDone) return;
+    isDone = true;
+    field.replaceWith(title);
+    const text = field.value.trim();
+    if (keep && text && text !== cards.get(id)?.title) attempt(() => cards.retitle({ id, title: text, person }));
+    render();
+  };
+  field.addEventListener("blur", () => finish(true));
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") finish(false);
+    if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      finish(true);
+    }
+  });
+}
+
+function fill(item, row) {
+  const title = $(".title", item);
+  if (title) title.textContent = row.title;
+  item.draggable = person !== null && title !== null;
+  $(".badge", item).hidden = !isPrivate(row);
+  paint($(".avatar", item), row.by);
+  const by = row.changedBy === row.by ? row.by : `${row.by}, then ${row.changedBy}`;
+  $(".by", item).textContent = by;
+  $(".by", item).title = by;
+  const at = COLUMNS.findIndex(({ id }) => id === row.column);
+  const name = (tool, text) => {
+    const button = $(`[data-tool=${tool}]`, item);
+    button.setAttribute("aria-label", `${text}: ${row.title}`);
+    return button;
+  };
+  name("back", `Move to ${COLUMNS[at - 1]?.title ?? "nowhere"}`).disabled = at === 0;
+  name("on", `Move to ${COLUMNS[at + 1]?.title ?? "nowhere"}`).disabled = at === COLUMNS.length - 1;
+  name("edit", "Edit");
+  name("delete", "Delete").hidden = !mayDelete(row);
+}
+
+/** Bring the page in line with the cards; elements stay what they are, so that focus and animations survive. */
+function render() {
+  const shown = new Set();
+  for (const { id: column } of COLUMNS) {
+    const list = lists.get(column);
+    const rows = cards.in(column);
+    rows.forEach((row, index) => {
+      if (!items.has(row.$id)) items.set(row.$id, buildItem(row.$id));
+      const item = items.get(row.$id);
+      if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
+      fill(item, row);
+      shown.add(row.$id);
+    });
+    list.nextElementSibling.hidden = person === null;
+    list.previousElementSibling.querySelector(".count").textContent = rows.length;
+  }
+  for (const [id, item] of items) {
+    if (shown.has(id)) continue;
+    item.remove();
+    items.delete(id);
+  }
+}
+
+// What happened
+
+function describe(action, before, row) {
+  const title = `“${row.title}”`;
+  if (action === "create") return `${row.by} added ${title} to ${titleOf(row.column)}`;
+  if (action === "delete") return `${row.by} deleted ${title}`;
+  if (before && before.column !== row.column) return `${row.changedBy} moved ${title} to ${titleOf(row.column)}`;
+  if (before && before.title !== row.title) return `${row.changedBy} renamed “${before.title}” to ${title}`;
+  return `${row.changedBy} moved ${title} within ${titleOf(row.column)}`;
+}
+
+function tell(text) {
+  const entry = document.createElement("li");
+  const what = document.createElement("span");
+  const when = document.createElement("time");
+  what.textContent = text;
+  when.textContent = new Date().toLocaleTimeString();
+  entry.append(what, when);
+  $("#activity").prepend(entry);
+  while ($("#activity").children.length > ACTIVITY_LENGTH) $("#activity").lastElementChild.remove();
+}
+
+// People
+
+function chooseWay(way) {
+  const form = $("#join");
+  form.dataset.way = way;
+  for (const field of form.querySelectorAll(".field")) {
+    field.hidden = !field.classList.contains(`for-${way}`);
+    $("input", field).disabled = field.hidden;
+  }
+  $("#password").autocomplete = way === "sign-up" ? "new-password" : "current-password";
+  $("button", form).textContent = { guest: "Join", "sign-up": "Sign up", "log-in": "Log in" }[way];
+}
+
+async function join(form) {
+  const values = Object.fromEntries(new FormData(form));
+  const error = $("#join-error");
+  const button = $("button", form);
+  error.textContent = "";
+  button.disabled = true;
+  try {
+    const ways = { guest: "joinAsGuest", "sign-up": "signUp", "log-in": "logIn" };
+    await people[ways[values.way]](values);
+    form.reset();
+    chooseWay("guest");
+    await enter();
+  } catch (problem) {
+    error.textContent = problem.message;
+  } finally {
+    button.disabled = false;
+  }
+}
+
+/** Show the board as whoever is logged in now sees it. */
+async function enter() {
+  person = await people.current();
+  $("#welcome").hidden = person !== null;
+  $("#person").hidden = person === null;
+  $("#board").classList.toggle("member", person !== null);
+  if (person) {
+    $("#person .name").textContent = person.email ? person.name : `${person.name} (guest)`;
+    paint($("#person .avatar"), person.name);
+  }
+  await cards.open();
+}
+
+function showState(state) {
+  $("#state").dataset.state = state;
+  $("#state").textContent = STATES[state];
+}
+
+async function start() {
+  const { project } = await (await fetch("/dev/project.json")).json();
+  const client = new Client().setEndpoint(`${location.origin}/v1`).setProject(project);
+  people = new People(client);
+  cards = new Cards(client, {
+    changed: render,
+    happened: (action, before, row) => {
+      tell(describe(action, before, row));
+      queueMicrotask(() => items.get(row.$id)?.classList.add("fresh"));
+    },
+    state: showState,
+  });
+  COLUMNS.forEach(buildColumn);
+  $("#join").addEventListener("submit", (event) => {
+    event.preventDefault();
+    join(event.target);
+  });
+  for (const radio of document.querySelectorAll("input[name=way]")) {
+    radio.addEventListener("change", () => chooseWay(radio.value));
+  }
+  $("#leave").addEventListener("click", () => attempt(async () => {
+    await people.leave();
+    await enter();
+  }));
+  chooseWay("guest");
+  await enter();
+}
+
+start().catch(complain);
