@@ -84,6 +84,9 @@ def _update(table: OpenTable, change: Change, old: Row | None, now: str) -> Row:
 def _upsert(table: OpenTable, change: Change, old: Row | None, now: str) -> Row:
     if old is None:
         return _create(table, change, None, now)
+    if not table.allows("update", old):
+        # As for one that is not there: whether it is must not be found out.
+        raise refuse(Problem.USER_UNAUTHORIZED)
     row = _update(table, change, old, now)
     check_required(table.record.schema, row)
     return row

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.permissions import ANY, is_valid_id
 from workers.api.access import Caller
-from workers.api.databases.lookup import find_table
+from workers.api.databases.lookup import known_table
 from workers.api.databases.words import Words
 from workers.api.params import MAX_ID_CHARS
 from workers.api.problems import Problem, refuse
@@ -88,7 +88,7 @@ async def open_table(
         raise refuse(Problem.DATABASE_NOT_FOUND)
     if not is_resource_id(table_id):
         raise words.table_not_found()
-    record = await find_table(connection, caller.project.id, database_id, table_id, words=words)
+    record = await known_table(connection, caller.project, database_id, table_id, words=words)
     if not record.enabled and not caller.is_privileged:
         raise words.table_not_found() if record.database_enabled else refuse(Problem.DATABASE_NOT_FOUND)
     return OpenTable(record, caller, words)
