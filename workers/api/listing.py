@@ -42,7 +42,7 @@ class ListParams:
         return parse_list(self.queries, attributes=attributes)
 
 
-def list_params(
+async def list_params(
     request: Request,
     _queries: Annotated[
         list[str] | None,
@@ -56,7 +56,7 @@ def list_params(
     ] = None,
     _total: Annotated[Any, Query(alias="total", description="`false` leaves out the count.")] = None,
 ) -> ListParams:
-    """Read the parameters of a list: a FastAPI dependency.
+    """Read the parameters of a list: a FastAPI dependency, which would be run in a thread were it not asynchronous.
 
     Raises:
         ApiError: 400 ``general_argument_invalid`` for a ``search`` that is too long, or a ``total`` that is neither
