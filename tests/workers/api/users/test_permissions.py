@@ -1,11 +1,13 @@
 """Who may call the users service: keys with the scope, and nobody else."""
 
+from typing import Any
+
 import pytest
 
 from tests.api import Api
 
 # Method, path and body of every route; the scope that opens it. Nobody has the IDs in the paths.
-ROUTES = [
+ROUTES: list[tuple[str, str, dict[str, Any] | None, str]] = [
     ("GET", "/v1/users", None, "users.read"),
     ("POST", "/v1/users", {"userId": "new"}, "users.write"),
     ("POST", "/v1/users/argon2", {}, "users.write"),
