@@ -1,36 +1,24 @@
-"""``realtime dev``, ``hub`` and ``api``: the servers, wired together."""
+"""``realtime dev``, ``hub`` and ``api``: the commands that serve."""
 
 import asyncio
-import functools
 import os
 import shlex
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
-from starlette.types import ASGIApp
 
-from realtime.hub.http import routes as hub_routes
-from realtime.hub.hub import Hub
 from realtime.hub.server import bind, serve
 from realtime.settings import Settings
-from workers.api.app import create_app
-from workers.api.services import Services
-from workers.api.standalone import create as create_api
-from workers.api.standalone import serve as serve_api
-from workers.cli.context import load_settings, local_endpoint, open_store, open_stores, resolve
+from workers.cli.context import load_settings, local_endpoint, open_store, resolve
 from workers.cli.doctor import port_problem
 from workers.cli.output import CommandError, show
 from workers.dev import kept
-from workers.dev.board import seed_board
-from workers.dev.demo import seed
-from workers.dev.routes import page_routes
 from workers.embedded import EmbeddedValkey
-from workers.store.database import open_database
-from workers.store.migrate import NewerDatabaseError, migrate
 
 HostOption = Annotated[
     str | None, typer.Option(help="The address to listen on; REALTIME_HOST when left out.")
@@ -48,6 +36,9 @@ EXAMPLE_PAYLOAD = '{"title": "Hello"}'
 
 def dev(host: HostOption = None, port: PortOption = None, workers: WorkersOption = None) -> None:
     """Run everything on this machine: Redis, hub, API and a page to see it work, with a project and a key."""
+    # Here, since every command would wait for it: the API is half of all there is to import.
+    from workers.cli.wiring import serve_dev  # noqa: PLC0415
+
     settings = with_free_port(load_settings(host=host, port=port, workers=workers))
     settings = settings.model_copy(
         update={
@@ -56,25 +47,26 @@ def dev(host: HostOption = None, port: PortOption = None, workers: WorkersOption
         }
     )
     if settings.redis_url:
-        _serve_dev(settings)
+        serve_dev(settings, partial(show_welcome, settings))
         return
     with EmbeddedValkey(settings.data_dir) as valkey:
-        _serve_dev(settings.model_copy(update={"redis_url": valkey.url}))
+        settings = settings.model_copy(update={"redis_url": valkey.url})
+        serve_dev(settings, partial(show_welcome, settings))
 
 
 def hub(host: HostOption = None, port: PortOption = None, workers: WorkersOption = None) -> None:
     """Run the WebSocket hub alone, with its health and metrics."""
     settings = resolve(with_free_port(load_settings(host=host, port=port, workers=workers)))
     asyncio.run(_require_redis(settings))
-    serve(settings, ready=functools.partial(_show_ready, "hub", settings))
+    serve(settings, ready=partial(_show_ready, "hub", settings))
 
 
 def api(host: HostOption = None, port: PortOption = None, workers: WorkersOption = None) -> None:
     """Run the HTTP API alone."""
+    from workers.cli.wiring import serve_api  # noqa: PLC0415 - as above
+
     settings = resolve(with_free_port(load_settings(host=host, port=port, workers=workers)))
-    asyncio.run(_require_redis(settings))
-    asyncio.run(_migrate(settings))
-    serve_api(settings, ready=functools.partial(_show_ready, "api", settings))
+    serve_api(settings, partial(_show_ready, "api", settings))
 
 
 def with_free_port(settings: Settings) -> Settings:
@@ -93,42 +85,6 @@ def with_free_port(settings: Settings) -> Settings:
             "Stop the program that has it, or choose another port: --port, or REALTIME_PORT."
         )
     return settings
-
-
-def dev_app(hub: Hub) -> ASGIApp:
-    """Return everything of a development server that is not a WebSocket: health, API and page."""
-    services = Services.from_settings(hub.settings, identities=hub.store, resolver=hub.resolver, bus=hub.bus)
-    return create_app(services=services, routes=[*hub_routes(hub), *page_routes(hub.settings)])
-
-
-def _serve_dev(settings: Settings) -> None:
-    asyncio.run(_migrate(settings))
-    asyncio.run(_seed(settings))
-    asyncio.run(_seed_board(settings))
-    serve(settings, app=dev_app, ready=functools.partial(show_welcome, settings))
-
-
-async def _seed(settings: Settings) -> None:
-    async with open_stores(settings) as (store, identities):
-        await seed(store, identities, settings.dev_project, settings.dev_key)
-
-
-async def _seed_board(settings: Settings) -> None:
-    api = create_api(settings)
-    try:
-        await seed_board(api, settings)
-    finally:
-        await api.state.services.bus.redis.aclose()
-
-
-async def _migrate(settings: Settings) -> None:
-    database = open_database(settings)
-    try:
-        await migrate(database)
-    except NewerDatabaseError as error:
-        raise CommandError(str(error)) from error
-    finally:
-        await database.aclose()
 
 
 async def _require_redis(settings: Settings) -> None:

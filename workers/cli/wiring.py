@@ -1,0 +1,63 @@
+"""The servers that have the API in them, wired together. Imported by the commands that serve: it takes its time."""
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.types import ASGIApp
+
+from realtime.hub.http import routes as hub_routes
+from realtime.hub.hub import Hub
+from realtime.hub.server import serve
+from realtime.settings import Settings
+from workers.api import standalone
+from workers.api.app import create_app
+from workers.api.services import Services
+from workers.cli.context import open_stores
+from workers.dev.board import seed_board
+from workers.dev.demo import seed
+from workers.dev.routes import page_routes
+
+
+def serve_dev(settings: Settings, ready: Callable[[], None]) -> None:
+    """Serve hub, API and pages until SIGTERM or SIGINT, on a database with the demo project in it. Blocks.
+
+    Raises:
+        CommandError: the database cannot be used.
+    """
+    asyncio.run(_seed(settings))
+    asyncio.run(_seed_board(settings))
+    serve(settings, app=dev_app, ready=ready)
+
+
+def serve_api(settings: Settings, ready: Callable[[], None]) -> None:
+    """Serve the API until SIGTERM or SIGINT, on a database with the newest tables. Blocks.
+
+    Raises:
+        CommandError: Redis or the database cannot be used.
+    """
+    asyncio.run(_migrate(settings))
+    standalone.serve(settings, ready=ready)
+
+
+def dev_app(hub: Hub) -> ASGIApp:
+    """Return everything of a development server that is not a WebSocket: health, API and page."""
+    services = Services.from_settings(hub.settings, identities=hub.store, resolver=hub.resolver, bus=hub.bus)
+    return create_app(services=services, routes=[*hub_routes(hub), *page_routes(hub.settings)])
+
+
+async def _seed(settings: Settings) -> None:
+    async with open_stores(settings) as (store, identities):
+        await seed(store, identities, settings.dev_project, settings.dev_key)
+
+
+async def _seed_board(settings: Settings) -> None:
+    api = standalone.create(settings)
+    try:
+        await seed_board(api, settings)
+    finally:
+        await api.state.services.bus.redis.aclose()
+
+
+async def _migrate(settings: Settings) -> None:
+    async with open_stores(settings):
+        pass
