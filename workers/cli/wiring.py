@@ -25,7 +25,6 @@ def serve_dev(settings: Settings, ready: Callable[[], None]) -> None:
         CommandError: the database cannot be used.
     """
     asyncio.run(_seed(settings))
-    asyncio.run(_seed_board(settings))
     serve(settings, app=dev_app, ready=ready)
 
 
@@ -48,14 +47,7 @@ def dev_app(hub: Hub) -> ASGIApp:
 async def _seed(settings: Settings) -> None:
     async with open_stores(settings) as (store, identities):
         await seed(store, identities, settings.dev_project, settings.dev_key)
-
-
-async def _seed_board(settings: Settings) -> None:
-    api = standalone.create(settings)
-    try:
-        await seed_board(api, settings)
-    finally:
-        await api.state.services.bus.redis.aclose()
+        await seed_board(store, settings.dev_project)
 
 
 async def _migrate(settings: Settings) -> None:

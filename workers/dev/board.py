@@ -1,52 +1,84 @@
-"""The board's database: made through the API itself, as anybody would make theirs."""
+"""The board's database, with the table of its cards."""
 
-from typing import Any
+import msgspec
+from sqlalchemy import insert, select
 
-import httpx
-from fastapi import FastAPI
+from realtime.identity.model import Project
+from workers.store import tables
+from workers.store.row_tables import create_row_tables
+from workers.store.schema import Column, Index, Schema, TableRecord, encode_schema
+from workers.store.store import Store, Transaction
 
-from realtime.settings import Settings
-
-DATABASE_ID = "board"
-TABLE = {
-    "tableId": "cards",
-    "name": "Cards",
-    # Whoever is logged in adds cards; the permissions of a card say who reads, changes and deletes it.
-    "permissions": ['create("users")'],
-    "rowSecurity": True,
-    "columns": [
-        {"key": "title", "type": "string", "size": 200, "required": True},
-        {"key": "column", "type": "enum", "elements": ["todo", "doing", "done"], "required": True},
-        {"key": "position", "type": "double", "required": True},
-        {"key": "by", "type": "string", "size": 128, "required": True},
-        {"key": "changedBy", "type": "string", "size": 128, "required": True},
-    ],
-    "indexes": [{"key": "position", "type": "key", "columns": ["position"]}],
-}
+BOARD = "board"
+CARDS = "cards"
 
 
-async def seed_board(app: FastAPI, settings: Settings) -> None:
-    """Make the board's database and table in the demo project, unless they are there.
+async def seed_board(store: Store, project_id: str) -> None:
+    """Make the board's database and table in a project, unless they are there.
 
-    Args:
-        app: the API, which is not being served yet.
-        settings: of the server; with ``dev_key``.
-
-    Raises:
-        httpx.HTTPStatusError: the API refuses.
+    There are no events of it: it is done before the server is open.
     """
-    transport = httpx.ASGITransport(app)
-    headers = {"X-Appwrite-Project": settings.dev_project, "X-Appwrite-Key": settings.dev_key}
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client,
-    ):
-        await _make(client, "/v1/tablesdb", {"databaseId": DATABASE_ID, "name": "Board"})
-        await _make(client, f"/v1/tablesdb/{DATABASE_ID}/tables", TABLE)
+    async with store.write(Project(id=project_id)) as tx:
+        found = await tx.connection.execute(
+            select(tables.databases.c.seq).where(
+                tables.databases.c.project_id == project_id, tables.databases.c.id == BOARD
+            )
+        )
+        if found.first() is None:
+            await _make_board(tx)
 
 
-async def _make(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> None:
-    response = await client.post(path, json=body)
-    # Made when the server was started before.
-    if response.status_code != httpx.codes.CONFLICT:
-        response.raise_for_status()
+async def _make_board(tx: Transaction) -> None:
+    record = TableRecord(
+        seq=0,
+        id=CARDS,
+        name="Cards",
+        database_id=BOARD,
+        database_type="tablesdb",
+        table_enabled=True,
+        database_enabled=True,
+        row_security=True,
+        # Whoever is logged in adds cards; the permissions of a card say who reads, changes and deletes it.
+        permissions=('create("users")',),
+        created_at=tx.now_text,
+        updated_at=tx.now_text,
+        schema=_schema(tx.now_text),
+    )
+    common = {"project_id": tx.project.id, "created_at": tx.now_text, "updated_at": tx.now_text}
+    await tx.connection.execute(
+        insert(tables.databases).values(id=BOARD, name="Board", type="tablesdb", **common)
+    )
+    made = await tx.connection.execute(
+        insert(tables.tables)
+        .values(
+            database_id=BOARD,
+            id=record.id,
+            name=record.name,
+            row_security=record.row_security,
+            permissions=list(record.permissions),
+            schema=encode_schema(record.schema),
+            **common,
+        )
+        .returning(tables.tables.c.seq)
+    )
+    await create_row_tables(tx.connection, msgspec.structs.replace(record, seq=made.scalar_one()))
+
+
+def _schema(now: str) -> Schema:
+    """Return what a card holds. ``by`` and ``changedBy`` are names that people gave themselves."""
+
+    def column(number: int, key: str, **rules: object) -> Column:
+        return msgspec.convert(
+            {"number": number, "key": key, "created_at": now, "updated_at": now, "required": True, **rules},
+            Column,
+        )
+
+    columns = (
+        column(1, "title", type="string", size=200),
+        column(2, "column", type="string", size=255, format="enum", elements=["todo", "doing", "done"]),
+        column(3, "position", type="double"),
+        column(4, "by", type="string", size=128),
+        column(5, "changedBy", type="string", size=128),
+    )
+    index = Index(number=6, key="position", type="key", columns=("position",), created_at=now, updated_at=now)
+    return Schema(columns=columns, indexes=(index,), last_number=6)
