@@ -96,6 +96,7 @@ async def update_database(
         row = await require_database(tx.connection, caller.project.id, databaseId, lock=True)
         changes: dict[str, Any] = body.model_dump(exclude_none=True) | {"updated_at": tx.now_text}
         await tx.connection.execute(update(databases).where(databases.c.seq == row["seq"]).values(**changes))
+        await tx.change_schema()
         changed = dict(row) | changes
         _emit(tx, "update", changed)
     return respond(database_model(changed))
@@ -108,6 +109,7 @@ async def delete_database(request: Request, databaseId: str, caller: Writer) -> 
         row = await require_database(tx.connection, caller.project.id, databaseId, lock=True)
         await _drop_tables(tx, row)
         await tx.connection.execute(delete(databases).where(databases.c.seq == row["seq"]))
+        await tx.change_schema()
         _emit(tx, "delete", row)
     return respond(None)
 

@@ -30,6 +30,8 @@ MAX_INDEX_CHARS = 768
 """How many characters the columns of an index may have in all; more would not fit into a page of PostgreSQL."""
 
 _SYSTEM_KEYS = frozenset({"$id", "$sequence", "$createdAt", "$updatedAt"})
+_MODEL_TYPES = {"double": "float", "linestring": "line"}
+"""Kinds whose columns are shown with another type than their path."""
 _SHAPES = frozenset({"point", "linestring", "polygon"})
 
 
@@ -39,8 +41,10 @@ def parse_column(given: Mapping[str, Any], words: Words) -> tuple[Kind, Any]:
     Raises:
         ApiError: 400 ``column_type_invalid``, or what is wrong with the body.
     """
-    name = str(given.get("format") or given.get("type"))
-    kind = KINDS.get({"double": "float", "linestring": "line"}.get(name, name))
+    name = str(given.get("type"))
+    if name == "string" and given.get("format"):
+        name = str(given["format"])
+    kind = KINDS.get(_MODEL_TYPES.get(name, name))
     if kind is None:
         raise refuse(Problem.COLUMN_TYPE, word=words.column)
     members: dict[str, Any] = {"required": False, **given}

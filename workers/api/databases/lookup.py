@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import RowMapping, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from realtime.identity.model import Project
 from workers.api.databases.words import Words
 from workers.api.problems import Problem, refuse
 from workers.store.schema import TableRecord, decode_schema
@@ -37,6 +38,12 @@ _FIND = TABLE.where(
     tables.c.id == bindparam("table"),
 )
 _LOCK = _FIND.with_for_update(of=tables)
+
+
+_KNOWN = "realtime_tables"
+"""Where a connection to the database keeps the tables that were found through it."""
+
+_MAX_KNOWN = 1_000
 
 
 async def require_database(
@@ -76,6 +83,28 @@ async def find_table(
         await require_database(connection, project_id, database_id)
         raise words.table_not_found()
     return table_record(row)
+
+
+async def known_table(
+    connection: AsyncConnection, project: Project, database_id: str, table_id: str, *, words: Words
+) -> TableRecord:
+    """Return a table as :func:`find_table` does, without a statement where that can be helped.
+
+    What was found is kept with the connection for as long as no table of the project changes. The project's record says
+    so, which was read for this request (benchmark: ``benchmarks/api.py``). Not for changing the table.
+
+    Raises:
+        ApiError: what :func:`find_table` raises.
+    """
+    known: dict[tuple[str, str, str], tuple[int, TableRecord]] = connection.info.setdefault(_KNOWN, {})
+    key = (project.id, database_id, table_id)
+    version, record = known.get(key, (None, None))
+    if record is None or version != project.schema_version:
+        if len(known) >= _MAX_KNOWN:
+            known.clear()
+        record = await find_table(connection, project.id, database_id, table_id, words=words)
+        known[key] = (project.schema_version, record)
+    return record
 
 
 def table_record(row: RowMapping) -> TableRecord:

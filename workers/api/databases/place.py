@@ -92,6 +92,7 @@ class SchemaChange:
         if "schema" in written:
             written["schema"] = encode_schema(written["schema"])
         await self.connection.execute(update(tables).where(tables.c.seq == self.record.seq).values(**written))
+        await self.tx.change_schema()
         if "enabled" in values:
             values["table_enabled"] = values.pop("enabled")
         if "permissions" in values:

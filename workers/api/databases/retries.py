@@ -8,6 +8,8 @@ from sqlalchemy.exc import DBAPIError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from workers.api.access import forget_caller, require_project
+from workers.api.services import services_of
 from workers.store.row_tables import is_outdated
 
 
@@ -28,6 +30,10 @@ class RetriedRoute(APIRoute):
             except DBAPIError as error:
                 if not is_outdated(error):
                     raise
+            # Once the change is written through, everybody knows that it is to be looked up again.
+            project = await require_project(request)
+            await services_of(request).relay.flush(project.id)
+            forget_caller(request)
             return await handle(request)
 
         return handle_current

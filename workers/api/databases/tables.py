@@ -12,7 +12,7 @@ from starlette.responses import Response
 from workers.api.access import Caller, requires
 from workers.api.databases.bodies import NewTable, TableChange
 from workers.api.databases.definitions import add_column, add_index, parse_column, parse_index, remove_column
-from workers.api.databases.lookup import TABLE, require_database, table_record
+from workers.api.databases.lookup import TABLE, find_table, require_database, table_record
 from workers.api.databases.place import Place, SchemaChange, emit_table, place
 from workers.api.databases.routing import in_both
 from workers.api.databases.shown import table_model
@@ -82,6 +82,7 @@ async def create_table(
             updated_at=tx.now_text,
             schema=_schema(body, tx.now_text, words),
         )
+        await _require_related(tx, record, words)
         record = msgspec.structs.replace(record, seq=await _insert(tx, record, words))
         await create_row_tables(tx.connection, record)
         model = table_model(record, words)
@@ -96,6 +97,14 @@ def _schema(body: NewTable, now: str, words: Words) -> Schema:
     for given in body.indexes:
         schema = add_index(schema, parse_index(given), now=now, words=words)
     return schema
+
+
+async def _require_related(tx: Transaction, record: TableRecord, words: Words) -> None:
+    """Refuse relationships to tables that are not there; a table may lead to itself."""
+    for column in record.schema.columns:
+        if column.relation is not None and column.relation.related_table_id != record.id:
+            related_id = column.relation.related_table_id
+            await find_table(tx.connection, tx.project.id, record.database_id, related_id, words=words)
 
 
 async def _insert(tx: Transaction, record: TableRecord, words: Words) -> int:
@@ -173,6 +182,7 @@ async def delete_table(place: Writer) -> Response:
         await _drop_relationships(change, place.words)
         await drop_row_tables(change.connection, [change.record.seq])
         await change.connection.execute(delete(tables).where(tables.c.seq == change.record.seq))
+        await change.tx.change_schema()
         change.emit("delete", table_model(change.record, place.words))
     return respond(None)
 

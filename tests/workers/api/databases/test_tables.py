@@ -19,6 +19,11 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"columns": [{"key": "a", "type": "integer", "default": "x"}]}, "column_value_invalid"),
     ({"indexes": [{"key": "i", "type": "key", "columns": ["a"]}]}, "column_not_found"),
     ({"indexes": [{"key": "i"}]}, "general_argument_invalid"),
+    (
+        {"columns": [{"type": "relationship", "relatedTableId": "none", "relationType": "oneToOne"}]},
+        "table_not_found",
+    ),
+    ({"columns": [{"key": "a", "type": "string", "format": "colour"}]}, "column_type_invalid"),
     ({"permissions": ['read("nobody:x")']}, "general_argument_invalid"),
     ({"permissions": ['read("any")'] * 101}, "general_argument_invalid"),
 ]
@@ -108,6 +113,17 @@ class TestCreateTable:
         assert (answer.status_code, answer.json()["type"]) == (409, "table_already_exists")
         answer = await api.server.post(COLLECTIONS, json={"collectionId": "posts", "name": "Again"})
         assert (answer.status_code, answer.json()["type"]) == (409, "collection_already_exists")
+
+    async def test_table_may_lead_to_itself(self, api: Api, posts: str) -> None:
+        column = {
+            "key": "next",
+            "type": "relationship",
+            "relatedTableId": "cards",
+            "relationType": "oneToOne",
+        }
+        body = {"tableId": "cards", "name": "Cards", "columns": [column]}
+        assert (await api.server.post(TABLES, json=body)).status_code == 201
+        assert (await api.server.delete(f"{TABLES}/cards")).status_code == 204
 
     async def test_unknown_database_is_not_found(self, api: Api) -> None:
         answer = await api.server.post(TABLES, json={"tableId": "cards", "name": "Cards"})
