@@ -69,12 +69,16 @@ class SmtpMailer:
         Raises:
             ValueError: the URL or the sender is not one. The URL's password is not in the text.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
             raise ValueError("REALTIME_SMTP_URL must be smtp://host or smtps://host.")
         self._is_tls = parts.scheme == "smtps"
         self._host = parts.hostname
-        self._port = parts.port or (465 if self._is_tls else 25)
+        self._port = port or (465 if self._is_tls else 25)
         self._user = unquote(parts.username or "") or None
         self._password = unquote(parts.password or "") or None
         name, address = parseaddr(sender)
