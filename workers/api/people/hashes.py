@@ -34,6 +34,7 @@ ARGON2_OPTIONS: Mapping[str, Any] = {
 # What an imported hash may cost, so that no import makes every login of one user stall those of others.
 _MAX_ARGON2_MEMORY_KIB = 262_144
 _MAX_ARGON2_TIME = 16
+_MAX_ARGON2_THREADS = 16
 _MAX_BCRYPT_COST = 15
 _MAX_PHPASS_LOG2 = 16
 _MAX_SCRYPT_BYTES = 67_108_864
@@ -93,7 +94,7 @@ def needs_rehash(algorithm: str, stored: str) -> bool:
 def _verify_argon2(password: bytes, stored: str, _options: Mapping[str, Any]) -> bool:
     try:
         return ARGON2.verify(stored, password)
-    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+    except (argon2.exceptions.VerificationError, ValueError):
         return False
 
 
@@ -160,9 +161,14 @@ def _check_argon2(stored: str, _options: Mapping[str, Any]) -> None:
         parameters = argon2.extract_parameters(stored)
     except argon2.exceptions.InvalidHashError as error:
         raise ValueError("Value must be an argon2 hash in its encoded form, `$argon2id$...`") from error
-    if parameters.memory_cost > _MAX_ARGON2_MEMORY_KIB or parameters.time_cost > _MAX_ARGON2_TIME:
+    if (
+        parameters.memory_cost > _MAX_ARGON2_MEMORY_KIB
+        or parameters.time_cost > _MAX_ARGON2_TIME
+        or parameters.parallelism > _MAX_ARGON2_THREADS
+    ):
         raise ValueError(
-            f"Value must be a hash of at most {_MAX_ARGON2_MEMORY_KIB} KiB and {_MAX_ARGON2_TIME} passes"
+            f"Value must be a hash of at most {_MAX_ARGON2_MEMORY_KIB} KiB, {_MAX_ARGON2_TIME} passes and "
+            f"{_MAX_ARGON2_THREADS} threads"
         )
 
 
