@@ -157,7 +157,7 @@ async def has_longer_text(
 
 
 async def create_row_index(connection: AsyncConnection, record: TableRecord, index: Index) -> None:
-    """Make an index; nothing where the database has none of its kind, and scans.
+    """Make an index: ordered for values, inverted for arrays if the database has that; none for searches and shapes.
 
     Raises:
         sqlalchemy.exc.IntegrityError: it is unique, and the rows that are there are not.
@@ -177,24 +177,17 @@ def _index_name(record: TableRecord, index: Index) -> str:
 
 
 def _sql_index(record: TableRecord, index: Index, *, is_sqlite: bool) -> sa.Index | None:
+    if index.type in ("fulltext", "spatial"):
+        # Searches match words by a regular expression, alike in both databases, which no index of theirs serves.
+        return None
     # Not the one that is kept ready: indexes stick to the table that they are defined on.
     table = _define_rows_table(record.sql_name, _sql_columns(record))
-    found = [record.schema.column(key) for key in index.columns]
-    holds_json = any(column is not None and sql_type(column) is Json for column in found)
     name = _index_name(record, index)
-    if index.type in ("fulltext", "spatial") or holds_json:
-        if is_sqlite or index.type == "spatial":
-            return None
-        return sa.Index(name, *_inverted(table, record, index), postgresql_using="gin", _table=table)
+    columns = [table.c[_sql_name(record, key)] for key in index.columns]
+    if any(column.type is Json for column in columns):
+        return None if is_sqlite else sa.Index(name, *columns, postgresql_using="gin", _table=table)
     parts = _ordered(table, record, index, is_sqlite=is_sqlite)
     return sa.Index(name, *parts, unique=index.type == "unique", _table=table)
-
-
-def _inverted(table: sa.Table, record: TableRecord, index: Index) -> list[Any]:
-    columns = [table.c[_sql_name(record, key)] for key in index.columns]
-    if index.type == "fulltext":
-        return [sa.func.to_tsvector(sa.literal_column("'simple'"), column) for column in columns]
-    return columns
 
 
 def _ordered(table: sa.Table, record: TableRecord, index: Index, *, is_sqlite: bool) -> list[Any]:

@@ -279,6 +279,16 @@ class TestCreateRowIndex:
         assert "Sort" not in plan
         assert "TEMP B-TREE" not in plan
 
+    async def test_arrays_are_looked_into_by_the_index(self, database: Database) -> None:
+        if database.is_sqlite:
+            pytest.skip("SQLite has no index for what is in JSON.")
+        table = record(column(1, "string", array=True), indexes=(index(2, "key", "k1"),))
+        async with database.writing() as connection:
+            await create_row_tables(connection, table)
+            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            plan = await connection.exec_driver_sql("EXPLAIN SELECT id FROM rows_7 WHERE c1 @> '[\"a\"]'")
+            assert "rows_7_i2" in str(plan.all())
+
     @pytest.mark.parametrize(
         ("index_type", "keys"),
         [
