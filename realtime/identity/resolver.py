@@ -174,9 +174,9 @@ class Resolver:
         if identity.key_id:
             keys = await self._store.list_keys(project.id)
             key = next((key for key in keys if key.id == identity.key_id), None)
-            return _key_identity(key) if key is not None and self._is_current(key.expires_at) else GUEST
+            return _key_identity(key) if key is not None and self.is_current(key.expires_at) else GUEST
         if not identity.stored:
-            return identity if self._is_current(identity.expires_at) else GUEST
+            return identity if self.is_current(identity.expires_at) else GUEST
         home = identity.home or project.id
         proof = await self._check_user(home, identity.actor_id, identity.session_id, identity.expires_at)
         if proof is None:
@@ -201,7 +201,7 @@ class Resolver:
             redis.RedisError: the store cannot be reached.
         """
         key = await self._store.get_key(project.id, secret)
-        if key is None or not self._is_current(key.expires_at):
+        if key is None or not self.is_current(key.expires_at):
             raise InvalidCredentialError(ErrorKind.KEY_INVALID.value.text)
         return key
 
@@ -217,7 +217,7 @@ class Resolver:
             if (
                 session.provider
                 and not session.mfa_pending
-                and self._is_current(session.expires_at)
+                and self.is_current(session.expires_at)
                 and verify_secret(secret, session.secret_hash)
             ):
                 return _Proof(user, session.id, session.expires_at)
@@ -245,9 +245,9 @@ class Resolver:
         if user is None:
             return None
         if not session_id:
-            return _Proof(user, "", expires_at) if self._is_current(expires_at) else None
+            return _Proof(user, "", expires_at) if self.is_current(expires_at) else None
         for session in user.sessions:
-            if session.id == session_id and not session.mfa_pending and self._is_current(session.expires_at):
+            if session.id == session_id and not session.mfa_pending and self.is_current(session.expires_at):
                 return _Proof(user, session_id, session.expires_at)
         return None
 
@@ -261,7 +261,8 @@ class Resolver:
             return _active(await self._store.find_user_by_phone(home, credentials.impersonate_phone))
         return None
 
-    def _is_current(self, expires_at: float | None) -> bool:
+    def is_current(self, expires_at: float | None) -> bool:
+        """Tell whether something that ends at ``expires_at``, Unix time in seconds, is still good; None never ends."""
         return expires_at is None or expires_at >= self._clock()
 
 

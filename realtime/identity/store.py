@@ -54,6 +54,7 @@ class IdentityStore:
         self._redis = redis
         # The one that live channels are subscribed for.
         self._publish_command = publish_command(redis)
+        self._read_access = redis.register_script(_script("read_access.lua"))
         self._write_project = redis.register_script(_script("write_project.lua"))
         self._write_user = redis.register_script(_script("write_user.lua"))
         self._write_key = redis.register_script(_script("write_key.lua"))
@@ -159,6 +160,18 @@ class IdentityStore:
             yield split_user_key(key.decode())
 
     # API keys.
+
+    async def get_project_and_key(self, project_id: str, secret: str) -> tuple[Project | None, ApiKey | None]:
+        """Return the project, and its key with this secret, expired or not; None for what there is not.
+
+        For servers that make many requests: it costs half of two reads.
+        """
+        if not secret or not is_valid_id(project_id):
+            return await self.get_project(project_id), None
+        project, key = await self._read_access(
+            keys=[project_key(project_id), keys_key(project_id)], args=[hash_secret(secret)]
+        )
+        return _decode(project, Project), _decode(key, ApiKey)
 
     async def get_key(self, project_id: str, secret: str) -> ApiKey | None:
         """Return the key with this secret, expired or not; None when the project has none."""

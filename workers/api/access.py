@@ -144,9 +144,18 @@ async def find_project(request: Request) -> Project | None:
         known: Project | None = request.state.project
         return known
     project_id = request.headers.get(PROJECT_HEADER) or request.query_params.get("project", "")
-    identities = services_of(request).identities
-    project = request.state.project = await identities.get_project(project_id) if project_id else None
-    return project
+    secret = request.headers.get(KEY_HEADER, "")
+    # The key comes with the project, since both are in one place.
+    found = await services_of(request).identities.get_project_and_key(project_id, secret)
+    request.state.project, request.state.key = found
+    return found[0]
+
+
+def forget_caller(request: Request) -> None:
+    """Have the project and the caller of ``request`` looked up anew."""
+    for name in ("project", "key", "caller"):
+        if hasattr(request.state, name):
+            delattr(request.state, name)
 
 
 async def require_project(request: Request) -> Project:
@@ -199,23 +208,21 @@ async def _resolve(request: Request, project: Project) -> Caller:
     credentials = read_credentials(request.headers.items(), project.id)
     try:
         if credentials.key and not any(credentials.sessions) and not credentials.jwt:
-            return await _resolve_key(services, project, credentials.key)
+            return _resolve_key(services, project, request.state.key)
         identity = await services.resolver.resolve(project, credentials)
     except ClientError as error:
         if error.kind is ErrorKind.KEY_INVALID:
             return Caller(project, CallerKind.GUEST, GUEST, GUEST_SCOPES)
         raise
     if identity.key_id:
-        return await _resolve_key(services, project, credentials.key)
+        return _resolve_key(services, project, request.state.key)
     if identity.user_id:
         return Caller(project, CallerKind.USER, identity, USER_SCOPES)
     return await _explain_guest(services, project, credentials)
 
 
-async def _resolve_key(services: Services, project: Project, secret: str) -> Caller:
-    try:
-        key = await services.resolver.check_key(project, secret)
-    except InvalidCredentialError:
+def _resolve_key(services: Services, project: Project, key: ApiKey | None) -> Caller:
+    if key is None or not services.resolver.is_current(key.expires_at):
         return Caller(project, CallerKind.GUEST, GUEST, GUEST_SCOPES)
     return Caller(project, CallerKind.KEY, GUEST, frozenset(key.scopes), key)
 

@@ -15,12 +15,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Protocol
 
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.events.event import Event, prepare
 from realtime.identity.model import Project
 from workers.store.database import Database
 from workers.store.outbox import Kind, Record, append
+from workers.store.tables import projects
 from workers.store.times import to_text
 
 
@@ -76,6 +78,15 @@ class Transaction:
     def change_project(self) -> None:
         """Record that the project's own record or one of its platforms was made, changed or deleted."""
         self._change("project", self.project.id)
+
+    async def change_schema(self) -> None:
+        """Record that a database or table was changed or deleted: API processes then forget what they know of it.
+
+        Changes of one project that do this come one after another.
+        """
+        counted = update(projects).where(projects.c.id == self.project.id)
+        await self.connection.execute(counted.values(schema_version=projects.c.schema_version + 1))
+        self.change_project()
 
     def _change(self, kind: Kind, resource_id: str) -> None:
         self.changes_identities = True

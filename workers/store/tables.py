@@ -74,6 +74,8 @@ projects = _table(
     Column("disabled", Json, nullable=False),
     # Policies and auth methods that differ from their defaults, by name.
     Column("policies", Json, nullable=False),
+    # Grows with each change of a database, a table or its columns and indexes; tells who kept what they looked like.
+    Column("schema_version", BigInteger, nullable=False, default=0),
     Column("ping_count", Integer, nullable=False, default=0),
     Column("pinged_at", _TIME),
     *_times(),

@@ -61,6 +61,7 @@ def _create_projects() -> None:
         sa.Column("region", sa.String(length=64), nullable=False),
         sa.Column("disabled", _JSON, nullable=False),
         sa.Column("policies", _JSON, nullable=False),
+        sa.Column("schema_version", sa.BigInteger(), nullable=False),
         sa.Column("ping_count", sa.Integer(), nullable=False),
         sa.Column("pinged_at", _TIME, nullable=True),
         *_times(),
