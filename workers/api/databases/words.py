@@ -67,6 +67,11 @@ class Words:
         return f"{self.table_path}/{self.rows}"
 
     @property
+    def row_path(self) -> str:
+        """The path of one row. The parameter is ``rowId`` in both vocabularies."""
+        return f"{self.rows_path}/{{rowId}}"
+
+    @property
     def row_table_id(self) -> str:
         """The member of a row that names its table."""
         return f"${self.table}Id"

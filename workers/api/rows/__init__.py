@@ -7,7 +7,7 @@ transactions, staged and committed, go by the same rules.
 
 from fastapi import APIRouter
 
-from workers.api.rows import rows, transactions
+from workers.api.rows import batches, rows, transactions
 
 router = APIRouter()
 """Every route of rows and transactions."""
@@ -15,3 +15,4 @@ router = APIRouter()
 # First, since `/tablesdb/transactions/...` could be taken for a database's path.
 router.include_router(transactions.router)
 router.include_router(rows.router)
+router.include_router(batches.router)

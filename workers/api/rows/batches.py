@@ -8,21 +8,28 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Depends
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
 from workers.api.access import Caller, requires
+from workers.api.databases.retries import RetriedRoute
+from workers.api.databases.routing import in_both
 from workers.api.databases.words import words_of
 from workers.api.problems import Problem, refuse
 from workers.api.responses import respond
 from workers.api.rows import bulk
 from workers.api.rows.opened import OpenTable, open_table
 from workers.api.rows.operations import BulkVerb, bulk_operation
-from workers.api.rows.requests import data_of, read_json, transaction_id_of
+from workers.api.rows.requests import body_of, data_of, read_json, transaction_id_of
 from workers.api.rows.staging import stage
 from workers.api.services import services_of
+from workers.models.rows import DocumentList, RowList
 from workers.store.store import Transaction
+
+router = APIRouter(route_class=RetriedRoute)
+
+_MANY = (RowList, DocumentList)
 
 Writer = Annotated[Caller, Depends(requires("rows.write"))]
 
@@ -38,6 +45,15 @@ async def create_rows(
     )  # fmt: skip
 
 
+@in_both(
+    router,
+    "PUT",
+    lambda words: words.rows_path,
+    name="upsert{Row}s",
+    models=_MANY,
+    status=HTTPStatus.CREATED,
+    body=body_of("rows"),
+)
 async def upsert_rows(request: Request, databaseId: str, tableId: str, caller: Writer) -> Response:
     """Create those of the rows that are not there, and change the others."""
     body = await read_json(request)
@@ -48,6 +64,14 @@ async def upsert_rows(request: Request, databaseId: str, tableId: str, caller: W
     )  # fmt: skip
 
 
+@in_both(
+    router,
+    "PATCH",
+    lambda words: words.rows_path,
+    name="update{Row}s",
+    models=_MANY,
+    body=body_of("data", "queries"),
+)
 async def update_rows(request: Request, databaseId: str, tableId: str, caller: Writer) -> Response:
     """Give the columns in ``data`` to all rows that meet ``queries``."""
     body = await read_json(request)
@@ -58,6 +82,14 @@ async def update_rows(request: Request, databaseId: str, tableId: str, caller: W
     )  # fmt: skip
 
 
+@in_both(
+    router,
+    "DELETE",
+    lambda words: words.rows_path,
+    name="delete{Row}s",
+    models=_MANY,
+    body=body_of("queries"),
+)
 async def delete_rows(request: Request, databaseId: str, tableId: str, caller: Writer) -> Response:
     """Delete all rows that meet ``queries``."""
     body = await read_json(request)

@@ -37,7 +37,7 @@ _KINDS: dict[str, Kind] = {
 """What the queries of lists take the types of columns for; all others are texts."""
 
 
-async def list_rows(
+async def fetch_rows(
     connection: AsyncConnection, table: OpenTable, query: ListQuery, *, count: bool
 ) -> tuple[int, list[dict[str, Any]]]:
     """Return how many rows there are for the caller, and the models of those on the page.

@@ -1,6 +1,6 @@
 """What requests for rows carry: the JSON of their bodies, parsed with little work since this path is the busiest."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -90,17 +90,20 @@ def transaction_id_of(request: Request, body: Mapping[str, Any]) -> str:
     return value
 
 
-def body_schema(words: Words, members: Collection[str]) -> dict[str, Any]:
-    """Return what the OpenAPI document says of a body, since it is parsed without a model.
+def body_of(*members: str) -> Callable[[Words], dict[str, Any]]:
+    """Return what the OpenAPI document says of a body, by vocabulary, since it is parsed without a model.
 
     Args:
-        words: the vocabulary of the route.
         members: which of the members of :data:`_SCHEMAS` it may have; ``transactionId`` always.
     """
-    names = {"rowId": f"{words.row}Id", "rows": words.rows}
-    properties = {names.get(member, member): _SCHEMAS[member] for member in (*members, "transactionId")}
-    schema = {"type": "object", "properties": properties}
-    return {"requestBody": {"content": {"application/json": {"schema": schema}}}}
+
+    def describe(words: Words) -> dict[str, Any]:
+        names = {"rowId": f"{words.row}Id", "rows": words.rows}
+        properties = {names.get(member, member): _SCHEMAS[member] for member in (*members, "transactionId")}
+        schema = {"type": "object", "properties": properties}
+        return {"requestBody": {"content": {"application/json": {"schema": schema}}}}
+
+    return describe
 
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}

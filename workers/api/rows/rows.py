@@ -1,5 +1,6 @@
 """Routes for single rows, in both vocabularies: create, list, get, update, upsert, delete, count up and down."""
 
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -8,23 +9,17 @@ from starlette.responses import Response
 
 from workers.api.access import Caller, requires
 from workers.api.databases.retries import RetriedRoute
-from workers.api.databases.words import TABLES, VOCABULARIES, words_of
+from workers.api.databases.routing import in_both
+from workers.api.databases.words import words_of
 from workers.api.listing import ListParams, list_params
 from workers.api.problems import Problem, refuse
-from workers.api.responses import documented, respond
-from workers.api.rows.batches import create_rows, delete_rows, update_rows, upsert_rows
+from workers.api.responses import respond
+from workers.api.rows.batches import create_rows
 from workers.api.rows.changes import Change, Verb
 from workers.api.rows.opened import open_table
 from workers.api.rows.operations import single_operation
-from workers.api.rows.reads import fields_of, list_rows, show_rows
-from workers.api.rows.requests import (
-    body_schema,
-    data_of,
-    new_row_id,
-    read_json,
-    require_data,
-    transaction_id_of,
-)
+from workers.api.rows.reads import fetch_rows, fields_of, show_rows
+from workers.api.rows.requests import body_of, data_of, new_row_id, read_json, require_data, transaction_id_of
 from workers.api.rows.staging import reading, stage
 from workers.api.rows.statements import find_row
 from workers.api.rows.writes import write
@@ -33,11 +28,24 @@ from workers.models.rows import Document, DocumentList, Row, RowList
 
 router = APIRouter(route_class=RetriedRoute)
 
+_ONE = (Row, Document)
+_MANY = (RowList, DocumentList)
+_NONE = (None, None)
+
 Reader = Annotated[Caller, Depends(requires("rows.read"))]
 Writer = Annotated[Caller, Depends(requires("rows.write"))]
 Lists = Annotated[ListParams, Depends(list_params)]
 
 
+@in_both(
+    router,
+    "POST",
+    lambda words: words.rows_path,
+    name="create{Row}",
+    models=_ONE,
+    status=HTTPStatus.CREATED,
+    body=body_of("rowId", "data", "permissions", "rows"),
+)
 async def create_row(request: Request, databaseId: str, tableId: str, caller: Writer) -> Response:
     """Create a row; or several, for API keys, if the body has ``rows`` (``documents``)."""
     words = words_of(request)
@@ -46,9 +54,17 @@ async def create_row(request: Request, databaseId: str, tableId: str, caller: Wr
         return await create_rows(request, databaseId, tableId, caller, body)
     row_id = new_row_id(body.get(f"{words.row}Id"), f"{words.row}Id")
     change = Change("create", row_id, require_data(body, words), body.get("permissions"))
-    return respond(await _change(request, caller, databaseId, tableId, change, body), 201)
+    return respond(await _change(request, caller, databaseId, tableId, change, body), HTTPStatus.CREATED)
 
 
+@in_both(
+    router,
+    "PATCH",
+    lambda words: words.row_path,
+    name="update{Row}",
+    models=_ONE,
+    body=body_of("data", "permissions"),
+)
 async def update_row(request: Request, databaseId: str, tableId: str, rowId: str, caller: Writer) -> Response:
     """Change those columns of a row that ``data`` names, or its permissions, or both."""
     words = words_of(request)
@@ -60,6 +76,15 @@ async def update_row(request: Request, databaseId: str, tableId: str, rowId: str
     return respond(await _change(request, caller, databaseId, tableId, change, body))
 
 
+@in_both(
+    router,
+    "PUT",
+    lambda words: words.row_path,
+    name="upsert{Row}",
+    models=_ONE,
+    status=HTTPStatus.CREATED,
+    body=body_of("data", "permissions"),
+)
 async def upsert_row(request: Request, databaseId: str, tableId: str, rowId: str, caller: Writer) -> Response:
     """Create the row, or change it if it is there."""
     words = words_of(request)
@@ -69,9 +94,18 @@ async def upsert_row(request: Request, databaseId: str, tableId: str, rowId: str
         raise refuse(Problem.ROW_MISSING_PAYLOAD, word=words.row)
     row_id = new_row_id(rowId, f"{words.row}Id")
     change = Change("upsert", row_id, data or {}, body.get("permissions"))
-    return respond(await _change(request, caller, databaseId, tableId, change, body), 201)
+    return respond(await _change(request, caller, databaseId, tableId, change, body), HTTPStatus.CREATED)
 
 
+@in_both(
+    router,
+    "DELETE",
+    lambda words: words.row_path,
+    name="delete{Row}",
+    models=_NONE,
+    status=HTTPStatus.NO_CONTENT,
+    body=body_of(),
+)
 async def delete_row(request: Request, databaseId: str, tableId: str, rowId: str, caller: Writer) -> Response:
     """Delete a row."""
     body = await read_json(request)
@@ -79,6 +113,14 @@ async def delete_row(request: Request, databaseId: str, tableId: str, rowId: str
     return respond(None)
 
 
+@in_both(
+    router,
+    "PATCH",
+    lambda words: f"{words.row_path}/{{column}}/increment",
+    name="increment{Row}{Column}",
+    models=_ONE,
+    body=body_of("value", "max"),
+)
 async def increment_column(
     request: Request, databaseId: str, tableId: str, rowId: str, column: str, caller: Writer
 ) -> Response:
@@ -86,6 +128,14 @@ async def increment_column(
     return await _count(request, databaseId, tableId, rowId, column, caller, "increment")
 
 
+@in_both(
+    router,
+    "PATCH",
+    lambda words: f"{words.row_path}/{{column}}/decrement",
+    name="decrement{Row}{Column}",
+    models=_ONE,
+    body=body_of("value", "min"),
+)
 async def decrement_column(
     request: Request, databaseId: str, tableId: str, rowId: str, column: str, caller: Writer
 ) -> Response:
@@ -93,6 +143,7 @@ async def decrement_column(
     return await _count(request, databaseId, tableId, rowId, column, caller, "decrement")
 
 
+@in_both(router, "GET", lambda words: words.row_path, name="get{Row}", models=_ONE)
 async def get_row(
     request: Request, databaseId: str, tableId: str, rowId: str, caller: Reader, params: Lists
 ) -> Response:
@@ -109,7 +160,8 @@ async def get_row(
     return respond(model)
 
 
-async def list_rows_of_table(
+@in_both(router, "GET", lambda words: words.rows_path, name="list{Row}s", models=_MANY)
+async def list_rows(
     request: Request, databaseId: str, tableId: str, caller: Reader, params: Lists
 ) -> Response:
     """Return the rows that the caller may read and that meet the queries."""
@@ -118,7 +170,7 @@ async def list_rows_of_table(
     async with reading(services_of(request), caller, transaction_id) as connection:
         table = await open_table(connection, caller, words, databaseId, tableId)
         query = params.query(fields_of(table.record))
-        total, models = await list_rows(connection, table, query, count=params.total)
+        total, models = await fetch_rows(connection, table, query, count=params.total)
     return respond({"total": total, words.rows: models})
 
 
@@ -146,55 +198,3 @@ async def _change(
     async with services.store.write(caller.project) as tx:
         table = await open_table(tx.connection, caller, words, database_id, table_id)
         return await write(tx, table, change)
-
-
-for _words in VOCABULARIES:
-    _row_path = f"{_words.rows_path}/{{rowId}}"
-    _one, _many = (Row, RowList) if _words is TABLES else (Document, DocumentList)
-    for _path, _method, _endpoint, _name, _model, _status, _members in (
-        (
-            _words.rows_path,
-            "POST",
-            create_row,
-            "create_row",
-            _one,
-            201,
-            ("rowId", "data", "permissions", "rows"),
-        ),
-        (_words.rows_path, "GET", list_rows_of_table, "list_rows", _many, 200, ()),
-        (_words.rows_path, "PATCH", update_rows, "update_rows", _many, 200, ("data", "queries")),
-        (_words.rows_path, "PUT", upsert_rows, "upsert_rows", _many, 201, ("rows",)),
-        (_words.rows_path, "DELETE", delete_rows, "delete_rows", _many, 200, ("queries",)),
-        (_row_path, "GET", get_row, "get_row", _one, 200, ()),
-        (_row_path, "PATCH", update_row, "update_row", _one, 200, ("data", "permissions")),
-        (_row_path, "PUT", upsert_row, "upsert_row", _one, 201, ("data", "permissions")),
-        (_row_path, "DELETE", delete_row, "delete_row", None, 204, ("transactionId",)),
-        (
-            f"{_row_path}/{{column}}/increment",
-            "PATCH",
-            increment_column,
-            "increment_column",
-            _one,
-            200,
-            ("value", "max"),
-        ),
-        (
-            f"{_row_path}/{{column}}/decrement",
-            "PATCH",
-            decrement_column,
-            "decrement_column",
-            _one,
-            200,
-            ("value", "min"),
-        ),
-    ):
-        router.add_api_route(
-            _path,
-            _endpoint,
-            methods=[_method],
-            tags=[_words.tag],
-            operation_id=f"{_words.tag}_{_name}",
-            response_model=None,
-            responses=documented(_model, _status),
-            openapi_extra=body_schema(_words, _members) if _members else None,
-        )

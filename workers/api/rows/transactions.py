@@ -12,12 +12,13 @@ from starlette.responses import Response
 
 from workers.api.access import Caller, requires
 from workers.api.databases.retries import RetriedRoute
-from workers.api.databases.words import VOCABULARIES, words_of
+from workers.api.databases.routing import in_both
+from workers.api.databases.words import Words, words_of
 from workers.api.errors import ApiError, bad_request
 from workers.api.listing import ListParams, list_params
 from workers.api.params import Body
 from workers.api.problems import Problem, refuse
-from workers.api.responses import documented, respond
+from workers.api.responses import respond
 from workers.api.rows.operations import MAX_SERVER_OPERATIONS, load_operations, parse_operation
 from workers.api.rows.staging import find_actors, find_transaction, replay, require_pending, stage
 from workers.api.services import Services, services_of
@@ -48,6 +49,23 @@ _FIELDS = {
 }
 
 
+_ONE = (Transaction, Transaction)
+_MANY = (TransactionList, TransactionList)
+_NONE = (None, None)
+
+
+def _all(words: Words) -> str:
+    return f"{words.prefix}/transactions"
+
+
+def _one(words: Words) -> str:
+    return f"{_all(words)}/{{transactionId}}"
+
+
+def _operations(words: Words) -> str:
+    return f"{_one(words)}/operations"
+
+
 class NewTransaction(Body):
     """How long a transaction may stay open, in seconds."""
 
@@ -67,6 +85,7 @@ class NewOperations(Body):
     operations: Annotated[list[dict[str, Any]], BodyField(min_length=1, max_length=MAX_SERVER_OPERATIONS)]
 
 
+@in_both(router, "POST", _all, name="createTransaction", models=_ONE, status=HTTPStatus.CREATED)
 async def create_transaction(
     request: Request, caller: Writer, body: NewTransaction | None = None
 ) -> Response:
@@ -91,6 +110,7 @@ async def create_transaction(
     return respond(transaction_model(row), HTTPStatus.CREATED)
 
 
+@in_both(router, "GET", _all, name="listTransactions", models=_MANY)
 async def list_transactions(
     request: Request, caller: Reader, params: Annotated[ListParams, Depends(list_params)]
 ) -> Response:
@@ -109,12 +129,14 @@ async def list_transactions(
     return respond({"total": page.total, "transactions": [transaction_model(row) for row in page.rows]})
 
 
+@in_both(router, "GET", _one, name="getTransaction", models=_ONE)
 async def get_transaction(request: Request, transactionId: str, caller: Reader) -> Response:
     """Return a transaction."""
     async with services_of(request).store.read() as connection:
         return respond(transaction_model(await find_transaction(connection, caller, transactionId)))
 
 
+@in_both(router, "PATCH", _one, name="updateTransaction", models=_ONE)
 async def update_transaction(request: Request, transactionId: str, caller: Writer, body: Ending) -> Response:
     """Commit a transaction, or roll it back."""
     if body.commit == body.rollback:
@@ -135,6 +157,7 @@ async def update_transaction(request: Request, transactionId: str, caller: Write
         raise
 
 
+@in_both(router, "DELETE", _one, name="deleteTransaction", models=_NONE, status=HTTPStatus.NO_CONTENT)
 async def delete_transaction(request: Request, transactionId: str, caller: Writer) -> Response:
     """Forget a transaction and what it holds."""
     async with services_of(request).store.write(caller.project) as tx:
@@ -146,6 +169,7 @@ async def delete_transaction(request: Request, transactionId: str, caller: Write
     return respond(None)
 
 
+@in_both(router, "POST", _operations, name="createOperations", models=_ONE, status=HTTPStatus.CREATED)
 async def create_operations(
     request: Request, transactionId: str, caller: Writer, body: NewOperations
 ) -> Response:
@@ -203,24 +227,3 @@ async def _forget(tx: Change) -> None:
         held.delete().where(held.c.project_id == tx.project.id, held.c.transaction_id.in_(old))
     )
     await tx.connection.execute(table.delete().where(is_old))
-
-
-for _words in VOCABULARIES:
-    _path = f"{_words.prefix}/transactions"
-    for _suffix, _method, _endpoint, _model, _status in (
-        ("", "POST", create_transaction, Transaction, HTTPStatus.CREATED),
-        ("", "GET", list_transactions, TransactionList, HTTPStatus.OK),
-        ("/{transactionId}", "GET", get_transaction, Transaction, HTTPStatus.OK),
-        ("/{transactionId}", "PATCH", update_transaction, Transaction, HTTPStatus.OK),
-        ("/{transactionId}", "DELETE", delete_transaction, None, HTTPStatus.NO_CONTENT),
-        ("/{transactionId}/operations", "POST", create_operations, Transaction, HTTPStatus.CREATED),
-    ):
-        router.add_api_route(
-            _path + _suffix,
-            _endpoint,
-            methods=[_method],
-            tags=[_words.tag],
-            operation_id=f"{_words.tag}_{_endpoint.__name__}",
-            response_model=None,
-            responses=documented(_model, _status),
-        )
