@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter, Depends
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
@@ -122,7 +122,7 @@ async def add_factors(
     Returns:
         The session as it is now; None for a request without one.
     """
-    mine = (sessions.c.project_id == tx.project.id) & (sessions.c.id == caller.session_id)
+    mine = _own_session(caller)
     found = await tx.connection.execute(select(sessions.c.factors).where(mine).with_for_update())
     present = found.scalar_one_or_none()
     if present is None:
@@ -144,14 +144,19 @@ async def require_recent_challenge(connection: AsyncConnection, caller: Caller) 
     Raises:
         ApiError: 401 ``user_challenge_required``.
     """
-    found = await connection.execute(
-        select(sessions.c.mfa_updated_at).where(
-            sessions.c.project_id == caller.project.id, sessions.c.id == caller.session_id
-        )
-    )
+    found = await connection.execute(select(sessions.c.mfa_updated_at).where(_own_session(caller)))
     since = to_text(datetime.now(UTC) - timedelta(seconds=RECENT_S))
     if (found.scalar_one_or_none() or "") < since:
         raise refuse(Problem.CHALLENGE_REQUIRED)
+
+
+def _own_session(caller: Caller) -> ColumnElement[bool]:
+    # Somebody who impersonates has a session, but not one of the user's.
+    return and_(
+        sessions.c.project_id == caller.project.id,
+        sessions.c.user_id == caller.user_id,
+        sessions.c.id == caller.session_id,
+    )
 
 
 async def _make_codes(request: Request, caller: Caller, *, is_first: bool) -> Response:

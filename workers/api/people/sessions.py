@@ -7,7 +7,7 @@ written through to the hubs before the event that tells of it. Source: wire spec
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import RowMapping, delete, insert, select
+from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 
@@ -51,8 +51,10 @@ async def create_session(
     policies = await read_policies(tx.connection, tx.project.id, settings)
     if lifetime_s is None:
         lifetime_s = policies.session_lifetime_s
-    # Two logins at once must not both find the user one below the limit.
-    await tx.connection.execute(select(users.c.seq).where(users.c.seq == user["seq"]).with_for_update())
+    # This also locks the user: two logins at once must not both find them one below the limit.
+    await tx.connection.execute(
+        update(users).where(users.c.seq == user["seq"]).values(accessed_at=tx.now_text)
+    )
     await _make_room(tx, user["id"], policies.sessions_per_user)
     secret = new_secret()
     made = await tx.connection.execute(

@@ -155,6 +155,23 @@ class TestLimit:
         assert await is_logged_in(browser)
 
 
+class TestRate:
+    @pytest.fixture
+    def overrides(self) -> dict[str, Any]:
+        return {"limits": "on"}
+
+    async def test_eleventh_guess_in_a_minute_is_refused(self, api: Api) -> None:
+        answers = [await api.guest().post("/v1/account/sessions/email", json=WRONG) for _ in range(22)]
+        # The minute may end meanwhile.
+        assert 10 <= [answer.status_code for answer in answers].index(429) <= 20
+        assert error_of(answers[-1]) in {
+            (429, "general_rate_limit_exceeded"),
+            (401, "user_invalid_credentials"),
+        }
+        other = await api.guest().post("/v1/account/sessions/email", json=UNKNOWN)
+        assert other.status_code == 401
+
+
 class TestAnonymousSession:
     async def test_makes_an_account_without_an_address(self, api: Api) -> None:
         browser = api.guest()
@@ -235,6 +252,14 @@ class TestTokenSession:
             for user_id in ("ann", "nobody")
         ]
         assert wrong.content == unknown.content
+
+    async def test_of_two_uses_at_once_one_counts(self, api: Api, sign_up: SignUp) -> None:
+        await sign_up("ann")
+        body = {"userId": "ann", "secret": await token_for(api, "ann")}
+        answers = await asyncio.gather(
+            *[api.guest().post("/v1/account/sessions/token", json=body) for _ in range(2)]
+        )
+        assert sorted(answer.status_code for answer in answers) == [201, 401]
 
     async def test_fifth_wrong_code_makes_the_code_void(self, api: Api, sign_up: SignUp) -> None:
         await sign_up("ann")
