@@ -229,6 +229,15 @@ class TestKeys:
         await store.put_key("p", ApiKey("k"), "secret")
         assert await store.get_key("p", secret) is None
 
+    async def test_project_and_key_are_found_together(self, store: IdentityStore) -> None:
+        assert await store.get_project_and_key("p", "secret") == (None, None)
+        await store.put_project(Project("p"))
+        await store.put_key("p", ApiKey("k"), "secret")
+        assert await store.get_project_and_key("p", "secret") == (Project("p"), ApiKey("k"))
+        assert await store.get_project_and_key("p", "other") == (Project("p"), None)
+        assert await store.get_project_and_key("p", "") == (Project("p"), None)
+        assert await store.get_project_and_key("a:b", "secret") == (None, None)
+
     async def test_new_secret_ends_the_former(self, store: IdentityStore) -> None:
         await store.put_key("p", ApiKey("k"), "old")
         await store.put_key("p", ApiKey("k"), "new")
