@@ -1,6 +1,6 @@
 """The kinds of parameters that people need: e-mail addresses, phone numbers, passwords, preferences."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import orjson
@@ -12,6 +12,9 @@ MAX_EMAIL_CHARS = 254
 
 MAX_PREFS_BYTES = 65_536
 """How large preferences may be, as JSON."""
+
+MAX_PREFS_DEPTH = 100
+"""How deeply preferences may be nested: lists of users, and events with users in them, add a few levels."""
 
 
 def _check_email(value: str) -> str:
@@ -28,13 +31,32 @@ def _none_if_empty(value: Any) -> Any:
 
 
 def _check_prefs(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    if _is_deeper(value, MAX_PREFS_DEPTH):
+        raise ValueError(f"Value must be a JSON object that is nested at most {MAX_PREFS_DEPTH} deep")
     try:
         size_bytes = len(orjson.dumps(value))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError("Value must be a JSON object that is not nested too deeply") from error
+    except TypeError as error:
+        raise ValueError(
+            "Value must be a JSON object of valid texts and numbers of at most 64 bits"
+        ) from error
     if size_bytes > MAX_PREFS_BYTES:
         raise ValueError(f"Value must be a JSON object of at most {MAX_PREFS_BYTES} bytes")
     return value
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth + 1):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 Email = Annotated[

@@ -73,7 +73,8 @@ async def list_sessions(
 async def create(request: Request, userId: UserId, caller: SessionWriter) -> Response:
     """Begin a session for a user; the answer has the secret that they are let in with."""
     async with services_of(request).store.write(caller.project) as tx:
-        user = await require_user(tx.connection, caller.project.id, userId)
+        # Locked, so that nothing is left behind of a user who is deleted at the same time.
+        user = await require_user(tx.connection, caller.project.id, userId, lock=True)
         row, secret = await create_session(tx, request, user, provider="server", factors=["server"])
     return respond(session_model(row, secret=encode_session(userId, secret)), 201)
 
@@ -118,7 +119,7 @@ async def delete(request: Request, userId: UserId, sessionId: str, caller: Sessi
 async def create_login_token(request: Request, userId: UserId, body: NewToken, caller: Writer) -> Response:
     """Make a secret that begins a session once, by `POST /v1/account/sessions/token`."""
     async with services_of(request).store.write(caller.project) as tx:
-        await require_user(tx.connection, caller.project.id, userId)
+        await require_user(tx.connection, caller.project.id, userId, lock=True)
         secret = "".join(secrets.choice(_LETTERS) for _ in range(body.length))
         row, _ = await create_token(tx, userId, "generic", lifetime_s=body.expire, secret=secret)
         tx.emit(

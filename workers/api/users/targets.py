@@ -94,7 +94,8 @@ async def create(request: Request, userId: UserId, body: NewTarget, caller: Targ
     """Make a target for a user."""
     identifier = _check_identifier(body.providerType, body.identifier)
     async with services_of(request).store.write(caller.project) as tx:
-        await require_user(tx.connection, caller.project.id, userId)
+        # Locked, so that nothing is left behind of a user who is deleted at the same time.
+        await require_user(tx.connection, caller.project.id, userId, lock=True)
         row = await create_target(
             tx,
             target_id=choose_id(body.targetId),

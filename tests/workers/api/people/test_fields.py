@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from workers.api.people.fields import MAX_PREFS_BYTES, Email, OptionalEmail, Phone, Prefs
+from workers.api.people.fields import MAX_PREFS_BYTES, MAX_PREFS_DEPTH, Email, OptionalEmail, Phone, Prefs
 
 EMAIL: TypeAdapter[str] = TypeAdapter(Email)
 PHONE: TypeAdapter[str] = TypeAdapter(Phone)
@@ -69,7 +69,18 @@ class TestPrefs:
 
         assert PREFS.validate_python(prefs) == prefs
 
-    @pytest.mark.parametrize("prefs", [{"a": "x" * MAX_PREFS_BYTES}, {"a": 2**70}, ["a"], "a", None])
+    def test_object_as_deep_as_the_limit_is_kept_and_a_deeper_one_refused(self) -> None:
+        prefs: dict[str, Any] = {}
+        for _ in range(MAX_PREFS_DEPTH // 2):
+            prefs = {"a": [prefs]}
+
+        assert PREFS.validate_python(prefs) == prefs
+        with pytest.raises(ValidationError, match="nested at most"):
+            PREFS.validate_python({"a": prefs})
+
+    @pytest.mark.parametrize(
+        "prefs", [{"a": "x" * MAX_PREFS_BYTES}, {"a": 2**70}, {"a": "\ud800"}, ["a"], "a", None]
+    )
     def test_what_is_too_large_or_no_object_is_refused(self, prefs: object) -> None:
         with pytest.raises(ValidationError):
             PREFS.validate_python(prefs)
