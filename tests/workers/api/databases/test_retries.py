@@ -48,6 +48,8 @@ class TestRetriedRoute:
         api = postgres_api
         await add_column("string", "title", size=10)
         row = {"rowId": "one", "data": {"title": "x"}}
+        # From here on the table is known to the connection.
+        assert (await api.server.get(f"{posts}/rows")).json()["total"] == 0
         async with api.services.store.write(Project(id=PROJECT)) as tx:
             record = await find_table(tx.connection, PROJECT, "main", "posts", words=TABLES)
             schema, _ = remove_column(record.schema, record.schema.columns[0])
@@ -67,6 +69,7 @@ class TestRetriedRoute:
             record = await find_table(tx.connection, PROJECT, "main", "posts", words=TABLES)
             await tx.connection.execute(sa.delete(tables.tables).where(tables.tables.c.seq == record.seq))
             await drop_row_tables(tx.connection, [record.seq])
+            await tx.change_schema()
             read = asyncio.create_task(api.server.get(f"{posts}/rows"))
             await until_blocked(api)
         answer = await read
