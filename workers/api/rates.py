@@ -96,7 +96,8 @@ def _note(request: Request, counted: WindowCount, limit: int) -> None:
     """Have the answer tell how the limit stands; of several limits, the one with the least left."""
     remaining = max(limit - counted.uses, 0)
     noted: Sequence[tuple[str, str]] = getattr(request.state, _STATE, ())
-    if noted and int(dict(noted)["X-RateLimit-Remaining"]) <= remaining:
+    is_tighter = not noted or remaining < int(dict(noted)["X-RateLimit-Remaining"])
+    if not is_tighter and counted.uses <= limit:
         return
     headers = (
         ("X-RateLimit-Limit", str(limit)),
