@@ -3,6 +3,7 @@
 Take the fixture ``api`` of ``tests/workers/api/conftest.py``, which yields an :class:`Api` on each kind of database.
 """
 
+import asyncio
 import contextlib
 import json
 import time
@@ -12,8 +13,12 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from realtime.bus import RedisBus, connect
+from realtime.hub.http import routes
+from realtime.hub.hub import Hub
+from realtime.hub.server import Server, bind, uvicorn_config
 from realtime.identity.jwt import TokenVerifier
 from realtime.identity.model import Project
 from realtime.identity.resolver import Resolver
@@ -115,6 +120,20 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     finally:
         _idle.append(app)
         await redis.aclose()
+
+
+@contextlib.asynccontextmanager
+async def running_hub(settings: Settings) -> AsyncIterator[str]:
+    """Run a hub on a free port and on the Redis of ``settings``; yield its endpoint."""
+    listening = bind("127.0.0.1", 0)
+    async with Hub.running(settings.model_copy(update={"drain_window_s": 0})) as hub:
+        server = Server(uvicorn_config(settings, Starlette(routes=routes(hub)), hub))
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        finally:
+            server.should_exit = True
+            await serving
 
 
 def _client(app: FastAPI, headers: dict[str, str]) -> httpx.AsyncClient:

@@ -4,7 +4,6 @@ A new event in the catalogue without a case here fails a test; so does a case fo
 """
 
 import asyncio
-import contextlib
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -13,16 +12,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import redis
-from starlette.applications import Starlette
 
 from realtime.client import RealtimeClient
 from realtime.events.catalogue import walk
 from realtime.events.routing import route
-from realtime.hub.http import routes as hub_routes
-from realtime.hub.hub import Hub
-from realtime.hub.server import Server, bind, uvicorn_config
 from realtime.settings import Settings
-from tests.api import KEY, PROJECT, Published, running_api
+from tests.api import KEY, PROJECT, Published, running_api, running_hub
 from tests.firing import CASES, Fired, World
 from tests.mailbox import Mailbox
 from workers.dev.demo import FAMILY_CHANNELS
@@ -79,7 +74,7 @@ async def world(
         limits="off",
         smtp_url=mailbox.url,
     )
-    async with running_api(settings) as api, serving_hub(settings) as endpoint:
+    async with running_api(settings) as api, running_hub(settings) as endpoint:
         world, ready = World(api, mailbox), asyncio.Event()
         async with RealtimeClient(endpoint, PROJECT, key=KEY) as listener:
             listening = asyncio.create_task(world.listen(listener, ready))
@@ -87,18 +82,6 @@ async def world(
             yield world
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
-
-
-@contextlib.asynccontextmanager
-async def serving_hub(settings: Settings) -> AsyncIterator[str]:
-    """Run a hub, and yield its endpoint."""
-    listening = bind("127.0.0.1", 0)
-    async with Hub.running(settings.model_copy(update={"drain_window_s": 0})) as hub:
-        server = Server(uvicorn_config(settings, Starlette(routes=hub_routes(hub)), hub))
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-        server.should_exit = True
-        await serving
 
 
 class TestCatalogue:
