@@ -11,6 +11,7 @@ from workers.api.access import Caller, requires
 from workers.api.databases.retries import RetriedRoute
 from workers.api.databases.routing import in_both
 from workers.api.databases.words import words_of
+from workers.api.errors import ApiError
 from workers.api.listing import ListParams, list_params
 from workers.api.problems import Problem, refuse
 from workers.api.responses import respond
@@ -195,6 +196,18 @@ async def _change(
         operation = single_operation(change, caller, words, database_id, table_id)
         _, [model] = await stage(services, caller, transaction_id, [operation])
         return model
-    async with services.store.write(caller.project) as tx:
-        table = await open_table(tx.connection, caller, words, database_id, table_id)
+    try:
+        return await _make(request, caller, database_id, table_id, change)
+    except ApiError as error:
+        if change.verb != "upsert" or error.status != HTTPStatus.CONFLICT:
+            raise
+        # Of two that put the same new row at once, the second one changes what the first one made.
+        return await _make(request, caller, database_id, table_id, change)
+
+
+async def _make(
+    request: Request, caller: Caller, database_id: str, table_id: str, change: Change
+) -> dict[str, Any]:
+    async with services_of(request).store.write(caller.project) as tx:
+        table = await open_table(tx.connection, caller, words_of(request), database_id, table_id)
         return await write(tx, table, change)

@@ -1,5 +1,6 @@
 """Single rows by API key, in both vocabularies, on both databases."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -321,3 +322,38 @@ class TestCount:
         await make_table()
         refused = await api.server.patch(f"{ROWS}/none/votes/increment", json={})
         assert (refused.status_code, refused.json()["type"]) == (404, "row_not_found")
+
+
+class TestConcurrency:
+    async def test_no_step_is_lost_among_many_at_once(self, api: Api, make_table: MakeTable) -> None:
+        await make_table()
+        await create(api, "first")
+        steps = [api.server.patch(f"{ROWS}/first/votes/increment", json={}) for _ in range(20)]
+        answers = await asyncio.gather(*steps)
+        assert sorted(answer.json()["votes"] for answer in answers) == list(range(1, 21))
+        # Events come in the order in which the changes were made.
+        assert [event.payload["votes"] for event in await api.published()] == list(range(21))
+
+    async def test_same_new_row_put_many_times_at_once_is_made_once(
+        self, api: Api, make_table: MakeTable
+    ) -> None:
+        await make_table()
+        puts = [
+            api.server.put(f"{ROWS}/first", json={"data": {"title": f"Title {number}"}})
+            for number in range(8)
+        ]
+        answers = await asyncio.gather(*puts)
+        assert {answer.status_code for answer in answers} == {201}
+        assert len({answer.json()["$sequence"] for answer in answers}) == 1
+        last = (await api.published())[-1].payload
+        assert (await api.server.get(f"{ROWS}/first")).json() == last
+        assert len(await api.names()) == 8
+
+    async def test_same_id_created_many_times_at_once_is_made_once(
+        self, api: Api, make_table: MakeTable
+    ) -> None:
+        await make_table()
+        body = {"rowId": "first", "data": {"title": "x"}}
+        answers = await asyncio.gather(*(api.server.post(ROWS, json=body) for _ in range(8)))
+        assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
+        assert len(await api.names()) == 1
