@@ -1,4 +1,4 @@
-"""``realtime doctor``: is this machine fit to run a hub, and if not, what to do about it."""
+"""``realtime doctor``: is this machine fit to run a hub and the API, and if not, what to do about it."""
 
 import asyncio
 import enum
@@ -13,14 +13,17 @@ import httpx
 import typer
 from redis.exceptions import RedisError
 from rich.text import Text
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from realtime.bus import connect
 from realtime.hub.server import bind
 from realtime.settings import Settings
-from workers.cli.context import load_settings, local_endpoint, resolve, without_password
+from workers.cli.context import load_settings, local_endpoint, reason_of, resolve, without_password
 from workers.cli.output import show
 from workers.cli.vars import find_unknown
 from workers.dev import kept
+from workers.store.database import database_url, open_database
 
 MIN_REDIS = (7, 0)
 """The oldest server with sharded channels; every Valkey has them."""
@@ -31,6 +34,7 @@ OPEN_FILES_FAIL, OPEN_FILES_WARN = 256, 10_000
 SECRET_MIN_BYTES = 32
 """HS256 wants a key as long as its hash (RFC 7518 section 3.2)."""
 HTTP_TIMEOUT_S = 2.0
+DATABASE_TIMEOUT_S = 5.0
 
 
 class Level(enum.Enum):
@@ -52,10 +56,11 @@ class Finding(NamedTuple):
 
 
 def doctor() -> None:
-    """Check Redis, clock, limits, port, secret, data folder and variables; exit code 1 if anything fails."""
+    """Check Redis, clock, database, limits, port, secret, data folder, variables; exit code 1 if anything fails."""
     settings = load_settings()
     findings = [
         *asyncio.run(check_redis(settings)),
+        check_database(settings),
         check_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         check_port(settings),
         check_secret(settings),
@@ -141,6 +146,38 @@ def check_clock(skew_s: float) -> Finding:
     if abs(skew_s) > SKEW_WARN_S:
         return Finding(Level.WARN, "clock", text, advice)
     return Finding(Level.OK, "clock", text)
+
+
+def check_database(settings: Settings) -> Finding:
+    """Judge whether the database answers; one that does not exist yet is made by whoever needs it first."""
+    try:
+        url = database_url(settings)
+    except ValueError as error:
+        return Finding(Level.FAIL, "database", str(error), "mend REALTIME_DATABASE_URL")
+    where = url.render_as_string(hide_password=True)
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_sqlite and not Path(url.database or "").exists():
+        return Finding(Level.OK, "database", f"SQLite, to be made at {url.database}")
+    try:
+        version = asyncio.run(_ask_version(settings))
+    except (SQLAlchemyError, OSError) as error:
+        return Finding(
+            Level.FAIL,
+            "database",
+            f"{where}: {reason_of(error)}",
+            "start the database there, or mend REALTIME_DATABASE_URL",
+        )
+    return Finding(Level.OK, "database", f"{'SQLite' if is_sqlite else 'PostgreSQL'} {version} at {where}")
+
+
+async def _ask_version(settings: Settings) -> str:
+    database = open_database(settings)
+    question = "SELECT sqlite_version()" if database.is_sqlite else "SHOW server_version"
+    try:
+        async with asyncio.timeout(DATABASE_TIMEOUT_S), database.reading() as connection:
+            return str(await connection.scalar(text(question)))
+    finally:
+        await database.aclose()
 
 
 def check_open_files(limit: int) -> Finding:

@@ -13,7 +13,7 @@ from realtime.settings import ENV_PREFIX, Settings
 from workers.cli.context import load_settings, without_password
 from workers.cli.output import show
 
-SECRETS = frozenset({"dev_key", "secret"})
+SECRETS = frozenset({"dev_key", "root_key", "secret"})
 """Settings whose values are never printed."""
 
 

@@ -1,3 +1,4 @@
+import re
 import resource
 import socket
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from workers.cli.doctor import (
     Level,
     check_clock,
     check_data_dir,
+    check_database,
     check_eviction,
     check_open_files,
     check_port,
@@ -32,7 +34,16 @@ class TestDoctor:
         result = CliRunner().invoke(app, ["doctor"])
         assert result.exit_code == 0
         checks = [line[6:17].strip() for line in result.output.splitlines() if line[0] != " "]
-        assert checks == ["redis", "eviction", "clock", "open files", "port", "secret", "data folder"]
+        assert checks == [
+            "redis",
+            "eviction",
+            "clock",
+            "database",
+            "open files",
+            "port",
+            "secret",
+            "data folder",
+        ]
         assert "fail" not in result.output
         assert "Valkey" in result.output
 
@@ -64,6 +75,36 @@ class TestDoctor:
         assert result.exit_code == 0
         assert "warn  variable    REALTIME_PROT is no setting" in result.output
         assert "REALTIME_PORT" in result.output.splitlines()[-1]
+
+
+class TestCheckDatabase:
+    def test_database_that_answers_is_fine(self, database_url: str) -> None:
+        finding = check_database(Settings(database_url=database_url))
+        assert finding.level is Level.OK
+        assert re.match(r"(SQLite|PostgreSQL) \d+\.\d+", finding.text)
+
+    def test_sqlite_file_is_not_made_by_asking(self, tmp_path: Path) -> None:
+        finding = check_database(Settings(data_dir=tmp_path))
+        assert (finding.level, "to be made" in finding.text) == (Level.OK, True)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_database_that_is_away_fails_without_showing_its_password(
+        self, free_port: Callable[[], int]
+    ) -> None:
+        url = f"postgresql://me:hush@127.0.0.1:{free_port()}/realtime"
+        finding = check_database(Settings(database_url=url))
+        assert finding.level is Level.FAIL
+        assert "me:***@127.0.0.1" in finding.text
+        assert "hush" not in str(finding)
+
+    def test_file_that_is_no_database_fails(self, tmp_path: Path) -> None:
+        (tmp_path / "notes.db").write_text("Not a database, but long enough to be taken for one. " * 20)
+        finding = check_database(Settings(database_url=f"sqlite:///{tmp_path}/notes.db"))
+        assert (finding.level, finding.text.endswith("file is not a database")) == (Level.FAIL, True)
+
+    def test_database_of_an_unknown_kind_fails(self) -> None:
+        finding = check_database(Settings(database_url="mysql://me:hush@h/d"))
+        assert (finding.level, "mysql" in finding.text, "hush" in str(finding)) == (Level.FAIL, True, False)
 
 
 class TestCheckVersion:
