@@ -160,6 +160,20 @@ class TestImport:
         assert [event.name for event in events] == [f"users.{form}.create" for form in IMPORTED]
         assert not any("password" in event.payload for event in events)
 
+    async def test_login_replaces_the_hash_by_one_of_ours(self, api: Api) -> None:
+        password, hashed = IMPORTED["md5"]
+        body = {"userId": "ada", "email": "ada@example.com"} | hashed
+        await api.server.post("/v1/users/md5", json=body)
+        login = {"email": "ada@example.com", "password": password}
+
+        first = await api.guest().post("/v1/account/sessions/email", json=login)
+        replaced = (await api.server.get("/v1/users/ada")).json()
+        second = await api.guest().post("/v1/account/sessions/email", json=login)
+
+        assert (first.status_code, second.status_code) == (201, 201)
+        assert (replaced["hash"], replaced["password"][:10]) == ("argon2", "$argon2id$")
+        assert (await api.server.get("/v1/users/ada")).json()["password"] == replaced["password"]
+
     async def test_text_that_is_no_such_hash_is_refused(self, api: Api) -> None:
         for form, (_, hashed) in IMPORTED.items():
             body = {"userId": "ada", "email": "ada@example.com"} | hashed | {"password": "no hash: ü"}
