@@ -121,4 +121,4 @@ VOCABULARIES = (TABLES, DOCUMENTS)
 
 def words_of(request: Request) -> Words:
     """Return the vocabulary of the path that was called."""
-    return TABLES if request.url.path.startswith(TABLES.prefix) else DOCUMENTS
+    return TABLES if request.scope["path"].startswith(TABLES.prefix) else DOCUMENTS
