@@ -8,6 +8,7 @@ from workers.api.account import (
     challenges,
     factors,
     jwts,
+    logins,
     profile,
     recovery,
     sessions,
@@ -21,6 +22,7 @@ __all__ = ["router"]
 router = APIRouter()
 for _module in (
     profile,
+    logins,
     sessions,
     tokens,
     verification,
