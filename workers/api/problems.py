@@ -201,6 +201,9 @@ class Problem(enum.Enum):
     ROW_STRUCTURE = _spec(400, "{word}_invalid_structure", "Invalid document structure: {reason}")
     ROW_PERMISSIONS = _spec(401, "user_unauthorized", "Permissions must be one of: ({roles})")
     ROW_BOUND = _spec(400, "{word}_limit_exceeded", "{reason}")
+    ROW_RESTRICTED = _spec(
+        403, "{word}_delete_restricted", "{Word} cannot be deleted because it is related to another {word}."
+    )  # fmt: skip
     ROW_MISSING_DATA = _spec(400, "{word}_missing_data", "The {word} data is missing. Try again with {word} data "
         "populated")  # fmt: skip
     ROW_MISSING_PAYLOAD = _spec(

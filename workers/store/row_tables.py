@@ -121,6 +121,8 @@ async def create_row_tables(connection: AsyncConnection, record: TableRecord) ->
         await connection.execute(CreateTable(table))
         for index in table.indexes:
             await connection.execute(CreateIndex(index))
+    for column in record.schema.columns:
+        await _create_link_index(connection, record, column)
     for each in record.schema.indexes:
         await create_row_index(connection, record, each)
 
@@ -137,11 +139,24 @@ async def add_row_column(connection: AsyncConnection, record: TableRecord, colum
     sql_column: sa.Column[Any] = sa.Column(column.sql_name, sql_type(column))
     definition = CreateColumn(sql_column).compile(dialect=connection.dialect)
     await connection.exec_driver_sql(f"ALTER TABLE {record.sql_name} ADD COLUMN {definition}")
+    await _create_link_index(connection, record, column)
 
 
 async def drop_row_column(connection: AsyncConnection, record: TableRecord, column: Column) -> None:
-    """Drop a column with what is in it. No index may be left on it."""
+    """Drop a column with what is in it. No index of the schema may be left on it."""
+    await connection.exec_driver_sql(f"DROP INDEX IF EXISTS {_link_index_name(record, column)}")
     await connection.exec_driver_sql(f"ALTER TABLE {record.sql_name} DROP COLUMN {column.sql_name}")
+
+
+async def _create_link_index(connection: AsyncConnection, record: TableRecord, column: Column) -> None:
+    """Have the rows that lead to another one found quickly, as they must be when that one is deleted."""
+    if column.relation is not None and not column.array:
+        name = _link_index_name(record, column)
+        await connection.exec_driver_sql(f"CREATE INDEX {name} ON {record.sql_name} ({column.sql_name})")
+
+
+def _link_index_name(record: TableRecord, column: Column) -> str:
+    return f"{record.sql_name}_{column.sql_name}"
 
 
 async def has_longer_text(

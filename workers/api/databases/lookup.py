@@ -1,5 +1,7 @@
 """Databases and tables found by their IDs, or refused."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, bindparam, select
@@ -8,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from realtime.identity.model import Project
 from workers.api.databases.words import Words
 from workers.api.problems import Problem, refuse
-from workers.store.schema import TableRecord, decode_schema
+from workers.store.schema import Column, TableRecord, decode_schema
 from workers.store.tables import databases, tables
 
 TABLE = select(
@@ -43,7 +45,13 @@ _LOCK = _FIND.with_for_update(of=tables)
 _KNOWN = "realtime_tables"
 """Where a connection to the database keeps the tables that were found through it."""
 
+_KNOWN_LINKS = "realtime_links"
+"""Where it keeps which columns lead to which tables."""
+
 _MAX_KNOWN = 1_000
+
+Links = Mapping[str, Sequence[tuple[TableRecord, Column]]]
+"""The relationships to each table, by its ID: the table that has the column, and the column."""
 
 
 async def require_database(
@@ -105,6 +113,30 @@ async def known_table(
         record = await find_table(connection, project.id, database_id, table_id, words=words)
         known[key] = (project.schema_version, record)
     return record
+
+
+async def known_links(connection: AsyncConnection, project: Project, database_id: str) -> Links:
+    """Return which columns of a database lead to its tables, kept like those of :func:`known_table`."""
+    known: dict[tuple[str, str], tuple[int, Links]] = connection.info.setdefault(_KNOWN_LINKS, {})
+    key = (project.id, database_id)
+    version, links = known.get(key, (None, None))
+    if links is None or version != project.schema_version:
+        if len(known) >= _MAX_KNOWN:
+            known.clear()
+        links = await _find_links(connection, project.id, database_id)
+        known[key] = (project.schema_version, links)
+    return links
+
+
+async def _find_links(connection: AsyncConnection, project_id: str, database_id: str) -> Links:
+    own = TABLE.where(tables.c.project_id == project_id, tables.c.database_id == database_id)
+    found = await connection.execute(own.order_by(tables.c.seq))
+    links: dict[str, list[tuple[TableRecord, Column]]] = defaultdict(list)
+    for record in map(table_record, found.mappings()):
+        for column in record.schema.columns:
+            if column.relation is not None:
+                links[column.relation.related_table_id].append((record, column))
+    return links
 
 
 def table_record(row: RowMapping) -> TableRecord:

@@ -85,6 +85,9 @@ async def create_table(
         await _require_related(tx, record, words)
         record = msgspec.structs.replace(record, seq=await _insert(tx, record, words))
         await create_row_tables(tx.connection, record)
+        if any(column.relation is not None for column in record.schema.columns):
+            # Nobody knows this table, but those that it leads to are known, and that nothing leads to them.
+            await tx.change_schema()
         model = table_model(record, words)
         emit_table(tx, record, words, "create", model)
     return respond(model, 201)

@@ -14,8 +14,8 @@ from workers.api.rows.changes import Change, Row, apply
 from workers.api.rows.opened import OpenTable
 from workers.api.rows.reads import fields_of
 from workers.api.rows.requests import new_row_id
-from workers.api.rows.statements import delete_rows, find_rows
-from workers.api.rows.writes import emit, insert, store, update
+from workers.api.rows.statements import find_rows
+from workers.api.rows.writes import emit, insert, remove, store, update
 from workers.store.pages import fetch_page
 from workers.store.queries import parse_list
 from workers.store.row_tables import rows_table
@@ -91,7 +91,7 @@ async def update_many(
 async def delete_many(tx: Transaction, table: OpenTable, queries: Any, *, tells: bool = True) -> Models:
     """Delete all rows that meet ``queries``, and return them as they were. Raises like :func:`update_many`."""
     rows = await _matching(tx, table, queries)
-    await delete_rows(tx.connection, table.record, [row["seq"] for row in rows])
+    await remove(tx, table, rows, tells=tells)
     return _told(tx, table, rows, "delete", tells=tells)
 
 

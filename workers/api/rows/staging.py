@@ -202,7 +202,7 @@ async def _replay_single(
     if is_foreign and change.verb not in _COMMUTES:
         raise refuse(Problem.TRANSACTION_CONFLICT)
     row = apply(table, change, old, tx.now_text)
-    await store(tx, table, change.verb, old, row)
+    await store(tx, table, change.verb, old, row, tells=tells)
     touched.add(key)
     if tells:
         emit(tx, table, change.verb if change.verb in ("create", "delete") else "update", row)

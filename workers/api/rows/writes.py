@@ -9,6 +9,7 @@ from realtime.events.event import Event
 from workers.api.databases.words import DOCUMENTS, Words
 from workers.api.problems import Problem, refuse
 from workers.api.rows.changes import Change, Row, Verb, apply, event_action
+from workers.api.rows.links import follow
 from workers.api.rows.opened import OpenTable
 from workers.api.rows.statements import delete_rows, find_row, insert_row, insert_rows, update_rows
 from workers.api.rows.structure import relationships
@@ -31,18 +32,44 @@ async def write(tx: Transaction, table: OpenTable, change: Change) -> dict[str, 
     return emit(tx, table, event_action(change.verb), row)
 
 
-async def store(tx: Transaction, table: OpenTable, verb: Verb, old: Row | None, row: Row) -> None:
+async def store(
+    tx: Transaction, table: OpenTable, verb: Verb, old: Row | None, row: Row, *, tells: bool = True
+) -> None:
     """Bring SQL from ``old`` to ``row``, which gets its ``seq`` if it is new; or delete it.
 
     Raises:
-        ApiError: 409, the ID or the value of a unique column is taken. The transaction cannot go on.
+        ApiError: 409, the ID or the value of a unique column is taken: the transaction cannot go on; and what
+            :func:`remove` raises.
     """
     if verb == "delete":
-        await delete_rows(tx.connection, table.record, [row["seq"]])
+        await remove(tx, table, [row], tells=tells)
     elif old is None:
         await insert(tx, table, [row])
     else:
         await update(tx, table, [old], {name: value for name, value in row.items() if value != old[name]})
+
+
+async def remove(tx: Transaction, table: OpenTable, rows: Sequence[Row], *, tells: bool = True) -> None:
+    """Delete ``rows``, and do to related rows what their relationships want, each with its event.
+
+    The events of ``rows`` themselves are the caller's. ``tells`` is whether there are events.
+
+    Raises:
+        ApiError: what :func:`~workers.api.rows.links.follow` raises.
+    """
+    linked = await follow(tx, table, rows)
+    await delete_rows(tx.connection, table.record, [row["seq"] for row in rows])
+    for other, related, column in linked:
+        if column is None:
+            await delete_rows(tx.connection, other.record, [row["seq"] for row in related])
+        else:
+            values = {column.sql_name: None, "updated_at": tx.now_text}
+            await update(tx, other, related, values)
+            for row in related:
+                row.update(values)
+        if tells:
+            for row in related:
+                emit(tx, other, "delete" if column is None else "update", row)
 
 
 async def insert(tx: Transaction, table: OpenTable, rows: Sequence[Row]) -> None:
