@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from realtime.bus import RedisBus, connect
@@ -35,15 +36,18 @@ def operations(app: FastAPI) -> Iterator[Operation]:
     for context in iter_route_contexts(app.routes):
         route = context.original_route
         if isinstance(route, APIRoute) and route.include_in_schema:
-            scopes = [
-                dependency.call.scope
-                for dependency in route.dependant.dependencies
-                if isinstance(dependency.call, Requirement)
-            ]
+            scopes = list(_scopes(route.dependant))
             text = route.description.partition("\n\n")[0].replace("\n", " ").replace("``", "`").strip()
             service = route.path.removeprefix("/v1/").partition("/")[0]
             for method in sorted(route.methods or (), key=_METHODS.index):
                 yield Operation(service, method, route.path, scopes[0] if scopes else "", text)
+
+
+def _scopes(dependant: Dependant) -> Iterator[str]:
+    for dependency in dependant.dependencies:
+        if isinstance(dependency.call, Requirement):
+            yield dependency.call.scope
+        yield from _scopes(dependency)
 
 
 def unconnected_app() -> FastAPI:

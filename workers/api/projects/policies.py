@@ -127,25 +127,27 @@ async def update_membership_privacy(request: Request, body: Privacy, caller: Wri
     return await _change(request, caller, "membership-privacy", body.model_dump(exclude_none=True))
 
 
-def _switched(policy_id: Switched) -> None:
+def _switched(policy_id: Switched, text: str) -> None:
     @router.patch(
         f"/v1/project/policies/{policy_id}",
         response_model=None,
         responses=documented(Project),
         operation_id=_operation_id(policy_id),
         name=policy_id,
+        description=text,
     )
     async def update_switch(request: Request, body: Switch, caller: Writer) -> Response:
         return await _change(request, caller, policy_id, {"enabled": body.enabled})
 
 
-def _limited(policy_id: Limited) -> None:
+def _limited(policy_id: Limited, text: str) -> None:
     @router.patch(
         f"/v1/project/policies/{policy_id}",
         response_model=None,
         responses=documented(Project),
         operation_id=_operation_id(policy_id),
         name=policy_id,
+        description=text,
     )
     async def update_limit(request: Request, body: Limit, caller: Writer) -> Response:
         return await _change(request, caller, policy_id, {"total": body.total or 0})
@@ -155,11 +157,11 @@ def _operation_id(policy_id: str) -> str:
     return f"projectUpdate{policy_id.title().replace('-', '')}Policy"
 
 
-_switched("password-personal-data")
-_switched("session-invalidation")
-_limited("password-history")
-_limited("session-limit")
-_limited("user-limit")
+_switched("password-personal-data", "Say whether passwords may hold the name or an address of their person.")
+_switched("session-invalidation", "Say whether sessions end that were begun with a former password.")
+_limited("password-history", "Say how many former passwords must not be used again.")
+_limited("session-limit", "Say how many sessions a person may have.")
+_limited("user-limit", "Say how many people may sign up.")
 
 
 async def _change(request: Request, caller: Caller, policy_id: str, members: dict[str, Any]) -> Response:
