@@ -1,4 +1,5 @@
 import zlib
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,8 @@ def names_of(project: str) -> list[str]:
         keys.keys_key(project),
         keys.resume_key(project, "0011223344556677", "3f5b9c0d7a1e4f2b8c6d"),
         keys.resume_floor_key(project, "0011223344556677"),
+        keys.outbox_key(project, "o"),
+        keys.window_key(project, "n", 7),
         keys.projects_key(keys.bucket(project)),
     ]
 
@@ -54,6 +57,12 @@ class TestNames:
     @pytest.mark.parametrize("key", ["", "a:b", "x" * 10_000, "schlüssel"])
     def test_any_idempotency_key_gives_a_name_of_bounded_length(self, key: str) -> None:
         assert len(keys.idempotency_key("demo", key)) < 120
+
+    @given(PROJECT_IDS, PROJECT_IDS)
+    def test_users_are_found_by_the_names_of_their_records(self, project: str, user: str) -> None:
+        assert keys.split_user_key(keys.user_key(project, user)) == (project, user)
+        matching = [name for name in names_of(project) if fnmatchcase(name, keys.user_key_pattern())]
+        assert matching == [keys.user_key(project, "u1")]
 
     def test_listeners_have_probe_channels_of_their_own(self) -> None:
         assert keys.probe_channel("a", 0) != keys.probe_channel("b", 0)

@@ -3,8 +3,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.errors import ClientError, CloseCode
-from realtime.identity.model import Platform, Project
-from realtime.identity.origins import check_origin
+from realtime.identity.model import DevKey, Platform, Project
+from realtime.identity.origins import check_origin, is_dev_key
+from realtime.identity.secrets import hash_secret
 
 PROJECT = Project(
     "My_project",
@@ -147,3 +148,34 @@ class TestDevKey:
     )
     def test_what_is_no_url_is_refused(self, origin: str) -> None:
         assert refusal(origin, dev_key=True) == "Value must be a valid URL"
+
+
+class TestAppleApps:
+    @pytest.mark.parametrize("system", ["ios", "macos", "watchos", "tvos"])
+    def test_platform_of_type_apple_stands_for_every_system_of_apple(self, system: str) -> None:
+        project = Project("p", platforms=(Platform("apple", key="com.example.app"),))
+        assert refusal(f"appwrite-{system}://com.example.app", project) is None
+        assert refusal("appwrite-android://com.example.app", project) is not None
+
+
+class TestDevKey:
+    PROJECT = Project(
+        "p",
+        dev_keys=(
+            DevKey("for-ever", hash_secret("one")),
+            DevKey("for-now", hash_secret("two"), expires_at=100.0),
+        ),
+    )
+
+    @pytest.mark.parametrize(
+        ("secret", "now", "valid"),
+        [
+            ("one", 1e9, True),
+            ("two", 100.0, True),
+            ("two", 100.1, False),
+            ("three", 0.0, False),
+            ("", 0.0, False),
+        ],
+    )
+    def test_secret_counts_until_the_key_ends(self, secret: str, now: float, valid: bool) -> None:
+        assert is_dev_key(self.PROJECT, secret, now) is valid
