@@ -13,7 +13,7 @@ from workers.api.access import Caller, requires
 from workers.api.listing import ListParams, list_params
 from workers.api.params import Body, CustomId, Name
 from workers.api.people.fields import Prefs
-from workers.api.people.users import find_user
+from workers.api.people.users import require_user
 from workers.api.problems import Problem, refuse
 from workers.api.responses import documented, respond
 from workers.api.services import services_of
@@ -74,8 +74,8 @@ async def create_team(request: Request, body: NewTeam, caller: Writer) -> Respon
     """Create a team. A user who does so becomes its first member, with the roles given."""
     async with services_of(request).store.write(caller.project) as tx:
         if caller.user_id:
-            # Who is being deleted at this moment must not be left behind in a new team.
-            await find_user(tx.connection, caller.project.id, caller.user_id, lock=True)
+            # Locked, so that who is being deleted is not left behind; there is no user behind some tokens.
+            await require_user(tx.connection, caller.project.id, caller.user_id, lock=True)
         row: dict[str, Any] = {
             "project_id": caller.project.id,
             "id": choose_id(body.teamId),

@@ -140,3 +140,24 @@ class TestDelete:
         assert sorted(answer.status_code for answer in answers[8:]) == [204, 404, 404]
         assert await total(api) == 9
         assert (await api.server.get(MEMBERSHIPS)).json()["total"] == 9
+
+    async def test_total_is_right_after_a_user_is_deleted(
+        self, api: Api, people: dict[str, httpx.AsyncClient]
+    ) -> None:
+        assert (await api.server.delete("/v1/users/bob")).status_code == 204
+        assert await total(api) == 1
+        assert (await api.server.get(MEMBERSHIPS)).json()["total"] == 1
+
+    async def test_nobody_waits_in_a_circle(self, api: Api, people: dict[str, httpx.AsyncClient]) -> None:
+        """Users and teams are locked in one order, whatever is done to them at once."""
+        for round_number in range(3):
+            name = f"p{round_number}"
+            await api.server.post("/v1/users", json={"userId": name})
+            answers = await asyncio.gather(
+                *(api.server.post(MEMBERSHIPS, json={"userId": name, "roles": []}) for _ in range(3)),
+                api.server.delete(f"/v1/users/{name}"),
+                people["ada"].post("/v1/teams", json={"teamId": "unique()", "name": "Other"}),
+                api.server.put("/v1/teams/red", json={"name": "Reds"}),
+            )
+            assert {answer.status_code for answer in answers} <= {200, 201, 204, 404, 409}
+        assert await total(api) == (await api.server.get(MEMBERSHIPS)).json()["total"] == 2

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
+from realtime.identity.jwt import mint
 from tests.api import Api
 
 SignUp = Callable[[str], Awaitable[httpx.AsyncClient]]
@@ -83,6 +84,12 @@ class TestCreate:
         assert response.status_code == 409
         assert response.json()["type"] == "team_already_exists"
         assert await api.names() == ["teams.red.create"]
+
+    async def test_token_without_a_user_makes_no_team(self, api: Api) -> None:
+        token = mint({"sub": "elsewhere", "exp": 2**31}, api.settings.secrets[-1])
+        response = await create(api.guest(**{"X-Appwrite-JWT": token}), "red")
+        assert (response.status_code, response.json()["type"]) == (404, "user_not_found")
+        assert await api.published() == []
 
     async def test_body_that_breaks_a_rule_is_refused(self, api: Api) -> None:
         for body in BAD_TEAMS:
