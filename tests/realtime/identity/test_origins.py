@@ -158,7 +158,7 @@ class TestAppleApps:
         assert refusal("appwrite-android://com.example.app", project) is not None
 
 
-class TestDevKey:
+class TestIsDevKey:
     PROJECT = Project(
         "p",
         dev_keys=(
