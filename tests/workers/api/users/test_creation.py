@@ -1,5 +1,6 @@
 """Making users: what may be said of them, in which form a password may come, and who is told."""
 
+import asyncio
 from typing import Any
 
 from tests.api import Api
@@ -120,6 +121,14 @@ class TestCreate:
             assert response.status_code == 409, twice
             assert response.json()["type"] == "user_already_exists"
         assert await api.names() == ["users.ada.create"]
+
+    async def test_of_many_who_ask_at_once_one_gets_the_address(self, api: Api) -> None:
+        bodies = [{"userId": "unique()", "email": "ada@example.com"} for _ in range(8)]
+
+        responses = await asyncio.gather(*(api.server.post("/v1/users", json=body) for body in bodies))
+
+        assert sorted(response.status_code for response in responses) == [201] + [409] * 7
+        assert len(await api.names()) == 1
 
     async def test_what_breaks_a_rule_is_refused_by_its_name(self, api: Api) -> None:
         for name, value in WRONG:
