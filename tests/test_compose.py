@@ -13,6 +13,7 @@ from realtime.hub.http import routes as hub_routes
 from realtime.settings import ENV_PREFIX, Settings
 from workers.api import standalone
 from workers.cli.app import app
+from workers.store.database import database_url
 
 ROOT = Path(__file__).parent.parent
 IMAGE = "realtime-hub"
@@ -59,12 +60,12 @@ def paths_of(command: str) -> set[str]:
         return {getattr(route, "path", "") for route in hub_routes(cast("Any", None))}
     assert command == "api"
     settings = Settings(redis_url="redis://127.0.0.1:1")
-    return {getattr(route, "path", "") for route in standalone.create(settings).routes}
+    return set(standalone.create(settings).openapi()["paths"])
 
 
 class TestServices:
-    def test_there_is_a_hub_an_api_a_store_and_a_proxy(self) -> None:
-        assert set(services()) == {"hub", "api", "valkey", "proxy"}
+    def test_there_are_hub_and_api_with_their_stores_and_a_proxy(self) -> None:
+        assert set(services()) == {"hub", "api", "valkey", "postgres", "proxy"}
         assert OURS == ["api", "hub"]
 
     @pytest.mark.parametrize("name", OURS)
@@ -84,6 +85,7 @@ class TestServices:
         settings = Settings()
         assert settings.host == "0.0.0.0"
         assert settings.redis_url.startswith("redis://valkey:")
+        assert name == "hub" or database_url(settings).host == "postgres"
 
     @pytest.mark.parametrize("name", sorted(services()))
     def test_every_service_has_a_health_check_and_comes_back(self, name: str) -> None:
