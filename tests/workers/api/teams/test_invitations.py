@@ -295,3 +295,18 @@ class TestAccept:
         assert (await bob.delete(f"{MEMBERSHIPS}/{found['membershipId']}")).status_code == 204
         assert (await accept(bob, found)).json()["type"] == "team_invite_not_found"
         assert (await ada.get("/v1/teams/red")).json()["total"] == 1
+
+
+class TestLimit:
+    @pytest.fixture
+    def overrides(self) -> dict[str, Any]:
+        return {"limits": "on"}
+
+    async def test_owner_sends_ten_invitations_an_hour_and_a_server_any_number(
+        self, api: Api, ada: httpx.AsyncClient, log: list[Any]
+    ) -> None:
+        answers = [await invite(ada, email=f"p{number}@example.com") for number in range(11)]
+        assert [answer.status_code for answer in answers] == [201] * 10 + [429]
+        assert answers[9].headers["X-RateLimit-Remaining"] == "0"
+        assert len(mails(log)) == 10
+        assert (await invite(api.server, email="p10@example.com")).status_code == 201
