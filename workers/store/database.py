@@ -51,8 +51,9 @@ class Database:
         async with self._writer or contextlib.nullcontext(), self.engine.connect() as connection:
             if self.is_sqlite:
                 await connection.execution_options(**{_WRITES: True})
-            async with connection.begin():
-                yield connection
+            # Begun with its first statement, and undone when it is closed without this.
+            yield connection
+            await connection.commit()
 
     async def aclose(self) -> None:
         """Close the connections."""
