@@ -161,7 +161,9 @@ def _times(table: OpenTable, data: Mapping[str, Any]) -> dict[str, str]:
             try:
                 times[name] = from_iso(text)
             except (TypeError, ValueError) as error:
-                raise StructureError(f'Attribute "{member}" has invalid type. {error}') from error
+                raise StructureError(
+                    f'Attribute "{member}" has invalid type. Value must be a valid date in ISO 8601'
+                ) from error
     return times
 
 

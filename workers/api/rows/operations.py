@@ -53,6 +53,11 @@ class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.verb in BULK_VERBS
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """The database, the table and the row."""
+        return self.database_id, self.table_id, self.row_id
+
+    @property
     def words(self) -> Words:
         """The words of the API that staged it."""
         return next(words for words in VOCABULARIES if words.tag == self.vocabulary)

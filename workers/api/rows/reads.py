@@ -4,7 +4,7 @@ Rows that a column leads to are shown only if ``select`` asks for them (``author
 and only those that the caller may read; otherwise the column holds their IDs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ from workers.store.fields import Field, Kind
 from workers.store.pages import fetch_page
 from workers.store.queries import ListQuery
 from workers.store.row_tables import perms_table, rows_table
-from workers.store.schema import Column, TableRecord
+from workers.store.schema import Column, Relation, TableRecord
 
 _KINDS: dict[str, Kind] = {
     "integer": "integer",
@@ -103,7 +103,8 @@ async def show_rows(
     for column in columns:
         wanted = [name.partition(".")[2] for name in select if name.startswith(f"{column.key}.")]
         if wanted and column.relation is not None:
-            await _expand(connection, table, column, models, wanted)
+            related = await _related(connection, table, column.relation, _ids(models, column.key), wanted)
+            _expand(models, column.key, related)
     return models
 
 
@@ -114,44 +115,28 @@ def _selected(table: TableRecord, select: Sequence[str]) -> Sequence[Column]:
     return [column for column in table.schema.columns if column.key in keys]
 
 
-async def _expand(
-    connection: AsyncConnection,
-    table: OpenTable,
-    column: Column,
-    models: Sequence[dict[str, Any]],
-    select: Sequence[str],
-) -> None:
-    """Put the models of the related rows in place of their IDs; nothing in place of those that are not shown."""
-    related = await _related(connection, table, column, models, select)
-    for model in models:
-        value = model[column.key]
-        if isinstance(value, list):
-            model[column.key] = [related[row_id] for row_id in value if row_id in related]
-        else:
-            model[column.key] = related.get(value)
+def _ids(models: Iterable[Mapping[str, Any]], key: str) -> set[str]:
+    """Return the IDs that a column of ``models`` holds, which is a list of them or one."""
+    values = [model[key] for model in models]
+    ids = {row_id for value in values for row_id in (value if isinstance(value, list) else [value])}
+    return ids - {None}
 
 
 async def _related(
     connection: AsyncConnection,
     table: OpenTable,
-    column: Column,
-    models: Sequence[Mapping[str, Any]],
+    relation: Relation,
+    ids: Collection[str],
     select: Sequence[str],
 ) -> dict[str, dict[str, Any]]:
-    """Return the related rows that the caller may read, by their IDs."""
-    if column.relation is None:
-        return {}
+    """Return the models of those related rows that the caller may read, by their IDs."""
     try:
         other = await open_table(
-            connection, table.caller, table.words, table.record.database_id, column.relation.related_table_id
+            connection, table.caller, table.words, table.record.database_id, relation.related_table_id
         )
     except ApiError:
         # Deleted, or not for this caller.
         return {}
-    ids: set[str] = set()
-    for model in models:
-        value = model[column.key]
-        ids.update(value if isinstance(value, list) else [value] if value else [])
     rows = await find_rows(connection, other.record, ids)
     columns = _selected(other.record, select)
     return {
@@ -159,3 +144,13 @@ async def _related(
         for row_id, row in rows.items()
         if other.allows("read", row)
     }
+
+
+def _expand(models: Iterable[dict[str, Any]], key: str, related: Mapping[str, dict[str, Any]]) -> None:
+    """Put the models of related rows in place of their IDs; nothing in place of those that are not shown."""
+    for model in models:
+        value = model[key]
+        if isinstance(value, list):
+            model[key] = [related[row_id] for row_id in value if row_id in related]
+        else:
+            model[key] = related.get(value)

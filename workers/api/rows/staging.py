@@ -7,6 +7,7 @@ before the commit: unique indexes, and bulk operations.
 
 import contextlib
 import dataclasses
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -165,7 +166,11 @@ class _Preview:
     def __init__(self, tx: Transaction, actors: Actors, earlier: Sequence[Operation]) -> None:
         self._tx = tx
         self._actors = actors
-        self._earlier = [operation for operation in earlier if not operation.is_bulk]
+        # By the row that they are about.
+        self._earlier: defaultdict[tuple[str, str, str], list[Operation]] = defaultdict(list)
+        for operation in earlier:
+            if not operation.is_bulk:
+                self._earlier[operation.place].append(operation)
         # By table and row; None for one that is not there.
         self._rows: dict[tuple[int, str], Row | None] = {}
 
@@ -183,12 +188,10 @@ class _Preview:
 
     async def _replayed(self, table: OpenTable, row_id: str) -> Row | None:
         row = await find_row(self._tx.connection, table.record, row_id)
-        for operation in self._earlier:
-            place = (operation.database_id, operation.table_id, operation.row_id)
-            if place == (table.record.database_id, table.record.id, row_id):
-                judged = dataclasses.replace(table, caller=self._actors.of(operation))
-                after = apply(judged, operation.change, row, operation.at)
-                row = None if operation.verb == "delete" else after
+        for operation in self._earlier[table.record.database_id, table.record.id, row_id]:
+            judged = dataclasses.replace(table, caller=self._actors.of(operation))
+            after = apply(judged, operation.change, row, operation.at)
+            row = None if operation.verb == "delete" else after
         return row
 
 

@@ -4,7 +4,10 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from tests.api import Api
+from workers.api.rows import bulk
 
 MakeTable = Callable[..., Awaitable[None]]
 
@@ -124,6 +127,23 @@ class TestUpdateMany:
         limited = await api.server.patch(ROWS, json={"data": {"votes": 8}, "queries": [query("limit", 2)]})
         assert limited.json()["total"] == 2
         assert [row["votes"] for row in await stored(api)][:4] == [8, 8, 9, 9]
+
+    async def test_more_rows_than_a_request_may_change_are_refused(
+        self, api: Api, make_table: MakeTable, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bulk, "MAX_MATCHED", 3)
+        await make_table()
+        await fill(api, "a", "b", "c")
+        assert (await api.server.patch(ROWS, json={"data": {"votes": 9}})).status_code == 200
+        await fill(api, "d")
+        for refused in (
+            await api.server.patch(ROWS, json={"data": {"votes": 8}}),
+            await api.server.delete(ROWS),
+        ):
+            assert (refused.status_code, refused.json()["type"]) == (400, "general_argument_invalid")
+        assert [row["votes"] for row in await stored(api)] == [9, 9, 9, 0]
+        limited = {"data": {"votes": 8}, "queries": [query("limit", 3)]}
+        assert (await api.server.patch(ROWS, json=limited)).json()["total"] == 3
 
     async def test_nothing_that_matches_is_no_error(self, api: Api, make_table: MakeTable) -> None:
         await make_table()

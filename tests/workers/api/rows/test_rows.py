@@ -123,6 +123,13 @@ class TestCreate:
         assert copy["$id"] == "second"
         assert copy["$sequence"] == "2"
 
+    async def test_time_that_is_none_is_refused(self, api: Api, make_table: MakeTable) -> None:
+        await make_table()
+        for time in ("soon", 5, "2026-13-01"):
+            body = {"rowId": "first", "data": {"title": "x", "$createdAt": time}}
+            refused = await api.server.post(ROWS, json=body)
+            assert (refused.status_code, refused.json()["type"]) == (400, "row_invalid_structure")
+
     async def test_id_that_is_taken_is_a_conflict(self, api: Api, make_table: MakeTable) -> None:
         await make_table()
         await create(api, "first")
