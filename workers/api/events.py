@@ -7,7 +7,7 @@ is published, and it is published in one atomic step.
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from fastapi import APIRouter
@@ -72,7 +72,27 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _EVENT = msgspec.json.Decoder(EventBody)
 
 
-@router.post(PATH)
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+def _request_schema() -> dict[str, Any]:
+    """Return what the OpenAPI document says of the body."""
+    _, schemas = msgspec.json.schema_components([EventBody])
+    event = schemas["EventBody"]
+    event["properties"]["payload"] = {"type": "object"}
+    return {"oneOf": [event, {"type": "array", "items": event, "minItems": 1}]}
+
+
+@router.post(
+    PATH,
+    responses={
+        202: {"description": "Published.", **_json({"type": "object", "required": ["total", "events"]})}
+    },
+    openapi_extra={"requestBody": {"required": True, **_json(_request_schema())}},
+    operation_id="eventsCreate",
+    tags=["events"],
+)
 async def create_events(request: Request) -> Response:
     """Publish the events of the body; 202 with ``{total, events: [{id, events, channels, roles}]}``."""
     services = services_of(request)
