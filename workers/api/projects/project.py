@@ -55,7 +55,7 @@ async def delete_project(request: Request, caller: Writer) -> Response:
 async def update_protocol(
     request: Request, protocolId: Literal["websocket"], body: Enabled, caller: Writer
 ) -> Response:
-    """Switch the realtime protocol on or off; off, only API keys can connect, and open connections are closed."""
+    """Switch the realtime protocol on or off; off, only API keys can connect anew."""
     async with services_of(request).store.write(caller.project) as tx:
         before = await require_row(tx.connection, caller.project.id, lock=True)
         protocols = set(before["disabled"].get("protocols", [])) - {protocolId}
