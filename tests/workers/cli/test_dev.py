@@ -133,7 +133,10 @@ class TestDev:
         port = free_port()
         dev = ready(REALTIME_PORT=str(port))
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-            assert "Publish an event" in client.get("/").text
+            assert "Shared board" in client.get("/").text
+            assert "Publish an event" in client.get("/events").text
+            cards = client.get("/v1/tablesdb/board/tables/cards/rows", params={"project": "demo"})
+            assert cards.json() == {"total": 0, "rows": []}
             assert client.get("/dev/config.json").json()["project"] == "demo"
             assert client.get("/v1/health").json()["status"] == "pass"
             assert client.get("/v1/health/pubsub").status_code == 200
