@@ -19,13 +19,6 @@ from workers.store.row_tables import drop_row_column, drop_row_tables
 AddColumn = Callable[..., Awaitable[dict[str, Any]]]
 
 
-@pytest.fixture
-def postgres_api(api: Api) -> Api:
-    if api.services.store.database.is_sqlite:
-        pytest.skip("A transaction of SQLite sees one state of the schema.")
-    return api
-
-
 async def until_blocked(api: Api) -> None:
     """Wait until a statement waits for a lock."""
     async with asyncio.timeout(10):
@@ -41,11 +34,12 @@ async def until_blocked(api: Api) -> None:
                     return
 
 
+# A transaction of SQLite sees one state of the schema.
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 class TestRetriedRoute:
     async def test_column_that_goes_meanwhile_is_unknown(
-        self, postgres_api: Api, posts: str, add_column: AddColumn
+        self, api: Api, posts: str, add_column: AddColumn
     ) -> None:
-        api = postgres_api
         await add_column("string", "title", size=10)
         row = {"rowId": "one", "data": {"title": "x"}}
         # From here on the table is known to the connection.
@@ -61,9 +55,8 @@ class TestRetriedRoute:
         assert (answer.status_code, answer.json()["type"]) == (400, "row_invalid_structure")
 
     async def test_table_that_goes_meanwhile_is_not_found(
-        self, postgres_api: Api, posts: str, add_column: AddColumn
+        self, api: Api, posts: str, add_column: AddColumn
     ) -> None:
-        api = postgres_api
         await add_column("string", "title", size=10)
         async with api.services.store.write(Project(id=PROJECT)) as tx:
             record = await find_table(tx.connection, PROJECT, "main", "posts", words=TABLES)
