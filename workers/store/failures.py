@@ -3,7 +3,6 @@
 import enum
 import sqlite3
 
-import orjson
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -17,6 +16,10 @@ _SQLSTATE_CLASSES_UNAVAILABLE = frozenset({"08", "25", "40", "53", "55", "57", "
 
 _SQLSTATE_CLASSES_VALUE = frozenset({"22", "54"})
 """Not of the column's type; too long, such as a text for an index."""
+
+
+_JSON_REFUSALS = ("str is not valid UTF-8", "Integer exceeds 64-bit range", "Recursion limit reached")
+"""How orjson's errors for values begin; they are plain TypeErrors, as those for our own mistakes are."""
 
 
 class Failure(enum.Enum):
@@ -41,7 +44,7 @@ def failure_of(error: SQLAlchemyError) -> Failure:
         return Failure.UNAVAILABLE
     if isinstance(error, DBAPIError):
         return Failure.UNAVAILABLE if error.connection_invalidated else _of_driver(error.orig)
-    if isinstance(error, StatementError) and isinstance(error.orig, orjson.JSONEncodeError):
+    if isinstance(error, StatementError) and str(error.orig).startswith(_JSON_REFUSALS):
         return Failure.VALUE
     return Failure.MISTAKE
 

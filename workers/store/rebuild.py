@@ -19,7 +19,7 @@ from workers.store.database import Database
 from workers.store.identities import key_record, load_project, load_users
 from workers.store.locks import RelayLock
 
-PAGE = 200
+PAGE = 100
 """How many users are written under one hold of the lock."""
 
 
