@@ -16,7 +16,7 @@ from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from realtime.errors import InvalidQueryError
 from realtime.queries.payload import SEARCHED_CHARACTERS, words_of
 from realtime.queries.query import Query
-from workers.store.dialects import by_code_point, folded, has_item
+from workers.store.dialects import by_code_point, folded, has_item, may_have_words
 from workers.store.fields import TEXT_KINDS, Field, bind
 from workers.store.queries import unknown_attribute
 
@@ -143,7 +143,8 @@ def _search(field: Field, query: Query) -> Condition:
         pattern = rf"(^|\W){phrase}(\W|$)"
     else:
         pattern = rf"(^|\W)(({'|'.join(words)})(\W|$)|{words[-1]})"
-    return func.substr(folded(field.column), 1, SEARCHED_CHARACTERS).regexp_match(pattern)
+    found = func.substr(folded(field.column), 1, SEARCHED_CHARACTERS).regexp_match(pattern)
+    return and_(may_have_words(field.column, words), found) if field.has_word_index else found
 
 
 def _negated(build: Callable[[Field, Query], Condition]) -> Callable[[Field, Query], Condition]:

@@ -1,13 +1,19 @@
 """The few expressions that SQLite and PostgreSQL spell differently, so that lists are the same on both."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Integer, Text, literal
+from sqlalchemy import JSON, Boolean, Integer, Text, literal, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
+
+from realtime.queries.payload import SEARCHED_CHARACTERS
+
+_LONGEST_WORD = 500
+"""In characters; PostgreSQL indexes words of up to 2,046 bytes."""
 
 
 class by_code_point(FunctionElement[str]):  # noqa: N801 - used like a function
@@ -47,6 +53,58 @@ def _lower(element: folded, compiler: SQLCompiler, **kw: Any) -> str:
 def _lower_in_locale(element: folded, compiler: SQLCompiler, **kw: Any) -> str:
     # A column that compares by code points would hand that down to lower(), which then knows only ASCII.
     return f'lower({compiler.process(element.clauses, **kw)} COLLATE "default")'
+
+
+class word_vector(FunctionElement[str]):  # noqa: N801
+    """The words of a text as PostgreSQL indexes them: in lower case, those that a search looks at."""
+
+    inherit_cache = True
+    type = Text()
+
+
+@compiles(word_vector, "postgresql")
+def _word_vector(element: word_vector, compiler: SQLCompiler, **kw: Any) -> str:
+    # Without parameters, as an expression has to be that an index may serve. What is no letter, digit or underscore
+    # goes first: PostgreSQL would take `ada@example.com` for one word.
+    beginning = f'substr(lower({compiler.process(element.clauses, **kw)} COLLATE "default"), 1, {SEARCHED_CHARACTERS})'
+    return f"to_tsvector('simple', regexp_replace({beginning}, '\\W+', ' ', 'g'))"
+
+
+class _may_have_words(FunctionElement[bool]):  # noqa: N801
+    """Whether a vector may meet what a search asks; SQLite, which has no such vectors, cannot rule it out."""
+
+    inherit_cache = True
+    type = Boolean()
+
+
+@compiles(_may_have_words, "sqlite")
+def _cannot_tell(_element: _may_have_words, _compiler: SQLCompiler, **_kw: Any) -> str:
+    return "1"
+
+
+@compiles(_may_have_words, "postgresql")
+def _meets(element: _may_have_words, compiler: SQLCompiler, **kw: Any) -> str:
+    column, asked = element.clauses
+    vector = compiler.process(word_vector(column), **kw)
+    return f"{vector} @@ to_tsquery('simple', {compiler.process(asked, **kw)})"
+
+
+def may_have_words(column: ColumnElement[Any], words: Sequence[str]) -> ColumnElement[bool]:
+    """Return a condition that an index on :class:`word_vector` serves, and that no text fails which a search finds.
+
+    Args:
+        column: texts.
+        words: in lower case. A text has one of them, or a word that begins with the last one.
+    """
+    if not all(map(_is_plain, words)):
+        return true()
+    asked = " | ".join([*words[:-1], f"{words[-1]}:*"])
+    return _may_have_words(column, literal(asked, Text))
+
+
+def _is_plain(word: str) -> bool:
+    """Tell whether PostgreSQL takes a word for one too: it is of letters and digits, and not too long."""
+    return len(word) <= _LONGEST_WORD and all(char.isalpha() or char in "0123456789" for char in word)
 
 
 class _has_item(FunctionElement[bool]):  # noqa: N801

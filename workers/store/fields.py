@@ -28,6 +28,8 @@ class Field:
     kind: Kind
     items: Kind | None = None
     """What the items of a ``json-array`` are; None for any string, number or boolean."""
+    has_word_index: bool = False
+    """Whether PostgreSQL has an index of its words: of :class:`workers.store.dialects.word_vector`."""
 
 
 def bind(kind: Kind | None, value: object, attribute: str) -> BindParameter[Any]:

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, DropTable
 from sqlalchemy.types import TypeEngine
 
+from workers.store.dialects import word_vector
 from workers.store.schema import Column, Index, TableRecord, sql_name_of
 from workers.store.tables import Json
 from workers.store.tables import Sequence as SequenceType
@@ -172,7 +173,7 @@ async def has_longer_text(
 
 
 async def create_row_index(connection: AsyncConnection, record: TableRecord, index: Index) -> None:
-    """Make an index: ordered for values, inverted for arrays if the database has that; none for searches and shapes.
+    """Make an index: ordered for values, inverted for words and arrays if the database has that; none for shapes.
 
     Raises:
         sqlalchemy.exc.IntegrityError: it is unique, and the rows that are there are not.
@@ -192,13 +193,14 @@ def _index_name(record: TableRecord, index: Index) -> str:
 
 
 def _sql_index(record: TableRecord, index: Index, *, is_sqlite: bool) -> sa.Index | None:
-    if index.type in ("fulltext", "spatial"):
-        # Searches match words by a regular expression, alike in both databases, which no index of theirs serves.
+    if index.type == "spatial" or (index.type == "fulltext" and is_sqlite):
         return None
     # Not the one that is kept ready: indexes stick to the table that they are defined on.
     table = _define_rows_table(record.sql_name, _sql_columns(record))
     name = _index_name(record, index)
     columns = [table.c[_sql_name(record, key)] for key in index.columns]
+    if index.type == "fulltext":
+        return sa.Index(name, *map(word_vector, columns), postgresql_using="gin", _table=table)
     if any(column.type is Json for column in columns):
         return None if is_sqlite else sa.Index(name, *columns, postgresql_using="gin", _table=table)
     parts = _ordered(table, record, index, is_sqlite=is_sqlite)

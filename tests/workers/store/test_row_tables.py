@@ -8,8 +8,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from realtime.queries import Query
 from realtime.settings import Settings
+from workers.store.conditions import conditions_of
 from workers.store.database import Database, open_database
+from workers.store.fields import Field
 from workers.store.row_tables import (
     add_row_column,
     create_row_index,
@@ -309,3 +312,24 @@ class TestCreateRowIndex:
             await insert(connection, table, "one", c1="x", c2=["y"])
             await drop_row_index(connection, table, made)
             await create_row_index(connection, table, made)
+
+
+class TestFulltextIndex:
+    async def test_a_search_is_served_by_the_index_in_postgresql(self, database: Database) -> None:
+        table = record(column(1, "string"), indexes=(index(2, "fulltext", "k1"),))
+        rows = rows_table(table)
+        fields = {"k1": Field(rows.c.c1, "string", has_word_index=True)}
+        (condition,) = conditions_of([Query("search", "k1", ("needle",))], fields)
+        statement = sa.select(rows.c.seq).where(condition)
+        async with database.writing() as connection:
+            await create_row_tables(connection, table)
+            await insert(connection, table, "one", c1="A needle, and hay")
+            await insert(connection, table, "two", c1="hay")
+            assert list((await connection.execute(statement)).scalars()) == [1]
+            if database.is_sqlite:
+                return
+            # There are too few rows for it to choose an index by itself.
+            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            text = statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+            plan = await connection.exec_driver_sql(f"EXPLAIN {text}")
+            assert "Bitmap Index Scan on rows_7_i2" in "\n".join(plan.scalars())

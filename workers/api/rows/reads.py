@@ -85,11 +85,14 @@ def fields_of(table: TableRecord) -> dict[str, Field]:
         "$createdAt": Field(rows.c.created_at, "datetime"),
         "$updatedAt": Field(rows.c.updated_at, "datetime"),
     }
+    searched = {key for index in table.schema.indexes if index.type == "fulltext" for key in index.columns}
     for column in table.schema.columns:
         kind = _KINDS.get(column.type, "string")
         sql_column = rows.c[column.sql_name]
         fields[column.key] = (
-            Field(sql_column, "json-array", items=kind) if column.array else Field(sql_column, kind)
+            Field(sql_column, "json-array", items=kind)
+            if column.array
+            else Field(sql_column, kind, has_word_index=column.key in searched)
         )
     return fields
 
