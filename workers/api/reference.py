@@ -1,5 +1,9 @@
-"""The page ``docs/reference/api.md``: every route, what it needs and what it does. Printed by running this module."""
+"""The page ``docs/reference/api.md``: every route, what it needs and what it does, and every refusal.
 
+Printed by running this module.
+"""
+
+import re
 import sys
 from collections.abc import Iterator
 from itertools import groupby
@@ -15,6 +19,7 @@ from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
 from workers.api.access import Requirement
 from workers.api.app import create_app
+from workers.api.problems import Problem
 from workers.api.services import Services
 
 _METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE")
@@ -82,7 +87,33 @@ def reference_page() -> str:
             scope = f"`{operation.scope}`" if operation.scope else ""
             lines.append(f"| `{operation.method} {operation.path}` | {scope} | {operation.text} |")
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_refusals()])
+
+
+def _refusals() -> Iterator[str]:
+    """Yield the lines of the section about what is refused."""
+    yield from (
+        "## Refusals",
+        "",
+        "A refusal has the body `{message, code, type, version}`; `code` is the HTTP status. What stands in `<...>`",
+        "differs from case to case; `<word>` is `row`, `document`, `table`, `column` and the like. Besides those of the",
+        "table: 401 `general_unauthorized_scope` (the caller lacks the scope), 404 `general_route_not_found`, 408",
+        "`general_request_timeout`, 413 `general_request_too_large`, 500 `general_unknown` (a bug: the log has the",
+        "details), 503 `general_service_unavailable` (Redis or the database is away: try again after `Retry-After`), and",
+        "what the hub refuses [credentials](errors.md#while-a-connection-opens) for.",
+        "",
+        "| Status | Type | Message |",
+        "| --- | --- | --- |",
+    )
+    for problem in Problem:
+        status, error_type, text = problem.value
+        yield f"| {int(status)} | `{_shown(error_type)}` | `{_shown(text)}` |"
+    yield ""
+
+
+def _shown(template: str) -> str:
+    """Return a template with its placeholders as people are used to them."""
+    return re.sub(r"\{(\w+)\}", r"<\1>", template)
 
 
 if __name__ == "__main__":
