@@ -146,12 +146,17 @@ async def decrement_column(
 
 @in_both(router, "GET", lambda words: words.row_path, name="get{Row}", models=_ONE)
 async def get_row(
-    request: Request, databaseId: str, tableId: str, rowId: str, caller: Reader, params: Lists
+    request: Request,
+    databaseId: str,
+    tableId: str,
+    rowId: str,
+    caller: Reader,
+    params: Lists,
+    transactionId: str = "",
 ) -> Response:
-    """Return a row, with the columns that ``select`` names."""
+    """Return a row, with the columns that ``select`` names, as it is or as a transaction would leave it."""
     words = words_of(request)
-    transaction_id = transaction_id_of(request, {})
-    async with reading(services_of(request), caller, transaction_id) as connection:
+    async with reading(services_of(request), caller, transactionId) as connection:
         table = await open_table(connection, caller, words, databaseId, tableId)
         query = params.query(fields_of(table.record))
         row = await find_row(connection, table.record, rowId)
@@ -163,12 +168,11 @@ async def get_row(
 
 @in_both(router, "GET", lambda words: words.rows_path, name="list{Row}s", models=_MANY)
 async def list_rows(
-    request: Request, databaseId: str, tableId: str, caller: Reader, params: Lists
+    request: Request, databaseId: str, tableId: str, caller: Reader, params: Lists, transactionId: str = ""
 ) -> Response:
     """Return the rows that the caller may read and that meet the queries."""
     words = words_of(request)
-    transaction_id = transaction_id_of(request, {})
-    async with reading(services_of(request), caller, transaction_id) as connection:
+    async with reading(services_of(request), caller, transactionId) as connection:
         table = await open_table(connection, caller, words, databaseId, tableId)
         query = params.query(fields_of(table.record))
         total, models = await fetch_rows(connection, table, query, count=params.total)
