@@ -3,17 +3,17 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi.routing import APIRoute
 from sqlalchemy.exc import DBAPIError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from workers.api.access import forget_caller, require_project
+from workers.api.direct import DirectRoute
 from workers.api.services import services_of
 from workers.store.row_tables import is_outdated
 
 
-class RetriedRoute(APIRoute):
+class RetriedRoute(DirectRoute):
     """A route whose handler runs once more if the table was changed between its reading the schema and using it.
 
     What the first run did was undone with its transaction, so the second one tells what holds now: the row, or that
