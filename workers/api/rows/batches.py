@@ -6,19 +6,20 @@ when the transaction is committed.
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workers.api.access import Caller, requires
+from workers.api.access import Caller
 from workers.api.databases.retries import RetriedRoute
 from workers.api.databases.routing import in_both
 from workers.api.databases.words import words_of
 from workers.api.problems import Problem, refuse
 from workers.api.responses import respond
 from workers.api.rows import bulk
+from workers.api.rows.callers import Deleter, Writer
 from workers.api.rows.opened import OpenTable, open_table
 from workers.api.rows.operations import BulkVerb, bulk_operation
 from workers.api.rows.requests import body_of, data_of, read_json, transaction_id_of
@@ -30,8 +31,6 @@ from workers.store.store import Transaction
 router = APIRouter(route_class=RetriedRoute)
 
 _MANY = (RowList, DocumentList)
-
-Writer = Annotated[Caller, Depends(requires("rows.write"))]
 
 
 async def create_rows(
@@ -90,7 +89,7 @@ async def update_rows(request: Request, databaseId: str, tableId: str, caller: W
     models=_MANY,
     body=body_of("queries"),
 )
-async def delete_rows(request: Request, databaseId: str, tableId: str, caller: Writer) -> Response:
+async def delete_rows(request: Request, databaseId: str, tableId: str, caller: Deleter) -> Response:
     """Delete all rows that meet ``queries``."""
     body = await read_json(request)
     data = {"queries": body.get("queries")}

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workers.api.access import Caller, requires
+from workers.api.access import Caller
 from workers.api.databases.retries import RetriedRoute
 from workers.api.databases.routing import in_both
 from workers.api.databases.words import words_of
@@ -16,6 +16,7 @@ from workers.api.listing import ListParams, list_params
 from workers.api.problems import Problem, refuse
 from workers.api.responses import respond
 from workers.api.rows.batches import create_rows
+from workers.api.rows.callers import Deleter, Reader, Writer
 from workers.api.rows.changes import Change, Verb
 from workers.api.rows.opened import open_table
 from workers.api.rows.operations import single_operation
@@ -33,8 +34,6 @@ _ONE = (Row, Document)
 _MANY = (RowList, DocumentList)
 _NONE = (None, None)
 
-Reader = Annotated[Caller, Depends(requires("rows.read"))]
-Writer = Annotated[Caller, Depends(requires("rows.write"))]
 Lists = Annotated[ListParams, Depends(list_params)]
 
 
@@ -107,7 +106,9 @@ async def upsert_row(request: Request, databaseId: str, tableId: str, rowId: str
     status=HTTPStatus.NO_CONTENT,
     body=body_of(),
 )
-async def delete_row(request: Request, databaseId: str, tableId: str, rowId: str, caller: Writer) -> Response:
+async def delete_row(
+    request: Request, databaseId: str, tableId: str, rowId: str, caller: Deleter
+) -> Response:
     """Delete a row."""
     body = await read_json(request)
     await _change(request, caller, databaseId, tableId, Change("delete", rowId), body)

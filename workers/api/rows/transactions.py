@@ -10,7 +10,7 @@ from sqlalchemy import select, true
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workers.api.access import Caller, requires
+from workers.api.access import Caller
 from workers.api.databases.retries import RetriedRoute
 from workers.api.databases.routing import in_both
 from workers.api.databases.words import Words, words_of
@@ -19,6 +19,7 @@ from workers.api.listing import ListParams, list_params
 from workers.api.params import Body
 from workers.api.problems import Problem, refuse
 from workers.api.responses import respond
+from workers.api.rows.callers import Deleter, Reader, Writer
 from workers.api.rows.operations import MAX_SERVER_OPERATIONS, load_operations, parse_operation
 from workers.api.rows.staging import find_actors, find_transaction, replay, require_pending, stage
 from workers.api.services import Services, services_of
@@ -36,8 +37,6 @@ KEPT_S = 24 * 3600
 
 router = APIRouter(route_class=RetriedRoute)
 
-Reader = Annotated[Caller, Depends(requires("rows.read"))]
-Writer = Annotated[Caller, Depends(requires("rows.write"))]
 
 _FIELDS = {
     "$id": Field(tables.transactions.c.id, "id"),
@@ -158,7 +157,7 @@ async def update_transaction(request: Request, transactionId: str, caller: Write
 
 
 @in_both(router, "DELETE", _one, name="deleteTransaction", models=_NONE, status=HTTPStatus.NO_CONTENT)
-async def delete_transaction(request: Request, transactionId: str, caller: Writer) -> Response:
+async def delete_transaction(request: Request, transactionId: str, caller: Deleter) -> Response:
     """Forget a transaction and what it holds."""
     async with services_of(request).store.write(caller.project) as tx:
         row = await find_transaction(tx.connection, caller, transactionId, lock=True)
