@@ -152,8 +152,8 @@ class Settings(BaseSettings):
     limits: Literal["on", "off"] = Field(
         default="on",
         description=(
-            "`off` lifts the limits on messages and connections a minute and on the size of subscriptions. "
-            "The limits in bytes stay."
+            "`off` lifts the limits on messages and connections a minute, on uses of single routes of the API, and on "
+            "the size of subscriptions. The limits in bytes stay."
         ),
     )
     max_message_bytes: int = _number(
