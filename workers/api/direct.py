@@ -5,8 +5,8 @@ said beforehand what: a tenth of what the creation of a row costs (``benchmarks/
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -14,13 +14,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Dependency = TypeVar("Dependency", bound=Callable[..., Awaitable[Any]])
+
+# Dependencies that take nothing but the request, whatever their parameters say.
+_DOCUMENTED: set[Callable[..., Any]] = set()
 
 
 class DirectRoute(APIRoute):
     """A route that finds simple arguments by itself, and leaves all others to FastAPI.
 
-    Simple are the request, texts in the path, and what asynchronous dependencies return for the request alone. The
-    handler has to be asynchronous too, and to return a response.
+    Simple are the request, texts in the path, texts in the query string that have a default, and what asynchronous
+    dependencies return for the request alone. The handler has to be asynchronous too, and to return a response.
     """
 
     def get_route_handler(self) -> Handler:
@@ -28,64 +32,90 @@ class DirectRoute(APIRoute):
         return _direct(self.dependant, self.endpoint) or super().get_route_handler()
 
 
-class _Dependency(NamedTuple):
+def reads_request(dependency: Dependency) -> Dependency:
+    """Mark an asynchronous dependency whose parameters, but for the request, are there for the OpenAPI document alone.
+
+    They have defaults, and it does not look at them.
+    """
+    _DOCUMENTED.add(dependency)
+    return dependency
+
+
+class _Step(NamedTuple):
     """Something to be asked before the handler is called."""
 
     call: Callable[..., Awaitable[Any]]
-    # What it calls the request.
-    request: str
-    # What the handler calls the result; None if it does not take it.
+    # What it calls the request; None if it does not take it.
+    request: str | None
+    # What is to be asked before.
+    steps: tuple["_Step", ...]
+    # What the result is called by whoever it is asked for; None if they do not take it.
     name: str | None
 
 
 def _direct(dependant: Dependant, endpoint: Callable[..., Any]) -> Handler | None:
     """Return the function that answers a request; None if the arguments are not that simple."""
-    dependencies = [_dependency(each) for each in dependant.dependencies]
-    if (
-        not _takes_request_and_path(dependant)
-        or not inspect.iscoroutinefunction(endpoint)
-        or inspect.signature(endpoint).return_annotation is not Response
-    ):
+    if inspect.signature(endpoint).return_annotation is not Response:
         return None
-    simple = [each for each in dependencies if each is not None]
-    if len(simple) < len(dependencies):
+    step = _step(dependant)
+    calls = [] if step is None else list(_calls(step))
+    # FastAPI asks each dependency once.
+    if step is None or len(set(calls)) < len(calls):
         return None
-    request_name = dependant.request_param_name
+
+    defaults = {field.name: field.get_default() for field in dependant.query_params}
 
     async def handle(request: Request) -> Response:
         arguments = dict(request.path_params)
-        if request_name is not None:
-            arguments[request_name] = request
-        for dependency in simple:
-            result = await dependency.call(**{dependency.request: request})
-            if dependency.name is not None:
-                arguments[dependency.name] = result
-        response: Response = await endpoint(**arguments)
+        for name, default in defaults.items():
+            arguments[name] = request.query_params.get(name, default)
+        response: Response = await _take(step, request, arguments)
         return response
 
     return handle
 
 
-def _dependency(dependant: Dependant) -> _Dependency | None:
-    """Return what is to be asked; None if it takes more than the request."""
+async def _take(step: _Step, request: Request, arguments: dict[str, Any]) -> Any:
+    """Return the result of ``step``, which gets ``arguments`` and what is asked before it."""
+    if step.request is not None:
+        arguments[step.request] = request
+    for before in step.steps:
+        result = await _take(before, request, {})
+        if before.name is not None:
+            arguments[before.name] = result
+    return await step.call(**arguments)
+
+
+def _step(dependant: Dependant, *, is_handler: bool = True) -> _Step | None:
+    """Return what is to be called; None if it takes more than simple arguments."""
     call = dependant.call
-    if (
-        call is None
-        or dependant.request_param_name is None
-        or dependant.dependencies
-        or dependant.path_params
-    ):
+    if call is None or not _is_asynchronous(call):
         return None
-    # The method of an object that can be called, or the function itself.
+    has_texts = bool(dependant.path_params or dependant.query_params)
+    if call not in _DOCUMENTED and (_takes_more(dependant) or (has_texts and not is_handler)):
+        return None
+    steps = [_step(each, is_handler=False) for each in dependant.dependencies]
+    simple = tuple([each for each in steps if each is not None])
+    if len(simple) < len(steps):
+        return None
+    return _Step(call, dependant.request_param_name, simple, dependant.name)
+
+
+def _calls(step: _Step) -> Iterator[Callable[..., Any]]:
+    yield step.call
+    for before in step.steps:
+        yield from _calls(before)
+
+
+def _is_asynchronous(call: Callable[..., Any]) -> bool:
+    # An object that can be called has a method for it.
     function = call if inspect.isfunction(call) else getattr(call, "__call__", None)  # noqa: B004
-    if not _takes_request_and_path(dependant) or not inspect.iscoroutinefunction(function):
-        return None
-    return _Dependency(call, dependant.request_param_name, dependant.name)
+    return inspect.iscoroutinefunction(function)
 
 
-def _takes_request_and_path(dependant: Dependant) -> bool:
+def _takes_more(dependant: Dependant) -> bool:
+    """Tell whether something takes more than the request, texts, and what others return."""
     others = (
-        *dependant.query_params,
         *dependant.header_params,
         *dependant.cookie_params,
         *dependant.body_params,
@@ -95,7 +125,15 @@ def _takes_request_and_path(dependant: Dependant) -> bool:
         dependant.background_tasks_param_name,
         dependant.security_scopes_param_name,
     )
-    return not any(others) and all(
-        field.field_info.annotation is str and not field.field_info.metadata and field.name == field.alias
-        for field in dependant.path_params
+    texts = [*dependant.path_params, *dependant.query_params]
+    return (
+        any(others)
+        or not all(map(_is_any_text, texts))
+        or any(field.field_info.is_required() for field in dependant.query_params)
     )
+
+
+def _is_any_text(field: Any) -> bool:
+    """Tell whether a parameter takes every text, by its own name."""
+    info = field.field_info
+    return info.annotation is str and not info.metadata and field.name == field.alias

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from starlette.requests import Request
 
+from workers.api.direct import reads_request
 from workers.api.errors import bad_request
 from workers.store.queries import MAX_QUERIES, ListQuery, parse_list
 
@@ -42,6 +43,7 @@ class ListParams:
         return parse_list(self.queries, attributes=attributes)
 
 
+@reads_request
 async def list_params(
     request: Request,
     _queries: Annotated[

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Query
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from workers.api import errors
-from workers.api.direct import DirectRoute, _direct
+from workers.api.direct import DirectRoute, _direct, reads_request
 
 
 class Caller:
@@ -23,6 +23,9 @@ class Caller:
         return request.headers["caller"]
 
 
+Called = Annotated[str, Depends(Caller())]
+
+
 async def count(request: Request) -> None:
     """A dependency whose result nobody takes."""
     request.app.state.counted += 1
@@ -32,11 +35,17 @@ async def page(request: Request, page: int = 1) -> int:
     return page
 
 
+@reads_request
+async def size(request: Request, _size: Annotated[str | None, Query(alias="size")] = None) -> int:
+    return int(request.query_params.get("size", "3"))
+
+
+async def greeting(request: Request, caller: Called) -> str:
+    return f"{request.method} {caller}"
+
+
 def sync_caller(request: Request) -> str:
     return request.headers["caller"]
-
-
-Called = Annotated[str, Depends(Caller())]
 
 
 async def show(request: Request, team: str, member: str, caller: Called) -> Response:
@@ -55,8 +64,30 @@ async def with_query(request: Request, team: str, size: int = 3) -> Response:
     return PlainTextResponse(f"{team} {size}")
 
 
+async def with_text(team: str, text: str = "none") -> Response:
+    return PlainTextResponse(f"{team} {text!r}")
+
+
+async def with_needed_text(team: str, text: str) -> Response:
+    return PlainTextResponse(f"{team} {text!r}")
+
+
 async def with_page(team: str, page: Annotated[int, Depends(page)]) -> Response:
     return PlainTextResponse(f"{team} {page}")
+
+
+async def with_size(team: str, size: Annotated[int, Depends(size)]) -> Response:
+    return PlainTextResponse(f"{team} {size}")
+
+
+async def with_greeting(team: str, greeting: Annotated[str, Depends(greeting)]) -> Response:
+    return PlainTextResponse(f"{team} {greeting}")
+
+
+async def with_both(
+    caller: Annotated[str, Depends(greeting)], again: Annotated[str, Depends(greeting)]
+) -> Response:
+    return PlainTextResponse(f"{caller} {again}")
 
 
 async def with_thread(team: str, caller: Annotated[str, Depends(sync_caller)]) -> Response:
@@ -76,7 +107,12 @@ ROUTES: list[tuple[str, Any, bool]] = [
     ("/without-request/{team}", without_request, True),
     ("/with-number/{team}", with_number, False),
     ("/with-query/{team}", with_query, False),
+    ("/with-text/{team}", with_text, True),
+    ("/with-needed-text/{team}", with_needed_text, False),
     ("/with-page/{team}", with_page, False),
+    ("/with-greeting/{team}", with_greeting, True),
+    ("/with-both", with_both, False),
+    ("/with-size/{team}", with_size, True),
     ("/with-thread/{team}", with_thread, False),
     ("/in-thread/{team}", in_thread, False),
     ("/with-model/{team}", with_model, False),
@@ -107,6 +143,15 @@ class TestDirectRoute:
             ("/with-number/x", 400, "Invalid `team` param"),
             ("/with-query/red?size=5", 200, "red 5"),
             ("/with-page/red?page=2", 200, "red 2"),
+            ("/with-text/red", 200, "red 'none'"),
+            ("/with-text/red?text=", 200, "red ''"),
+            ("/with-text/red?text=a&text=b%20c", 200, "red 'b c'"),
+            ("/with-needed-text/red", 400, "is not optional"),
+            ("/with-needed-text/red?text=x", 200, "red 'x'"),
+            ("/with-size/red", 200, "red 3"),
+            ("/with-greeting/red", 200, "red GET me"),
+            ("/with-both", 200, "GET me GET me"),
+            ("/with-size/red?size=5&size=6", 200, "red 6"),
             ("/with-thread/red", 200, "red me"),
             ("/in-thread/red", 200, "red"),
             ("/with-model/red", 200, '{"team":"red"}'),
@@ -130,7 +175,7 @@ class TestDirectRoute:
         route = DirectRoute(path, endpoint, response_model=None, dependencies=[Depends(count)])
         assert (_direct(route.dependant, endpoint) is not None) is is_direct
 
-    @pytest.mark.parametrize("name", ["create_row", "update_row", "delete_row"])
+    @pytest.mark.parametrize("name", ["create_row", "list_rows", "update_row", "delete_row"])
     def test_the_routes_of_rows_are_direct(self, name: str) -> None:
         from workers.api.rows import rows
 
