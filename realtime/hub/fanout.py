@@ -30,7 +30,7 @@ from realtime.hub.ledger import DELIVERED, FAILED, FILTERED, GAP, Outcome, dropp
 from realtime.hub.metrics import Stats
 from realtime.hub.pace import Pace
 from realtime.hub.registry import Registry
-from realtime.hub.revocation import may_revoke
+from realtime.hub.revocation import concerned_role, may_revoke
 from realtime.hub.room import Room
 from realtime.messages import encode_system
 
@@ -243,14 +243,14 @@ class Fanout:
         if live.identity is not None or any(connection.identity.stored for connection in concerned):
             drops = 0 if room.backlog is None else room.backlog.drops
             return self._deliver_after_refresh(room, event, name, concerned, drops)
-        self._deliver(room, event, name, concerned, _subjects(live, concerned))
+        self._deliver(room, event, name, concerned, _subjects(room, live, name, concerned))
         return None
 
     async def _deliver_after_refresh(
         self, room: Room, event: DecodedEvent, name: str, concerned: list[Connection], drops: int
     ) -> None:
         """Deliver an event for which identities are read first; ``drops`` is how often its backlog was given up."""
-        subjects = _subjects(event.live, concerned)
+        subjects = _subjects(room, event.live, name, concerned)
         try:
             if event.live.identity is not None:
                 await self._identities.changed(room, event.live)
@@ -320,6 +320,9 @@ class Fanout:
         return Match({**match.receivers, **added}, None) if added else match
 
 
-def _subjects(live: LiveMessage, concerned: list[Connection]) -> set[str]:
-    """Return the IDs of the users whom an event concerns, before it changes who they are."""
-    return ({live.user_id or ""} | {connection.identity.user_id for connection in concerned}) - {""}
+def _subjects(room: Room, live: LiveMessage, name: str, concerned: list[Connection]) -> set[str]:
+    """Return the IDs of the users whom an event concerns, before it changes who they are, or after."""
+    named = {live.user_id or ""} | {connection.identity.user_id for connection in concerned}
+    # Seldom: nobody's loss waits to be told.
+    lost = room.losers_of(concerned_role(name)) if room.former else set()
+    return (named | lost) - {""}

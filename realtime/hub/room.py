@@ -134,6 +134,12 @@ class Room:
         """Return and forget the roles that connections of ``user_id`` lost lately; ``now`` is event loop time."""
         return [former for former in self.former.pop(user_id, ()) if former.until >= now]
 
+    def losers_of(self, role: str) -> set[str]:
+        """Return the IDs of the users who lost ``role`` lately, and have not been told yet; of nobody for ""."""
+        return {
+            user_id for user_id, lost in self.former.items() if any(role in former.roles for former in lost)
+        }
+
     def remember_announced(self, user_id: str, now: float) -> None:
         """Remember that a loss of ``user_id`` was announced before it happened; ``now`` is event loop time.
 

@@ -51,6 +51,7 @@ class Story:
         await self.form_a_team()
         await self.change_a_role()
         await self.remove_a_member()
+        await self.dissolve_a_team()
         await self.log_out()
         await self.finish()
 
@@ -218,6 +219,16 @@ class Story:
         await self._add("after-bob", 'read("team:editors")')
         await self.ada.call("teams.delete", teamId="editors")
 
+    async def dissolve_a_team(self) -> None:
+        """Who is added by a server is a member at once; what ends the team is told to who was in it."""
+        await self.backend.call("teams.create", teamId="readers", name="Readers")
+        membership = await self.backend.call(
+            "teams.createMembership", teamId="readers", roles=["reader"], userId="bob"
+        )
+        assert membership["confirm"]
+        self.known[membership["$id"]] = "second-membership-of-bob"
+        await self.backend.call("teams.delete", teamId="readers")
+
     async def log_out(self) -> None:
         await self.bob.call("account.deleteSession", sessionId="current")
         await self._add("after-logout", 'read("users")')
@@ -285,6 +296,8 @@ SEEN_BY_BOB = [
     "teams.editors.memberships.membership-of-bob.update",
     "rows.for-chief.create",
     "teams.editors.memberships.membership-of-bob.delete",
+    "teams.readers.memberships.second-membership-of-bob.create",
+    "teams.readers.delete",
     "users.bob.sessions.session-of-bob.delete",
     "rows.end.create",
 ]

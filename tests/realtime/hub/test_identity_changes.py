@@ -310,6 +310,14 @@ class TestStoredUser:
         assert received.events == [f"{membership}.update.status", f"{membership}.delete"]
         assert received.roles == ADAS_ROLES
 
+    async def test_end_of_a_team_is_told_to_those_who_were_in_it(self, shared: "RunningHub") -> None:
+        """They are changed first; the event names nobody."""
+        await put(shared, ada())
+        async with connected(shared) as client:
+            await put(shared, ada(memberships=()))
+            await shared.publish("teams.red.delete", {"$id": "red"})
+            assert (await receive_all(shared, client)).events == ["teams.red.delete"]
+
     async def test_other_people_and_projects_are_left_alone(self, shared: "RunningHub") -> None:
         await put(shared, ada())
         bob = await shared.add_user("bob")

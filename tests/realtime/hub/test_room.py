@@ -92,6 +92,15 @@ class TestFormer:
         room.forget_former(now=10.1)
         assert room.former == {}
 
+    def test_who_lost_a_role_lately_is_known_until_they_are_told(self, room: Room) -> None:
+        room.remember_former("ada", Former(connection(), ROLES, until=10.0))
+        (role, *_) = ROLES
+        assert room.losers_of(role) == {"ada"}
+        assert room.losers_of("team:other") == set()
+        assert room.losers_of("") == set()
+        room.take_former("ada", now=0.0)
+        assert room.losers_of(role) == set()
+
 
 class TestAnnounced:
     @pytest.fixture
