@@ -33,7 +33,9 @@ _INSERT = (
 async def append(connection: AsyncConnection, records: Sequence[Record]) -> None:
     """Write ``records`` to the outbox, in their order; they are told when the connection's transaction commits."""
     if connection.dialect.name == "postgresql":
-        driver = (await connection.get_raw_connection()).driver_connection
+        # Asked of the connection under the asynchronous one, which would switch to another stack for it.
+        pooled = connection.sync_connection
+        driver = None if pooled is None else pooled.connection.driver_connection
         # SQLAlchemy begins with its first statement; before that this would be a transaction of its own.
         if driver is not None and driver.is_in_transaction():
             projects, kinds, bodies = zip(*records, strict=True)
