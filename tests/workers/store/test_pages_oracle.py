@@ -45,7 +45,9 @@ FIELDS = {
     "kind": Field(THINGS.c.kind, "string"),
 }
 
-TEXTS = st.text("aAbBéÉe15%_\\/ -.@:\"'", max_size=7) | st.sampled_from(["Ab", "ab ba", "a_b", "ABBA", "éa b"])
+TEXTS = st.text("aAbBéÉe15%_\\/ -.@:\"'", max_size=7) | st.sampled_from(
+    ["Ab", "ab ba", "a_b", "ABBA", "éa b"]
+)
 NUMBERS = st.integers(-3, 3) | st.sampled_from([2**53, -(2**63), 2**63 - 1])
 RATIOS = st.sampled_from([-1.5, 0.0, 0.1, 2.0, 1e300])
 MOMENTS = st.sampled_from([f"20{year}-01-02T03:04:05.678+00:00" for year in (24, 25, 26)])
