@@ -61,7 +61,7 @@ def idempotency_key(project: str, key: str) -> str:
 def outbox_key(project: str, outbox: str) -> str:
     """Name the record of the last batch that was published from an outbox.
 
-    String: the numbers that its events have in the outbox, joined by commas. Expires after a month. Who finds a batch
+    String: the number and checksum of each of its events, joined by commas. Expires after a month. Who finds a batch
     in the outbox after a crash learns from it whether that batch was published.
     """
     return f"{_tag(project)}:outbox:{project}:{outbox}"

@@ -8,11 +8,11 @@
 -- ARGV[3]  how many events the log keeps, about; 0 for no bound
 -- ARGV[4]  how long it keeps them, in milliseconds; 0 for no bound
 -- ARGV[5]  how long the record lives, in milliseconds
--- ARGV[6]  the numbers of the events in their outbox, joined by commas; empty for a batch with an idempotency key
+-- ARGV[6]  what marks each event in its outbox, joined by commas; empty for a batch with an idempotency key
 -- ARGV[7]  and following: the envelopes, JSON objects
 --
 -- Of a batch with an idempotency key the record holds the IDs: while it lives, a batch under that key is not published
--- again. Of a batch from an outbox it holds the numbers, of the last batch only, since batches of an outbox come one
+-- again. Of a batch from an outbox it holds the marks, of the last batch only, since batches of an outbox come one
 -- after another: events of the last batch that come again, with others or without, are left out. While some of them do
 -- come again, the rest is remembered too, for it was not forgotten either.
 --

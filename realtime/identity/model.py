@@ -48,6 +48,9 @@ class Project(msgspec.Struct, frozen=True, omit_defaults=True):
     websocket_enabled: bool = True
     platforms: tuple[Platform, ...] = ()
     dev_keys: tuple[DevKey, ...] = ()
+    managed: bool = False
+    """Whether the API owns the project, with its people, in its database. It serves no others: whoever else wrote their
+    users is not to have them replaced by strangers who sign up."""
     schema_version: int = 0
     """Grows with each change of the project's databases and tables. API processes, which read the record with each
     request, tell by it whether what they know of a table still holds; hubs do not look at it."""

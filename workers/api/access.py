@@ -131,7 +131,10 @@ async def find_caller(request: Request) -> Caller:
     """
     known: Caller | None = getattr(request.state, "caller", None)
     if known is None:
-        known = request.state.caller = await _resolve(request, await require_project(request))
+        project = await require_project(request)
+        if not project.managed:
+            raise errors.project_not_found()
+        known = request.state.caller = await _resolve(request, project)
     return known
 
 

@@ -35,8 +35,12 @@ _READ = [Depends(requires("health.read"))]
 
 @router.get("/v1/health", response_model=None, responses=documented(HealthStatus), operation_id="healthGet")
 async def get_health(request: Request) -> Response:
-    """Tell whether the API answers and reaches Redis, without which nobody can be let in."""
-    return await _check("api", services_of(request).bus.ping)
+    """Tell whether the API answers, and reaches Redis and the database."""
+
+    async def ask_both() -> None:
+        await asyncio.gather(services_of(request).bus.ping(), _select(request))
+
+    return await _check("api", ask_both)
 
 
 @router.get(
@@ -48,12 +52,7 @@ async def get_health(request: Request) -> Response:
 )
 async def get_database(request: Request) -> Response:
     """Tell whether the database answers."""
-
-    async def select() -> None:
-        async with services_of(request).store.read() as connection:
-            await connection.execute(text("SELECT 1"))
-
-    return await _check("db", select)
+    return await _check("db", lambda: _select(request))
 
 
 @router.get(
@@ -104,6 +103,11 @@ async def get_time(request: Request) -> Response:
 async def get_version() -> Response:
     """Tell the server's version."""
     return respond({"version": __version__})
+
+
+async def _select(request: Request) -> None:
+    async with services_of(request).store.read() as connection:
+        await connection.execute(text("SELECT 1"))
 
 
 async def _check(name: str, ask: Callable[[], Awaitable[Any]]) -> Response:

@@ -35,6 +35,7 @@ async def load_project(connection: AsyncConnection, project_id: str) -> Project 
         team_id=row["team_id"],
         region=row["region"],
         websocket_enabled="websocket" not in disabled,
+        managed=True,
         schema_version=row["schema_version"],
         platforms=tuple(
             Platform(type=each["type"], hostname=each["hostname"], key=each["key"], name=each["name"])

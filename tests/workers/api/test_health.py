@@ -1,7 +1,13 @@
+import dataclasses
+from collections.abc import Callable
+
 import pytest
 
 from realtime import __version__
+from realtime.settings import Settings
 from tests.api import Api
+from workers.store.database import open_database
+from workers.store.store import Store
 
 
 class TestHealth:
@@ -10,6 +16,16 @@ class TestHealth:
             body = (await client.get("/v1/health")).json()
         assert (body["name"], body["status"]) == ("api", "pass")
         assert body["ping"] >= 0
+
+    async def test_api_without_its_database_is_not_well(
+        self, api: Api, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        away = open_database(Settings(database_url=f"postgresql://nobody@127.0.0.1:{free_port()}/none"))
+        services = dataclasses.replace(api.services, store=Store(away, api.services.relay))
+        monkeypatch.setattr(api.app.state, "services", services)
+        async with api.guest() as client:
+            answer = await client.get("/v1/health")
+        assert (answer.status_code, answer.json()["status"]) == (503, "fail")
 
     @pytest.mark.parametrize("part", ["db", "cache", "pubsub"])
     async def test_part_answers_to_keys_with_the_scope(self, api: Api, part: str) -> None:

@@ -203,6 +203,15 @@ class TestCrash:
         await until_empty(database)
         assert await published(bus) == list(range(BATCH + 1))
 
+    async def test_restored_database_may_give_a_number_out_again(
+        self, database: Database, relay: Relay, bus: RedisBus
+    ) -> None:
+        await self._insert(database, 7, range(2))
+        assert await relay.flush("demo")
+        await self._insert(database, 7, range(2, 3))
+        assert await relay.flush("demo")
+        assert await published(bus) == [0, 1, 2]
+
     async def _insert(self, database: Database, seq: int, numbers: range) -> None:
         rows = []
         for number in numbers:
