@@ -305,7 +305,7 @@ class TestStoredUser:
             # Other tests have Ada told of losses before they come.
             shared.hub.registry.rooms[shared.project].announced.clear()
             await put(shared, joined)
-            await shared.publish(f"{membership}.update.status", payload)
+            await shared.deliver(f"{membership}.update.status", payload)
             await put(shared, ada())
             await shared.publish(f"{membership}.delete", payload)
             received = await receive_all(shared, client)
