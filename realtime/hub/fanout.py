@@ -30,7 +30,7 @@ from realtime.hub.ledger import DELIVERED, FAILED, FILTERED, GAP, Outcome, dropp
 from realtime.hub.metrics import Stats
 from realtime.hub.pace import Pace
 from realtime.hub.registry import Registry
-from realtime.hub.revocation import concerned_role, may_revoke
+from realtime.hub.revocation import announces, concerned_role, may_revoke
 from realtime.hub.room import Room
 from realtime.messages import encode_system
 
@@ -278,7 +278,7 @@ class Fanout:
         """Send an event to its readers; if it announces a loss, to its ``subjects`` as former readers too."""
         try:
             self._identities.revoke_tokens(event, name, concerned)
-            outcome = self._dispatch(room, event, subjects if may_revoke(name) else ())
+            outcome = self._dispatch(room, event, name, subjects if may_revoke(name) else ())
         except Exception:
             log.exception("an event was not delivered", project=room.project.id, event_id=event.live.id)
             self._give_up(room, event)
@@ -290,18 +290,18 @@ class Fanout:
         self._delivery.pass_over(room, event)
         self._ledger.settle(room.project.id, FAILED)
 
-    def _dispatch(self, room: Room, event: DecodedEvent, subjects: Collection[str]) -> Outcome:
+    def _dispatch(self, room: Room, event: DecodedEvent, name: str, subjects: Collection[str]) -> Outcome:
         """Find out who is to get an event, and let them get it with the next flush."""
         match = room.index.find(event.parts.channels, event.roles, event.payload)
         for subject in subjects:
-            match = self._with_former(match, room, subject, event)
+            match = self._with_former(match, room, subject, event, name)
         if match.miss is not None:
             self._delivery.pass_over(room, event)
             return FILTERED[match.miss]
         self._delivery.gather(room, event, match)
         return DELIVERED
 
-    def _with_former(self, match: Match, room: Room, subject: str, event: DecodedEvent) -> Match:
+    def _with_former(self, match: Match, room: Room, subject: str, event: DecodedEvent, name: str) -> Match:
         """Add to the receivers of an event that announces a loss who may read it by the roles just lost."""
         now = self._loop_time()
         lost = room.take_former(subject, now)
@@ -311,7 +311,11 @@ class Fanout:
         added: dict[Subscriber, list[Subscription]] = {}
         for former in lost:
             connection = former.connection
-            if connection in match.receivers or connection.room is not room:
+            if connection.room is not room:
+                continue
+            if not announces(name, former.roles - connection.identity.roles):
+                room.remember_former(subject, former)
+            if connection in match.receivers:
                 continue
             if not event.roles.isdisjoint(former.roles):
                 subscriptions = room.index.match_one(connection, event.parts.channels, event.payload)

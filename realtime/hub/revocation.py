@@ -7,7 +7,7 @@ let expire, tokens that say too much.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -48,6 +48,18 @@ def concerned_role(event: str) -> str:
     if found := _TEAM_DELETE.fullmatch(event):
         return f"team:{found['team']}"
     return ""
+
+
+def announces(event: str, lost: Collection[str]) -> bool:
+    """Tell whether ``event``, for which :func:`may_revoke` holds, is the one that says why ``lost`` roles are gone.
+
+    Identities may be read when more has happened than events have told yet: then another one says it.
+    """
+    if role := concerned_role(event):
+        return (role in lost) == event.endswith(".delete")
+    if _USER_UPDATE.fullmatch(event):
+        return not lost or not all(role.startswith(("team:", "member:")) for role in lost)
+    return True
 
 
 def may_revoke(event: str) -> bool:

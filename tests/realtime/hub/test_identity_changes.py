@@ -312,6 +312,20 @@ class TestStoredUser:
         assert received.events == [f"{membership}.update.status", f"{membership}.delete"]
         assert received.roles == ADAS_ROLES
 
+    async def test_loss_that_is_seen_before_its_event_is_told_by_that_event(
+        self, shared: "RunningHub"
+    ) -> None:
+        """Ada was changed, and removed, before the hub came to the event of the first."""
+        membership, payload = "teams.red.memberships.m1", {"$id": "m1", "userId": "ada", "teamId": "red"}
+        await put(shared, ada())
+        async with connected(shared) as client:
+            shared.hub.registry.rooms[shared.project].announced.clear()
+            await put(shared, ada(memberships=()))
+            await shared.deliver(f"{membership}.update", payload)
+            await shared.publish(f"{membership}.delete", payload)
+            received = await receive_all(shared, client)
+        assert received.events == [f"{membership}.update", f"{membership}.delete"]
+
     async def test_end_of_a_team_is_told_to_those_who_were_in_it(self, shared: "RunningHub") -> None:
         """They are changed first; the event names nobody."""
         await put(shared, ada())

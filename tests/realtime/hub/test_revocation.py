@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from realtime.events.names import expand
-from realtime.hub.revocation import concerned_role, may_revoke, precise_name, without_revoked
+from realtime.hub.revocation import announces, concerned_role, may_revoke, precise_name, without_revoked
 from realtime.identity.model import GUEST, Identity
 
 ADA = Identity(
@@ -165,3 +165,29 @@ class TestConcernedRole:
     def test_others_are_not(self) -> None:
         assert concerned_role("teams.red.update") == ""
         assert concerned_role("users.ada.delete") == ""
+
+
+class TestAnnounces:
+    @pytest.mark.parametrize(
+        ("event", "lost", "expected"),
+        [
+            ("teams.red.memberships.m1.delete", {"team:red", "member:m1"}, True),
+            ("teams.red.memberships.m1.delete", {"team:blue", "member:m2"}, False),
+            # The membership is gone: its deletion is still to be told.
+            ("teams.red.memberships.m1.update", {"team:red", "member:m1"}, False),
+            ("teams.red.memberships.m1.update.status", {"team:red", "member:m1"}, False),
+            ("teams.red.memberships.m1.update", {"team:red/owner"}, True),
+            ("teams.red.delete", {"team:red", "member:m1"}, True),
+            ("teams.red.delete", {"team:blue", "member:m2"}, False),
+            ("users.ada.update.labels", {"label:vip"}, True),
+            ("users.ada.update.verification", {"team:red", "member:m1"}, False),
+            ("users.ada.update.status", {"users", "team:red", "member:m1"}, True),
+            ("users.ada.update.status", set(), True),
+            ("users.ada.sessions.s1.delete", {"users", "team:red"}, True),
+            ("users.ada.delete", {"users"}, True),
+        ],
+    )
+    def test_loss_is_announced_by_the_event_that_explains_it(
+        self, event: str, lost: set[str], expected: bool
+    ) -> None:
+        assert announces(event, lost) is expected
