@@ -51,6 +51,8 @@ class Project(msgspec.Struct, frozen=True, omit_defaults=True):
     managed: bool = False
     """Whether the API owns the project, with its people, in its database. It serves no others: whoever else wrote their
     users is not to have them replaced by strangers who sign up."""
+    disabled_services: tuple[str, ...] = ()
+    """Parts of the API that are closed to all but servers, by the first word of their paths: ``account``, ``teams``."""
     schema_version: int = 0
     """Grows with each change of the project's databases and tables. API processes, which read the record with each
     request, tell by it whether what they know of a table still holds; hubs do not look at it."""

@@ -134,8 +134,16 @@ async def find_caller(request: Request) -> Caller:
         project = await require_project(request)
         if not project.managed:
             raise errors.project_not_found()
-        known = request.state.caller = await _resolve(request, project)
+        known = await _resolve(request, project)
+        if not known.is_privileged and _service(request) in project.disabled_services:
+            raise refuse(Problem.SERVICE_DISABLED)
+        request.state.caller = known
     return known
+
+
+def _service(request: Request) -> str:
+    """Return the service that a request is for: the first word of its path after the version."""
+    return request.url.path.removeprefix("/v1/").partition("/")[0]
 
 
 async def find_project(request: Request) -> Project | None:

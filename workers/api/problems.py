@@ -48,6 +48,10 @@ class Problem(enum.Enum):
     BUSY = _spec(
         503, "general_service_unavailable", "The server has too much to do at the moment. Try again."
     )
+    SERVICE_DISABLED = _spec(
+        503, "general_service_disabled", "The requested service is disabled. You can enable the service from the "
+        "Appwrite console."
+    )  # fmt: skip
     FORBIDDEN_SCOPE = _spec(401, "general_unauthorized_scope", "{reason}")
 
     # People

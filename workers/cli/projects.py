@@ -20,6 +20,7 @@ from realtime.permissions import is_valid_id
 from realtime.settings import Settings
 from workers.cli.context import load_settings, open_store, open_stores
 from workers.cli.output import CommandError, show, show_table
+from workers.models.projects import PROTOCOLS, SERVICES
 from workers.store.ids import new_id
 from workers.store.projects import (
     create_platform,
@@ -29,6 +30,7 @@ from workers.store.projects import (
     find_project,
     list_platforms,
 )
+from workers.store.projects import switch as switch_project
 from workers.store.store import Store, Transaction
 
 WEB_TYPES = frozenset({"web", "flutter-web", "unity"})
@@ -102,6 +104,21 @@ def allow(
     project = asyncio.run(_change_platforms(load_settings(), project_id, named, remove=remove))
     open_to = describe_platforms(project.platforms) or "no host and no app of its own"
     show(Text("changed ", "green"), f"project {project_id}: open to {open_to}")
+
+
+@projects.command()
+def switch(
+    project_id: ProjectArgument,
+    service: Annotated[str, typer.Argument(help=f"What to switch: {', '.join(SERVICES)} or websocket.")],
+    state: Annotated[str, typer.Argument(help="on or off.")],
+) -> None:
+    """Open a part of the API to a project's pages and apps, or close it; servers with an API key are always served."""
+    if service not in (*SERVICES, *PROTOCOLS):
+        raise CommandError(f"{service!r} cannot be switched: {', '.join((*SERVICES, *PROTOCOLS))}.")
+    if state not in ("on", "off"):
+        raise CommandError(f"A switch is on or off, not {state!r}.")
+    asyncio.run(_switch(load_settings(), project_id, service, is_on=state == "on"))
+    show(Text("changed ", "green"), f"project {project_id}: {service} is {state}")
 
 
 @projects.command()
@@ -230,6 +247,19 @@ async def _write_platforms(tx: Transaction, named: Sequence[Platform], *, remove
     for row, platform in zip(rows, platforms, strict=True):
         if platform not in kept:
             await delete_platform(tx, row["id"])
+
+
+async def _switch(settings: Settings, project_id: str, name: str, *, is_on: bool) -> None:
+    async with open_stores(settings) as (store, identities):
+        project = await require_project(identities, project_id)
+        async with store.write(project) as tx:
+            row = await switch_project(
+                tx, "protocols" if name in PROTOCOLS else "services", name, is_on=is_on
+            )
+        if row is None:
+            raise CommandError(
+                f"Project {project_id} is not in the database: the API does not serve it anyway."
+            )
 
 
 async def _delete(settings: Settings, project_id: str) -> None:

@@ -1,6 +1,6 @@
 """Projects with their API keys and platforms, as servers are shown them. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -8,6 +8,9 @@ from typing_extensions import TypedDict
 from workers.models.people import Row
 
 PROTOCOLS = ("websocket",)
+SERVICES = ("account", "teams", "databases", "tablesdb")
+"""What can be closed to clients, by the first word of its paths."""
+
 """What a project can switch off; all else it has no switch for is always on."""
 
 
@@ -113,7 +116,7 @@ _FAMILIES = {
 
 def project_model(row: Row) -> Project:
     """Return the model of a row of ``projects``."""
-    disabled = row["disabled"].get("protocols", [])
+    disabled: Mapping[str, Sequence[str]] = row["disabled"]
     return {
         "$id": row["id"],
         "$createdAt": row["created_at"],
@@ -138,12 +141,16 @@ def project_model(row: Row) -> Project:
         "status": "active",
         "onboarding": {},
         "authMethods": [],
-        "services": [],
-        "protocols": [{"$id": each, "enabled": each not in disabled} for each in PROTOCOLS],
+        "services": _switches(SERVICES, disabled.get("services", ())),
+        "protocols": _switches(PROTOCOLS, disabled.get("protocols", ())),
         "blocks": [],
         "consoleAccessedAt": "",
         "wafEnabled": False,
     }
+
+
+def _switches(names: Sequence[str], disabled: Sequence[str]) -> list[Switch]:
+    return [{"$id": name, "enabled": name not in disabled} for name in names]
 
 
 def key_model(row: Row, *, secret: str = "") -> Key:

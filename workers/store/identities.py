@@ -36,6 +36,7 @@ async def load_project(connection: AsyncConnection, project_id: str) -> Project 
         region=row["region"],
         websocket_enabled="websocket" not in disabled,
         managed=True,
+        disabled_services=tuple(row["disabled"].get("services", ())),
         schema_version=row["schema_version"],
         platforms=tuple(
             Platform(type=each["type"], hostname=each["hostname"], key=each["key"], name=each["name"])

@@ -6,7 +6,7 @@ what hubs have to know.
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,6 +26,10 @@ _KEY_PREFIX = "standard_"
 def new_key_secret() -> str:
     """Return the secret of a new API key, 256 random bits."""
     return f"{_KEY_PREFIX}{secrets.token_hex(32)}"
+
+
+SwitchKind = Literal["protocols", "services"]
+"""What of a project can be switched off."""
 
 
 async def find_project(
@@ -82,6 +86,17 @@ async def update_project(tx: Transaction, changes: Mapping[str, Any]) -> RowMapp
         tx.change_project()
         emit_project(tx, "update", row)
     return row
+
+
+async def switch(tx: Transaction, kind: SwitchKind, name: str, *, is_on: bool) -> RowMapping | None:
+    """Switch a protocol or service of the transaction's project; return the project's row, None when there is none."""
+    row = await find_project(tx.connection, tx.project.id, lock=True)
+    if row is None:
+        return None
+    names = set(row["disabled"].get(kind, ())) - {name}
+    if not is_on:
+        names.add(name)
+    return await update_project(tx, {"disabled": row["disabled"] | {kind: sorted(names)}})
 
 
 async def delete_project(tx: Transaction) -> bool:

@@ -1,8 +1,13 @@
 """Which platforms the command makes, held to the check of origins that they are for."""
 
-import pytest
-from typer.testing import CliRunner
+import json
+from collections.abc import Callable
 
+import pytest
+import redis
+from typer.testing import CliRunner, Result
+
+from realtime.bus.keys import project_key
 from realtime.errors import ClientError
 from realtime.identity.model import Platform, Project
 from realtime.identity.origins import check_origin
@@ -143,3 +148,35 @@ class TestCreate:
         result = CliRunner().invoke(app, ["projects", "create", project_id])
         assert result.exit_code == 1
         assert reason in result.output
+
+
+class TestSwitch:
+    @pytest.fixture
+    def run(
+        self, redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[..., Result]:
+        monkeypatch.setenv("REALTIME_REDIS_URL", redis_url)
+        monkeypatch.setenv("REALTIME_DATABASE_URL", database_url)
+        return lambda *arguments: CliRunner().invoke(app, ["projects", *arguments])
+
+    def test_service_is_closed_and_opened(self, run: Callable[..., Result], redis_url: str) -> None:
+        assert run("create", "p").exit_code == 0
+        for state, closed in (("off", ["account"]), ("on", None)):
+            result = run("switch", "p", "account", state)
+            assert result.exit_code == 0, result.output
+            with redis.Redis.from_url(redis_url) as client:
+                record = json.loads(str(client.get(project_key("p")), "utf-8"))
+            assert record.get("disabled_services") == closed
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            (("p", "oven", "off"), "'oven' cannot be switched"),
+            (("p", "account", "perhaps"), "on or off, not 'perhaps'"),
+            (("q", "account", "off"), "There is no project q."),
+        ],
+    )
+    def test_mistake_is_told(self, run: Callable[..., Result], arguments: tuple[str, ...], text: str) -> None:
+        result = run("switch", *arguments)
+        assert result.exit_code == 1
+        assert text in result.stderr

@@ -16,6 +16,7 @@ from workers.api.responses import documented, respond
 from workers.api.services import services_of
 from workers.models.projects import Project, project_model
 from workers.store import projects as store
+from workers.store.projects import SwitchKind
 from workers.store.tables import projects
 
 router = APIRouter(tags=["project"])
@@ -56,15 +57,30 @@ async def update_protocol(
     request: Request, protocolId: Literal["websocket"], body: Enabled, caller: Writer
 ) -> Response:
     """Switch the realtime protocol on or off; off, only API keys can connect anew."""
+    return await _switch(request, caller, "protocols", protocolId, body.enabled)
+
+
+@router.patch(
+    "/v1/project/services/{serviceId}",
+    response_model=None,
+    responses=documented(Project),
+    operation_id="projectUpdateService",
+)
+async def update_service(
+    request: Request,
+    serviceId: Literal["account", "teams", "databases", "tablesdb"],
+    body: Enabled,
+    caller: Writer,
+) -> Response:
+    """Open a service to clients or close it; closed, only API keys are served."""
+    return await _switch(request, caller, "services", serviceId, body.enabled)
+
+
+async def _switch(request: Request, caller: Caller, kind: SwitchKind, name: str, is_on: bool) -> Response:
     async with services_of(request).store.write(caller.project) as tx:
-        before = await require_row(tx.connection, caller.project.id, lock=True)
-        protocols = set(before["disabled"].get("protocols", [])) - {protocolId}
-        if not body.enabled:
-            protocols.add(protocolId)
-        row = await store.update_project(
-            tx, {"disabled": before["disabled"] | {"protocols": sorted(protocols)}}
-        )
-    assert row is not None  # noqa: S101 - it is locked
+        row = await store.switch(tx, kind, name, is_on=is_on)
+    if row is None:
+        raise refuse(Problem.PROJECT_NOT_FOUND)
     return respond(project_model(row))
 
 

@@ -39,6 +39,29 @@ class TestProtocol:
         assert name in response.json()["message"]
 
 
+class TestService:
+    async def test_closed_service_serves_keys_alone_until_it_is_open_again(self, api: Api) -> None:
+        for enabled, status in ((False, 503), (True, 201)):
+            switched = await api.server.patch("/v1/project/services/account", json={"enabled": enabled})
+            assert {"$id": "account", "enabled": enabled} in switched.json()["services"]
+            async with api.guest() as client:
+                answer = await client.post("/v1/account/sessions/anonymous")
+                assert answer.status_code == status
+        assert (await api.server.get("/v1/users")).json()["total"] == 1
+
+    async def test_each_service_is_closed_by_itself(self, api: Api) -> None:
+        await api.server.patch("/v1/project/services/tablesdb", json={"enabled": False})
+        async with api.guest() as client:
+            closed = await client.get("/v1/tablesdb/main/tables/posts/rows")
+            assert (closed.status_code, closed.json()["type"]) == (503, "general_service_disabled")
+            assert (await client.get("/v1/databases/main/collections/posts/documents")).status_code == 404
+        assert (await api.server.get("/v1/tablesdb")).status_code == 200
+
+    async def test_unknown_service_is_refused(self, api: Api) -> None:
+        answer = await api.server.patch("/v1/project/services/oven", json={"enabled": False})
+        assert answer.status_code == 400
+
+
 class TestPing:
     async def test_every_ping_counts_and_the_first_is_an_event(self, api: Api) -> None:
         async with api.guest() as client:

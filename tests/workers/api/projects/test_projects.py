@@ -56,7 +56,7 @@ class TestCreate:
         assert model["region"] == "default"
         assert model["protocols"] == [{"$id": "websocket", "enabled": True}]
         assert await api.services.identities.get_project("shop") == Project(
-            id="shop", name="The shop", team_id="staff", region="default"
+            id="shop", name="The shop", team_id="staff", region="default", managed=True
         )
 
     async def test_team_that_owns_it_hears_of_it_on_the_console(
