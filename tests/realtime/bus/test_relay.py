@@ -74,6 +74,7 @@ class TestRelay:
         for number in range(50):
             await bus.relay("demo", "store", entries(number, number + 1000))
         record = await redis_client.get(outbox_key("demo", "store"))
+        assert isinstance(record, bytes)
         # Each with a checksum of its envelope.
         assert [entry.partition(b"-")[0] for entry in record.split(b",")] == [b"49", b"1049"]
 
