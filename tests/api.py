@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import sqlalchemy as sa
 from fastapi import FastAPI
 from starlette.applications import Starlette
 
@@ -134,6 +135,21 @@ async def running_hub(settings: Settings) -> AsyncIterator[str]:
         finally:
             server.should_exit = True
             await serving
+
+
+async def until_blocked(api: Api) -> None:
+    """Wait until a statement waits for a lock, on PostgreSQL."""
+    async with asyncio.timeout(10):
+        while True:
+            async with api.services.store.read() as connection:
+                waiting = await connection.execute(
+                    sa.text(
+                        "SELECT count(*) FROM pg_stat_activity "
+                        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                    )
+                )
+                if waiting.scalar_one():
+                    return
 
 
 def _client(app: FastAPI, headers: dict[str, str]) -> httpx.AsyncClient:

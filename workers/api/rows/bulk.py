@@ -16,6 +16,7 @@ from workers.api.rows.reads import fields_of
 from workers.api.rows.requests import new_row_id
 from workers.api.rows.statements import find_rows
 from workers.api.rows.writes import emit, insert, remove, store, update
+from workers.store.conditions import conditions_of
 from workers.store.pages import fetch_page
 from workers.store.queries import parse_list
 from workers.store.row_tables import rows_table
@@ -131,7 +132,9 @@ async def _matching(tx: Transaction, table: OpenTable, queries: Any) -> list[Row
             f"The queries match more than {MAX_MATCHED} {table.words.rows}. Narrow them, or set a limit."
         )
     ids = [row["id"] for row in page.rows]
-    found = await find_rows(tx.connection, table.record, ids, lock=True)
+    # Judged again, since others may have changed rows until they were locked.
+    still = conditions_of(query.filters, fields)
+    found = await find_rows(tx.connection, table.record, ids, lock=True, where=still)
     return [found[row_id] for row_id in ids if row_id in found]
 
 

@@ -44,15 +44,29 @@ async def find_row(
 
 
 async def find_rows(
-    connection: AsyncConnection, table: TableRecord, row_ids: Collection[str], *, lock: bool = False
+    connection: AsyncConnection,
+    table: TableRecord,
+    row_ids: Collection[str],
+    *,
+    lock: bool = False,
+    where: Sequence[sa.ColumnElement[bool]] = (),
 ) -> dict[str, dict[str, Any]]:
-    """Return those of the rows that are there, by their IDs."""
+    """Return those of the rows that are there, by their IDs.
+
+    Args:
+        connection: what to read on.
+        table: whose rows.
+        row_ids: their IDs, as many as there may be.
+        lock: whether to keep others from changing them.
+        where: what they have to meet besides; of rows that are locked, when they are locked.
+    """
     rows = rows_table(table)
     ids = sorted(set(row_ids))
     found: dict[str, dict[str, Any]] = {}
     for start in range(0, len(ids), _CHUNK):
-        # In one order for everybody, so that two that lock rows never wait for each other.
-        statement = sa.select(rows).where(rows.c.id.in_(ids[start : start + _CHUNK])).order_by(rows.c.seq)
+        # In one order for everybody and across statements, so that two that lock rows never wait for each other.
+        chunk = ids[start : start + _CHUNK]
+        statement = sa.select(rows).where(rows.c.id.in_(chunk), *where).order_by(rows.c.id)
         result = await connection.execute(statement.with_for_update() if lock else statement)
         found |= {row["id"]: dict(row) for row in result.mappings()}
     return found

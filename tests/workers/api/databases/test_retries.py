@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from realtime.identity.model import Project
-from tests.api import PROJECT, Api
+from tests.api import PROJECT, Api, until_blocked
 from workers.api.databases.definitions import remove_column
 from workers.api.databases.lookup import find_table
 from workers.api.databases.place import SchemaChange
@@ -17,21 +17,6 @@ from workers.store import tables
 from workers.store.row_tables import drop_row_column, drop_row_tables
 
 AddColumn = Callable[..., Awaitable[dict[str, Any]]]
-
-
-async def until_blocked(api: Api) -> None:
-    """Wait until a statement waits for a lock."""
-    async with asyncio.timeout(10):
-        while True:
-            async with api.services.store.read() as connection:
-                waiting = await connection.execute(
-                    sa.text(
-                        "SELECT count(*) FROM pg_stat_activity "
-                        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
-                    )
-                )
-                if waiting.scalar_one():
-                    return
 
 
 # A transaction of SQLite sees one state of the schema.

@@ -1,13 +1,19 @@
 """Many rows at once, by API key: all or none of them, with an event for each."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from tests.api import Api
+from realtime.identity.model import Project
+from tests.api import PROJECT, Api, until_blocked
+from workers.api.databases.lookup import find_table
+from workers.api.databases.words import TABLES
 from workers.api.rows import bulk
+from workers.api.rows.statements import find_row, update_rows
+from workers.store.schema import TableRecord
 
 MakeTable = Callable[..., Awaitable[None]]
 
@@ -186,3 +192,41 @@ class TestDeleteMany:
         await fill(api, *(f"r{number}" for number in range(600)))
         assert (await api.server.delete(ROWS)).json()["total"] == 600
         assert await stored(api) == []
+
+
+async def change_meanwhile(api: Api, record: TableRecord, change: Callable[[], Awaitable[Any]]) -> Any:
+    """Return what ``change`` answers, while which another request gives 50 votes to row `a`."""
+    async with api.services.store.write(Project(id=PROJECT)) as tx:
+        row = await find_row(tx.connection, record, "a", lock=True)
+        assert row is not None
+        answer = asyncio.ensure_future(change())
+        await until_blocked(api)
+        await update_rows(tx.connection, record, [row["seq"]], {"c2": 50})
+    return (await answer).json()
+
+
+# Writers of SQLite come one after another.
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+class TestRowsThatChangeMeanwhile:
+    @pytest.fixture
+    async def record(self, api: Api, make_table: MakeTable) -> TableRecord:
+        await make_table()
+        await fill(api, "a", "b", votes=1)
+        async with api.services.store.read() as connection:
+            return await find_table(connection, PROJECT, "main", "posts", words=TABLES)
+
+    async def test_row_that_does_not_match_any_more_is_not_deleted(
+        self, api: Api, record: TableRecord
+    ) -> None:
+        queries = {"queries": [query("equal", 1, attribute="votes")]}
+        shown = await change_meanwhile(api, record, lambda: api.server.request("DELETE", ROWS, json=queries))
+        assert [row["$id"] for row in shown["rows"]] == ["b"]
+        assert [(row["$id"], row["votes"]) for row in await stored(api)] == [("a", 50)]
+
+    async def test_row_that_does_not_match_any_more_is_not_changed(
+        self, api: Api, record: TableRecord
+    ) -> None:
+        body = {"data": {"votes": 9}, "queries": [query("lessThan", 10, attribute="votes")]}
+        shown = await change_meanwhile(api, record, lambda: api.server.patch(ROWS, json=body))
+        assert [row["$id"] for row in shown["rows"]] == ["b"]
+        assert [row["votes"] for row in await stored(api)] == [50, 9]
