@@ -212,6 +212,21 @@ def is_root(request: Request) -> bool:
     return bool(root_key) and hmac.compare_digest(secret.encode(), root_key.encode())
 
 
+async def acts_by_key(request: Request, project: Project) -> bool:
+    """Tell whether a request acts by an API key of ``project`` or the root key, and so by nothing that a browser adds.
+
+    A key that is unknown or has expired, or gives way to a session or token in the same request, is none. Raises
+    :class:`redis.RedisError` when the read model cannot be reached.
+    """
+    if not request.headers.get(KEY_HEADER):
+        return False
+    try:
+        caller = await _resolve(request, project)
+    except (ClientError, errors.ApiError):
+        return False
+    return caller.is_privileged
+
+
 async def _resolve(request: Request, project: Project) -> Caller:
     services = services_of(request)
     if is_root(request):

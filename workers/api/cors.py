@@ -1,8 +1,9 @@
 """Which web pages may call the API: cross-origin resource sharing by the platforms of the project.
 
 Whoever asks first (a preflight) is told what could be asked, for the request that follows names the project and that
-one is checked: a page of an unknown origin is refused before anything happens. Requests without ``Origin`` come from no
-page and pass at the cost of a look at their headers. Source: wire specification 2.5 and 2.6.
+one is checked: a page of an unknown origin is refused before anything happens, unless it acts by an API key, which no
+browser adds by itself. Requests without ``Origin`` come from no page and pass at the cost of a look at their headers.
+Source: wire specification 2.5 and 2.6.
 """
 
 import time
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from realtime.errors import ClientError
 from realtime.identity.model import Project
 from realtime.identity.origins import check_origin, is_dev_key
-from workers.api.access import KEY_HEADER, find_project
+from workers.api.access import acts_by_key, find_project
 from workers.api.errors import to_response, unavailable
 from workers.api.problems import Problem, refuse
 from workers.api.services import services_of
@@ -73,12 +74,14 @@ class Cors:
             return
         try:
             project = await find_project(request)
+            reason = "" if project is None else refusal(request, origin, project)
+            # With any other key a session that the browser adds would count.
+            is_refused = project is not None and reason != "" and not await acts_by_key(request, project)
         except RedisError as error:
             log.warning("an origin could not be judged", error=type(error).__name__)
             await to_response(unavailable())(scope, receive, send)
             return
-        reason = "" if project is None else refusal(request, origin, project)
-        if reason and not request.headers.get(KEY_HEADER):
+        if is_refused:
             await to_response(refuse(Problem.UNKNOWN_ORIGIN, reason=reason))(scope, receive, send)
             return
         headers = {} if reason else _allow(origin, has_credentials=project is not None)

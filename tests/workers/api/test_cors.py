@@ -1,18 +1,25 @@
 """Pages of which origins may call, and what browsers are told; on a running API."""
 
 import time
+from typing import Any
 
 import httpx
 import pytest
 
 from realtime.identity.model import DevKey, Platform, Project
 from realtime.identity.secrets import hash_secret
-from tests.api import Api
+from tests.api import KEY, Api
 from workers.api.cors import EXPOSED_HEADERS, METHODS, REQUEST_HEADERS
 
 EVENT = {"event": "teams.red.create", "payload": {"$id": "red"}}
 EVIL = "https://evil.example"
 LOCAL = "http://localhost:3000"
+ROOT_KEY = "the-root-key"
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    return {"root_key": ROOT_KEY}
 
 
 def preflight(origin: str) -> dict[str, str]:
@@ -95,3 +102,58 @@ class TestRequests:
         async with api.guest() as client:
             response = await client.post("/v1/events")
         assert not any(name.startswith("access-control") for name in response.headers)
+
+
+LOGIN = {"email": "ann@example.com", "password": "password-of-ann"}
+
+
+@pytest.fixture
+async def victim(api: Api) -> httpx.AsyncClient:
+    """The browser of somebody who is logged in, with pages of an unknown origin open in it."""
+    assert (await api.guest().post("/v1/account", json={**LOGIN, "userId": "ann"})).status_code == 201
+    browser = api.guest()
+    assert (await browser.post("/v1/account/sessions/email", json=LOGIN)).status_code == 201
+    return browser
+
+
+class TestForgedRequests:
+    """A page can send any header; what a browser adds by itself, the cookies, must not count for it."""
+
+    @pytest.mark.parametrize("key", ["x", KEY, ROOT_KEY])
+    @pytest.mark.parametrize("user", ["", "x"])
+    async def test_session_does_not_count_whatever_key_comes_with_it(
+        self, api: Api, victim: httpx.AsyncClient, key: str, user: str
+    ) -> None:
+        headers = {"Origin": EVIL, "X-Appwrite-Key": key} | ({"X-Appwrite-User": user} if user else {})
+        renamed = await victim.patch("/v1/account/name", json={"name": "Eve"}, headers=headers)
+        ended = await victim.delete("/v1/account/sessions", headers=headers)
+        # The root key acts as itself, which has no account.
+        assert {renamed.status_code, ended.status_code} <= ({401} if key == ROOT_KEY else {403})
+        account = await victim.get("/v1/account", headers={"Origin": LOCAL})
+        assert (account.status_code, account.json()["name"]) == (200, "")
+
+    async def test_token_of_the_page_does_not_pass_with_a_key(
+        self, api: Api, victim: httpx.AsyncClient
+    ) -> None:
+        token = (await victim.post("/v1/account/jwts")).json()["jwt"]
+        headers = {"Origin": EVIL, "X-Appwrite-Key": "x", "X-Appwrite-User": "x", "X-Appwrite-JWT": token}
+        async with api.guest() as page:
+            assert (await page.get("/v1/account", headers=headers)).status_code == 403
+
+    async def test_key_that_is_none_begins_no_session(self, api: Api, victim: httpx.AsyncClient) -> None:
+        async with api.guest() as page:
+            headers = {"Origin": EVIL, "X-Appwrite-Key": "x"}
+            response = await page.post("/v1/account/sessions/email", json=LOGIN, headers=headers)
+        assert (response.status_code, response.json()["type"]) == (403, "general_unknown_origin")
+        assert "set-cookie" not in response.headers
+
+    @pytest.mark.parametrize("key", [KEY, ROOT_KEY])
+    async def test_key_that_logs_in_leaves_no_cookie(
+        self, api: Api, victim: httpx.AsyncClient, key: str
+    ) -> None:
+        async with api.guest() as page:
+            headers = {"Origin": EVIL, "X-Appwrite-Key": key}
+            response = await page.post("/v1/account/sessions/email", json=LOGIN, headers=headers)
+        assert response.status_code == 201
+        assert "set-cookie" not in response.headers
+        assert "x-fallback-cookies" not in response.headers
