@@ -18,11 +18,12 @@ from workers.api.people.cookies import set_session
 from workers.api.people.fields import Email
 from workers.api.people.logs import record
 from workers.api.people.passwords import hash_password, needs_rehash, verify_password
+from workers.api.people.proofs import prove_address
 from workers.api.people.sessions import (
     create_session,
 )
 from workers.api.people.tokens import use_token
-from workers.api.people.users import create_user, find_user, find_user_by_email, rehash, update_user
+from workers.api.people.users import create_user, find_user, find_user_by_email, rehash
 from workers.api.problems import Problem, refuse
 from workers.api.rates import rate_limit
 from workers.api.responses import documented, respond
@@ -127,7 +128,10 @@ async def create_anonymous_session(request: Request, caller: Anybody) -> Respons
     dependencies=[Depends(rate_limit(limit=10, window_s=60, by=("ip", "url")))],
 )
 async def create_token_session(request: Request, body: TokenLogin, caller: Anybody) -> Response:
-    """Log in by a secret that came by mail, or that a server made. One that came by mail verifies the address."""
+    """Log in by a secret that came by mail, or that a server made. One that came by mail verifies the address.
+
+    The first one voids the password and the sessions from before: who signed up need not have been its owner.
+    """
     refuse_second_session(caller)
     begun = None
     async with services_of(request).store.write(caller.project) as tx:
@@ -135,10 +139,8 @@ async def create_token_session(request: Request, body: TokenLogin, caller: Anybo
         token = await use_token(tx, body.userId, _LOGINS, body.secret)
         if user is not None and token is not None:
             provider, factor = _LOGINS[token["kind"]]
-            if factor == "email" and not user["email_verified"]:
-                user = await update_user(
-                    tx, user, {"email_verified": True}, attribute="verification", show=account_model
-                )
+            if factor == "email":
+                user = await prove_address(tx, user, show=account_model)
             begun = await _begin(tx, request, user, provider=provider, factors=[factor])
     if begun is None:
         raise refuse(Problem.USER_TOKEN)

@@ -168,6 +168,7 @@ async def _reset(tx: Transaction, request: Request, user: Row, password_hash: st
     verified = {"email_verified": True, "updated_at": tx.now_text}
     await tx.connection.execute(update(users).where(users.c.seq == user["seq"]).values(**changes, **verified))
     tx.change_user(user["id"])
-    if policies.ends_sessions:
+    # Who was logged in before anybody proved to own the address need not be the owner.
+    if policies.ends_sessions or not user["email_verified"]:
         for session in await sessions_of(tx.connection, tx.project.id, user["id"], lock=True):
             await delete_session(tx, session)

@@ -20,6 +20,7 @@ from workers.api.params import MAX_ID_CHARS, Body
 from workers.api.people.cookies import set_session
 from workers.api.people.fields import Email, PersonName, Phone
 from workers.api.people.links import LinkUrl, check_link, extend_link
+from workers.api.people.proofs import prove_address
 from workers.api.people.sessions import create_session
 from workers.api.people.users import (
     create_user,
@@ -202,7 +203,10 @@ async def accept_invitation(
     body: Acceptance,
     caller: Annotated[Caller, Depends(find_caller)],
 ) -> Response:
-    """Accept an invitation. Whoever is not logged in is then, as the person invited."""
+    """Accept an invitation. Whoever is not logged in is then, as the person invited.
+
+    If that verifies their address, the password and the sessions from before are void.
+    """
     async with services_of(request).store.write(caller.project) as tx:
         user = await find_user(tx.connection, caller.project.id, body.userId, lock=True)
         team = await find_team(tx.connection, caller.project.id, teamId, lock=True)
@@ -218,7 +222,10 @@ async def accept_invitation(
         if found["confirmed"]:
             raise refuse(Problem.MEMBERSHIP_CONFIRMED)
         row = await _confirm(tx, found)
-        if not user["email_verified"]:
+        if caller.kind is CallerKind.GUEST:
+            user = await prove_address(tx, user, show=show_user)
+        elif not user["email_verified"]:
+            # They have shown both, that the account is theirs and the address.
             changes = {"email_verified": True}
             user = await update_user(tx, user, changes, attribute="verification", show=show_user)
         await emit_membership(tx, "update.status", row, user=user, team_name=team["name"])

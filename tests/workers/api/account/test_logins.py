@@ -194,7 +194,7 @@ class TestTokenSession:
         body = {"userId": "ann", "secret": await token_for(api, "ann", "magic-url")}
         await browser.put("/v1/account/sessions/magic-url", json=body)
         assert (await browser.get("/v1/account")).json()["emailVerification"] is True
-        assert "users.ann.update.verification" in (await api.published())[2].events
+        assert "users.ann.update.verification" in (await api.published())[3].events
 
     async def test_expired_token_is_refused(self, api: Api, sign_up: SignUp) -> None:
         await sign_up("ann")

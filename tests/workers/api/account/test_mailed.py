@@ -125,6 +125,53 @@ class TestEmailCode:
         assert error_of(answer) == (401, "user_invalid_token")
 
 
+class TestFirstProof:
+    """Eve signed up with Ann's address before Ann did."""
+
+    async def test_login_by_mail_voids_the_password_and_sessions_of_who_signed_up(
+        self, api: Api, sign_up: SignUp, inbox: Inbox
+    ) -> None:
+        eve, ann = await sign_up("ann"), api.guest()
+        await ann.post("/v1/account/tokens/email", json={"userId": "ann", "email": "ann@example.com"})
+        proof = {"userId": "ann", "secret": inbox.code()}
+        assert (await ann.post("/v1/account/sessions/token", json=proof)).status_code == 201
+        assert error_of(await log_in(api, "password-of-ann")) == (401, "user_invalid_credentials")
+        assert (await eve.get("/v1/account")).status_code == 401
+        account = (await ann.get("/v1/account")).json()
+        assert account["emailVerification"] is True
+        assert (await ann.get("/v1/account/sessions")).json()["total"] == 1
+        changed = await ann.patch("/v1/account/password", json={"password": "password-of-ann"})
+        assert changed.status_code == 200
+
+    async def test_later_logins_by_mail_change_nothing(self, api: Api, sign_up: SignUp, inbox: Inbox) -> None:
+        browser = await sign_up("ann")
+        await api.server.patch("/v1/users/ann/verification", json={"emailVerification": True})
+        body = {"userId": "ann", "email": "ann@example.com", "url": PAGE}
+        await api.guest().post("/v1/account/tokens/magic-url", json=body)
+        begun = await api.guest().put("/v1/account/sessions/magic-url", json=inbox.proof())
+        assert begun.status_code == 201
+        assert (await log_in(api, "password-of-ann")).status_code == 201
+        assert (await browser.get("/v1/account")).status_code == 200
+
+    async def test_recovery_ends_sessions_even_if_the_project_keeps_them(
+        self, api: Api, sign_up: SignUp, inbox: Inbox
+    ) -> None:
+        eve = await sign_up("ann")
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            policy = {"session-invalidation": {"enabled": False}}
+            await tx.connection.execute(update(projects).values(policies=policy))
+        for browser, status in ((eve, 401), (api.guest(), 200)):
+            await api.guest().post("/v1/account/recovery", json={"email": "ann@example.com", "url": PAGE})
+            if status == 200:
+                login = {"email": "ann@example.com", "password": "new-password"}
+                await browser.post("/v1/account/sessions/email", json=login)
+            confirmed = await api.guest().put(
+                "/v1/account/recovery", json={**inbox.proof(), "password": "new-password"}
+            )
+            assert confirmed.status_code == 200
+            assert (await browser.get("/v1/account")).status_code == status
+
+
 class TestPhone:
     async def test_phone_has_no_provider(self, api: Api, sign_up: SignUp) -> None:
         browser = await sign_up("ann")

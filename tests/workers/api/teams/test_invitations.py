@@ -223,6 +223,19 @@ class TestAccept:
         assert "set-cookie" not in response.headers
         assert (await bob.get("/v1/teams/red")).status_code == 200
 
+    async def test_guest_who_proves_the_address_voids_what_was_set_before(
+        self, api: Api, ada: httpx.AsyncClient, log: list[Any], sign_up: SignUp
+    ) -> None:
+        eve = await sign_up("bob")
+        await api.server.patch("/v1/users/bob/password", json={"password": "password-of-eve"})
+        await invite(ada, userId="bob")
+        bob = api.guest()
+        assert (await accept(bob, link(log))).status_code == 200
+        login = {"email": "bob@example.com", "password": "password-of-eve"}
+        assert (await api.guest().post("/v1/account/sessions/email", json=login)).status_code == 401
+        assert (await eve.get("/v1/account")).status_code == 401
+        assert (await bob.get("/v1/account")).json()["emailVerification"] is True
+
     async def test_invitation_is_accepted_once(
         self, api: Api, ada: httpx.AsyncClient, log: list[Any]
     ) -> None:
