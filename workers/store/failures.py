@@ -17,6 +17,9 @@ _SQLSTATE_CLASSES_UNAVAILABLE = frozenset({"08", "25", "40", "53", "55", "57", "
 _SQLSTATE_CLASSES_VALUE = frozenset({"22", "54"})
 """Not of the column's type; too long, such as a text for an index."""
 
+_SQLSTATES_GAVE_WAY = frozenset({"40001", "40P01"})
+"""Of two transactions that could not both go on, the one that was ended: serialization, deadlock."""
+
 
 _JSON_REFUSALS = ("str is not valid UTF-8", "Integer exceeds 64-bit range", "Recursion limit reached")
 """How orjson's errors for values begin; they are plain TypeErrors, as those for our own mistakes are."""
@@ -47,6 +50,11 @@ def failure_of(error: SQLAlchemyError) -> Failure:
     if isinstance(error, StatementError) and str(error.orig).startswith(_JSON_REFUSALS):
         return Failure.VALUE
     return Failure.MISTAKE
+
+
+def gave_way(error: DBAPIError) -> bool:
+    """Tell whether a transaction was ended for another one to go on: the same succeeds if it is done again at once."""
+    return getattr(error.orig, "sqlstate", "") in _SQLSTATES_GAVE_WAY
 
 
 def _of_driver(error: BaseException | None) -> Failure:

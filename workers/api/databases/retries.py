@@ -1,4 +1,4 @@
-"""Requests that met a change of the table that they are about."""
+"""Requests that met another one: a change of the table that they are about, or a lock that waited for theirs."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -10,14 +10,16 @@ from starlette.responses import Response
 from workers.api.access import forget_caller, require_project
 from workers.api.direct import DirectRoute
 from workers.api.services import services_of
+from workers.store.failures import gave_way
 from workers.store.row_tables import is_outdated
 
 
 class RetriedRoute(DirectRoute):
-    """A route whose handler runs once more if the table was changed between its reading the schema and using it.
+    """A route whose handler runs once more if it failed for what others did at the same time.
 
-    What the first run did was undone with its transaction, so the second one tells what holds now: the row, or that
-    the column or table is gone.
+    That is a table that was changed between reading its schema and using it, or a transaction that PostgreSQL ended
+    since it and another one waited for each other. What the first run did was undone with its transaction, so the
+    second one tells what holds now: the row, or that the row, column or table is gone.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -28,12 +30,17 @@ class RetriedRoute(DirectRoute):
             try:
                 return await handle(request)
             except DBAPIError as error:
-                if not is_outdated(error):
+                if is_outdated(error):
+                    await _catch_up(request)
+                elif not gave_way(error):
                     raise
-            # Once the change is written through, everybody knows that it is to be looked up again.
-            project = await require_project(request)
-            await services_of(request).relay.flush(project.id)
-            forget_caller(request)
             return await handle(request)
 
         return handle_current
+
+
+async def _catch_up(request: Request) -> None:
+    """Have the request see the project's tables as they are: once a change is published, everybody knows of it."""
+    project = await require_project(request)
+    await services_of(request).relay.flush(project.id)
+    forget_caller(request)

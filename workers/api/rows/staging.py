@@ -8,7 +8,7 @@ before the commit: unique indexes, and bulk operations.
 import contextlib
 import dataclasses
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, select
@@ -22,12 +22,16 @@ from workers.api.rows import bulk
 from workers.api.rows.changes import Row, apply
 from workers.api.rows.opened import OpenTable, open_table
 from workers.api.rows.operations import Operation, append_operations, load_operations
-from workers.api.rows.statements import find_row
+from workers.api.rows.statements import find_row, find_rows
 from workers.api.rows.writes import emit, store
 from workers.api.services import Services
 from workers.store import tables
+from workers.store.schema import TableRecord
 from workers.store.store import Transaction
 from workers.store.times import to_text
+
+_Key = tuple[str, str, str, bool]
+"""The database and the table of an operation, its vocabulary, and whether an API key staged it."""
 
 _COMMUTES = frozenset({"create", "increment", "decrement"})
 """What does not depend on the row being as it was when the operation was staged."""
@@ -120,17 +124,16 @@ async def replay(tx: Transaction, actors: Actors, operations: Sequence[Operation
         ApiError: 409 ``transaction_conflict`` for a row that others have changed, made or deleted since, or a
             unique value that is taken; what else the operations are refused for.
     """
-    opened: dict[tuple[str, str, str, bool], OpenTable] = {}
+    opened = await _open_tables(tx, actors, operations)
+    await _lock_rows(tx, opened, operations)
     touched: set[tuple[int, str]] = set()
     for operation in operations:
-        key = (operation.database_id, operation.table_id, operation.vocabulary, operation.is_privileged)
-        if key not in opened:
-            opened[key] = await open_table(tx.connection, actors.of(operation), operation.words, *key[:2])
+        table = opened[_key(operation)]
         try:
             if operation.is_bulk:
-                touched |= await _replay_bulk(tx, opened[key], operation)
+                touched |= await _replay_bulk(tx, table, operation)
             else:
-                await _replay_single(tx, opened[key], operation, touched, tells=tells)
+                await _replay_single(tx, table, operation, touched, tells=tells)
         except ApiError as error:
             if error.status in (404, 409):
                 raise refuse(Problem.TRANSACTION_CONFLICT) from error
@@ -193,6 +196,40 @@ class _Preview:
             after = apply(judged, operation.change, row, operation.at)
             row = None if operation.verb == "delete" else after
         return row
+
+
+def _key(operation: Operation) -> _Key:
+    return operation.database_id, operation.table_id, operation.vocabulary, operation.is_privileged
+
+
+async def _open_tables(
+    tx: Transaction, actors: Actors, operations: Sequence[Operation]
+) -> dict[_Key, OpenTable]:
+    """Return the tables of ``operations``, each for those who staged something there."""
+    opened: dict[_Key, OpenTable] = {}
+    for operation in operations:
+        key = _key(operation)
+        if key not in opened:
+            opened[key] = await open_table(tx.connection, actors.of(operation), operation.words, *key[:2])
+    return opened
+
+
+async def _lock_rows(
+    tx: Transaction, opened: Mapping[_Key, OpenTable], operations: Sequence[Operation]
+) -> None:
+    """Lock the rows of single operations in one order for everybody, whatever order they were staged in.
+
+    Two transactions with the same rows then come one after the other, and never wait for each other.
+    """
+    records: dict[int, TableRecord] = {}
+    rows: defaultdict[int, set[str]] = defaultdict(set)
+    for operation in operations:
+        if not operation.is_bulk:
+            record = opened[_key(operation)].record
+            records[record.seq] = record
+            rows[record.seq].add(operation.row_id)
+    for seq in sorted(rows):
+        await find_rows(tx.connection, records[seq], rows[seq], lock=True)
 
 
 async def _replay_single(

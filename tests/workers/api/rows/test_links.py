@@ -1,11 +1,17 @@
 """What relationships say about rows that are deleted, on both databases."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from tests.api import Api
+from realtime.identity.model import Project
+from tests.api import PROJECT, Api, until_blocked
+from workers.api.databases.lookup import find_table
+from workers.api.databases.words import TABLES
+from workers.api.rows.statements import find_row
 
 Login = Callable[..., Awaitable[Any]]
 MAIN = "/v1/tablesdb/main"
@@ -145,3 +151,23 @@ class TestTransactions:
             "tablesdb.main.tables.books.rows.notes.delete",
             "tablesdb.main.tables.authors.rows.ada.delete",
         ]
+
+
+# Writers of SQLite come one after another.
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+class TestLocks:
+    async def test_deletion_that_another_one_waits_for_is_made_once_that_is_done(self, api: Api) -> None:
+        await make_tables(api, "oneToOne", "cascade")
+        await put(api, "authors", "ada")
+        await put(api, "books", "notes", by="ada")
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            # Of the two that wait for each other, it is the request that is ended.
+            await tx.connection.execute(sa.text("SET LOCAL deadlock_timeout = '10s'"))
+            authors = await find_table(tx.connection, PROJECT, "main", "authors", words=TABLES)
+            books = await find_table(tx.connection, PROJECT, "main", "books", words=TABLES)
+            await find_row(tx.connection, authors, "ada", lock=True)
+            deletion = asyncio.create_task(delete(api, "books", "notes"))
+            await until_blocked(api)
+            await find_row(tx.connection, books, "notes", lock=True)
+        assert await deletion == 204
+        assert (await ids(api, "authors"), await ids(api, "books")) == ([], [])

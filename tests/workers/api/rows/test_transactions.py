@@ -1,5 +1,6 @@
 """Transactions: operations are staged, seen as if they were made, and made together or not at all."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,8 +9,12 @@ import httpx
 import pytest
 
 from realtime.identity.model import Project
-from tests.api import PROJECT, Api
+from tests.api import PROJECT, Api, until_blocked
+from workers.api.databases.lookup import find_table
+from workers.api.databases.words import TABLES
+from workers.api.rows.statements import find_row
 from workers.store import tables
+from workers.store.row_tables import rows_table
 
 MakeTable = Callable[..., Awaitable[None]]
 Login = Callable[..., Awaitable[httpx.AsyncClient]]
@@ -391,3 +396,32 @@ class TestEnd:
             await tx.connection.execute(tables.users.delete())
             tx.change_user("ada")
         assert (await end(api.server, transaction_id)).status_code == 401
+
+
+# Writers of SQLite come one after another.
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+class TestLocks:
+    async def test_rows_are_locked_in_one_order_whatever_order_they_were_staged_in(
+        self, api: Api, make_table: MakeTable
+    ) -> None:
+        await make_table()
+        for row_id in ("a", "b"):
+            await create(api.server, row_id)
+        transaction = await begin(api.server)
+        operations = [operation("increment", row_id, {"column": "votes"}) for row_id in ("b", "a")]
+        staged = await api.server.post(
+            f"{TRANSACTIONS}/{transaction}/operations", json={"operations": operations}
+        )
+        assert staged.status_code == 201, staged.text
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            record = await find_table(tx.connection, PROJECT, "main", "posts", words=TABLES)
+            await find_row(tx.connection, record, "a", lock=True)
+            commit = asyncio.create_task(end(api.server, transaction))
+            await until_blocked(api)
+            rows = rows_table(record)
+            # Fails at once if the commit has locked it already.
+            free = await tx.connection.execute(
+                rows.select().where(rows.c.id == "b").with_for_update(nowait=True)
+            )
+            assert free.first() is not None
+        assert (await commit).json()["status"] == "committed"
