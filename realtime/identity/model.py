@@ -54,8 +54,9 @@ class Project(msgspec.Struct, frozen=True, omit_defaults=True):
     disabled_services: tuple[str, ...] = ()
     """Parts of the API that are closed to all but servers, by the first word of their paths: ``account``, ``teams``."""
     schema_version: int = 0
-    """Grows with each change of the project's databases and tables. API processes, which read the record with each
-    request, tell by it whether what they know of a table still holds; hubs do not look at it."""
+    """Grows with each change of the project's databases and tables, from a number that no former project of this ID
+    came to. API processes, which read the record with each request, tell by it whether what they know of a table still
+    holds; hubs do not look at it."""
 
 
 class Session(msgspec.Struct, frozen=True, omit_defaults=True):

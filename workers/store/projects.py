@@ -64,6 +64,9 @@ async def create_project(
             "region": region,
             "disabled": {},
             "policies": {},
+            # A former project of this ID counted too. What is still known of its tables must not pass for what is
+            # known of this one's, so each counts from the time it was made at.
+            "schema_version": int(tx.now.timestamp() * 1_000_000),
         },
     )
     for platform in platforms:

@@ -75,6 +75,7 @@ projects = _table(
     # Policies and auth methods that differ from their defaults, by name.
     Column("policies", Json, nullable=False),
     # Grows with each change of a database, a table or its columns and indexes; tells who kept what they looked like.
+    # Begins at the microsecond the project was made in, beyond what a former one of the same ID counted to.
     Column("schema_version", BigInteger, nullable=False, default=0),
     Column("ping_count", Integer, nullable=False, default=0),
     Column("pinged_at", _TIME),

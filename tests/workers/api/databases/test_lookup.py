@@ -1,6 +1,7 @@
 """Processes know tables without asking for them each time: every one of them must notice that a table changed."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -9,6 +10,14 @@ from realtime.identity.store import IdentityStore
 from tests.api import BASE_URL, KEY, PROJECT, Api
 from workers.api.app import create_app
 from workers.api.services import Services
+
+
+ROOT = "the-root-key"
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    return {"root_key": ROOT}
 
 
 @pytest.fixture
@@ -71,3 +80,25 @@ class TestOtherProcesses:
         closed = await api.server.put("/v1/tablesdb/main", json={"name": "Main", "enabled": False})
         assert closed.status_code == 200
         assert (await elsewhere.get(f"{posts}/rows", headers=guest)).status_code == 404
+
+    async def test_table_of_a_project_made_anew_is_another_one(
+        self, api: Api, elsewhere: httpx.AsyncClient
+    ) -> None:
+        """Its counting of changes does not begin where that of the former one did."""
+        shop = {"X-Appwrite-Project": "shop", "X-Appwrite-Key": ROOT}
+        rows = "/v1/tablesdb/main/tables/posts/rows"
+        async with api.guest(**shop) as root:
+            for permissions, status in ((['read("any")'], 200), ([], 401)):
+                for path, body in (
+                    ("/v1/projects", {"projectId": "shop", "name": "Shop"}),
+                    ("/v1/tablesdb", {"databaseId": "main", "name": "Main"}),
+                    (
+                        "/v1/tablesdb/main/tables",
+                        {"tableId": "posts", "name": "Posts", "permissions": permissions},
+                    ),
+                ):
+                    assert (await root.post(path, json=body)).status_code == 201
+                guest = shop | {"X-Appwrite-Key": ""}
+                assert (await elsewhere.get(rows, headers=guest)).status_code == status
+                assert (await elsewhere.get(rows, headers=shop)).json() == {"total": 0, "rows": []}
+                assert (await root.delete("/v1/projects/shop")).status_code == 204
