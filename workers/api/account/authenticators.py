@@ -10,7 +10,7 @@ from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workers.api.account.factors import add_factors
+from workers.api.account.factors import add_factors, require_recent_challenge
 from workers.api.account.signed_in import SignedIn, show_account
 from workers.api.params import Body
 from workers.api.people.logs import record
@@ -89,11 +89,13 @@ async def verify_authenticator(
     _PATH, response_model=None, responses=documented(None), operation_id="accountDeleteMFAAuthenticator"
 )
 async def delete_authenticator(request: Request, _kind: AuthenticatorType, caller: SignedIn) -> Response:
-    """Forget the authenticator."""
+    """Forget the authenticator; after a challenge, if it is a second factor already."""
     async with services_of(request).store.write(caller.project) as tx:
         row = await require_user(tx.connection, tx.project.id, caller.user_id, lock=True)
         if row["totp_secret"] is None:
             raise refuse(Problem.AUTHENTICATOR_NOT_FOUND)
+        if row["totp_verified"]:
+            await require_recent_challenge(tx.connection, caller)
         forgotten = {"totp_secret": None, "totp_verified": False}
         await update_user(tx, row, forgotten, attribute="mfa", show=account_model)
         await record(tx, request, row["id"], "user.update")

@@ -42,14 +42,19 @@ class MfaSwitch(Body):
     "/v1/account/mfa", response_model=None, responses=documented(Account), operation_id="accountUpdateMFA"
 )
 async def update_mfa(request: Request, body: MfaSwitch, caller: SignedIn) -> Response:
-    """Say whether logins take a second factor. It is asked for once there is one; the current session goes on."""
+    """Say whether logins take a second factor. It is asked for once there is one; the current session goes on.
+
+    To ask no more for one that there is takes a challenge of late.
+    """
     async with services_of(request).store.write(caller.project) as tx:
         row = await require_user(tx.connection, tx.project.id, caller.user_id, lock=True)
+        factors = factors_model(row)
         if body.mfa:
-            factors = factors_model(row)
             await add_factors(
                 tx, caller, *(name for name in ("totp", "email") if factors[name]), is_shown=False
             )
+        elif row["mfa"] and (factors["totp"] or factors["email"]):
+            await require_recent_challenge(tx.connection, caller)
         updated = await update_user(tx, row, {"mfa": body.mfa}, attribute="mfa", show=account_model)
         await record(tx, request, row["id"], "user.update")
         account = await show_account(tx.connection, updated, caller)

@@ -7,6 +7,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from realtime.hub.handshake import read_credentials
 from workers.api.account.signed_in import SignedIn
 from workers.api.params import Body
 from workers.api.people.jwts import DEFAULT_DURATION_S, MAX_DURATION_S, sign_jwt
@@ -34,8 +35,9 @@ class JwtRequest(Body):
 )
 @router.post("/v1/account/jwt", response_model=None, responses=documented(Jwt, 201), include_in_schema=False)
 async def create_jwt(request: Request, caller: SignedIn, body: JwtRequest | None = None) -> Response:
-    """Make a token that stands for the current session, as long as both last."""
-    if not caller.session_id:
+    """Make a token that stands for the current session, as long as both last. A token makes no further ones."""
+    shown = read_credentials(request.headers.items(), caller.project.id)
+    if shown.jwt or not caller.session_id:
         raise refuse(Problem.USER_SESSION_NOT_FOUND)
     duration_s = (body or JwtRequest()).duration
     token = sign_jwt(

@@ -29,6 +29,12 @@ class TestJwt:
         await browser.delete("/v1/account/sessions/current")
         assert (await server.get("/v1/account")).status_code == 401
 
+    async def test_token_makes_no_further_token(self, api: Api, sign_up: SignUp) -> None:
+        browser = await sign_up("ann")
+        server = api.guest(**{"X-Appwrite-JWT": (await browser.post("/v1/account/jwts")).json()["jwt"]})
+        assert (await server.get("/v1/account")).status_code == 200
+        assert error_of(await server.post("/v1/account/jwts")) == (404, "user_session_not_found")
+
     async def test_duration_is_bounded(self, sign_up: SignUp) -> None:
         browser = await sign_up("ann")
         for duration, status in ((0, 201), (3600, 201), (3601, 400), (-1, 400), ("x", 400)):

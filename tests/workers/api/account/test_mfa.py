@@ -46,6 +46,12 @@ async def answer_with(browser: httpx.AsyncClient, challenge_id: str, otp: str) -
     return await browser.put("/v1/account/mfa/challenges", json={"challengeId": challenge_id, "otp": otp})
 
 
+async def forget_challenges(api: Api) -> None:
+    """Let the time pass for which a factor that was shown counts."""
+    async with api.services.store.write(Project(id=PROJECT)) as tx:
+        await tx.connection.execute(update(sessions).values(mfa_updated_at=None))
+
+
 @pytest.fixture
 async def guarded(sign_up: SignUp) -> tuple[httpx.AsyncClient, pyotp.TOTP]:
     """The browser of Ann, who asks for a second factor, and her authenticator."""
@@ -90,6 +96,30 @@ class TestAuthenticator:
         assert (await browser.delete(path)).status_code == 204
         assert error_of(await browser.delete(path)) == (404, "user_authenticator_not_found")
         assert (await browser.post(path)).status_code == 200
+
+
+class TestRemoval:
+    """What is protected by a second factor cannot be taken away without it."""
+
+    async def test_session_that_showed_no_factor_of_late_removes_none(
+        self, api: Api, guarded: tuple[httpx.AsyncClient, pyotp.TOTP]
+    ) -> None:
+        browser, totp = guarded
+        await forget_challenges(api)
+        required = (401, "user_challenge_required")
+        assert error_of(await browser.delete("/v1/account/mfa/authenticators/totp")) == required
+        assert error_of(await browser.patch("/v1/account/mfa", json={"mfa": False})) == required
+        assert (await browser.patch("/v1/account/mfa", json={"mfa": True})).status_code == 200
+        await answer_with(browser, await challenge(browser, "totp"), totp.now())
+        assert (await browser.patch("/v1/account/mfa", json={"mfa": False})).json()["mfa"] is False
+        assert (await browser.delete("/v1/account/mfa/authenticators/totp")).status_code == 204
+
+    async def test_who_has_no_verified_factor_needs_none(self, sign_up: SignUp) -> None:
+        browser = await sign_up("ann")
+        await browser.post("/v1/account/mfa/authenticators/totp")
+        await browser.patch("/v1/account/mfa", json={"mfa": True})
+        assert (await browser.delete("/v1/account/mfa/authenticators/totp")).status_code == 204
+        assert (await browser.patch("/v1/account/mfa", json={"mfa": False})).json()["mfa"] is False
 
 
 class TestPendingSession:
