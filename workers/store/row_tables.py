@@ -10,6 +10,7 @@ change, stays as it is in SQL, and a number is never used twice. So a statement 
 before a change still means the same after it, or names a column that is gone.
 """
 
+import sqlite3
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -49,12 +50,18 @@ _CACHED = 1024
 _SQLSTATES_OUTDATED = frozenset({"42P01", "42703", "0A000"})
 """PostgreSQL's: no such table, no such column, a prepared statement that no longer fits."""
 
+_SQLITE_OUTDATED = ("no such table: ", "no such column: ", " has no column named ")
+"""What SQLite says of that; it has one code for all mistakes."""
+
 
 def is_outdated(error: DBAPIError) -> bool:
     """Tell whether a statement failed since the table was changed or dropped after its record had been read.
 
-    Only PostgreSQL lets that happen; a transaction of SQLite sees one state from its beginning to its end.
+    In PostgreSQL also within one transaction; one of SQLite sees one state from its beginning to its end, but the
+    record may be older.
     """
+    if isinstance(error.orig, sqlite3.OperationalError):
+        return any(text in str(error.orig) for text in _SQLITE_OUTDATED)
     return getattr(error.orig, "sqlstate", "") in _SQLSTATES_OUTDATED
 
 

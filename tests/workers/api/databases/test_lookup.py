@@ -11,7 +11,6 @@ from tests.api import BASE_URL, KEY, PROJECT, Api
 from workers.api.app import create_app
 from workers.api.services import Services
 
-
 ROOT = "the-root-key"
 
 
