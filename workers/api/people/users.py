@@ -29,7 +29,9 @@ __all__ = [
 Show = Callable[[Row, Sequence[Row]], Mapping[str, Any]]
 """Makes the model that an event tells, without secrets, of the row of a user and the rows of their targets."""
 
-_BELONGINGS = (tables.sessions, tables.tokens, tables.targets, tables.challenges, tables.logs)
+_BELONGINGS = (
+    tables.sessions, tables.tokens, tables.targets, tables.challenges, tables.logs, tables.transactions,
+)  # fmt: skip
 """What is deleted with a user, besides memberships."""
 
 
@@ -209,11 +211,15 @@ async def delete_user(tx: Transaction, row: Row, *, show: Show) -> None:
 
     Teams lose a member for each confirmed membership.
 
+    Args:
+        tx: the transaction.
+        row: the user's, which is locked: people are locked before their teams, as where they are taken in.
+        show: makes the payload of the event.
+
     Raises:
         ApiError: 404 ``user_not_found``, when the user was deleted meanwhile.
     """
     payload = show(row, await targets_of(tx.connection, tx.project.id, row["id"]))
-    # Teams before users, as every change of memberships locks them.
     await _lock_teams(tx, row["id"])
     deleted = await tx.connection.execute(
         delete(users).where(users.c.project_id == tx.project.id, users.c.seq == row["seq"])
@@ -221,6 +227,7 @@ async def delete_user(tx: Transaction, row: Row, *, show: Show) -> None:
     if not deleted.rowcount:
         raise refuse(Problem.USER_NOT_FOUND)
     await _leave_teams(tx, row["id"])
+    await _forget_operations(tx, row["id"])
     for table in _BELONGINGS:
         await tx.connection.execute(
             delete(table).where(table.c.project_id == tx.project.id, table.c.user_id == row["id"])
@@ -265,6 +272,19 @@ async def _leave_teams(tx: Transaction, user_id: str) -> None:
         update(teams)
         .where(teams.c.project_id == tx.project.id, teams.c.id.in_(team_ids))
         .values(total=teams.c.total - 1)
+    )
+
+
+async def _forget_operations(tx: Transaction, user_id: str) -> None:
+    """Delete what the user has staged, in transactions that nobody will commit."""
+    operations, transactions = tables.operations, tables.transactions
+    opened = select(transactions.c.id).where(
+        transactions.c.project_id == tx.project.id, transactions.c.user_id == user_id
+    )
+    await tx.connection.execute(
+        delete(operations).where(
+            operations.c.project_id == tx.project.id, operations.c.transaction_id.in_(opened)
+        )
     )
 
 

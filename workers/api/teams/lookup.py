@@ -57,7 +57,8 @@ async def find_team(
         project_id: the project of the team.
         team_id: the team.
         lock: whether nobody else shall change it, or who is in it, until the transaction ends. Every change of
-            memberships takes this lock first, so the count of members is right and nobody waits in a circle.
+            memberships takes this lock, so the count of members is right; and whoever also locks a person does so
+            before, so nobody waits in a circle.
     """
     statement = select(teams).where(teams.c.project_id == project_id, teams.c.id == team_id)
     found = await connection.execute(statement.with_for_update() if lock else statement)

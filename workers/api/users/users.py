@@ -70,9 +70,9 @@ async def get(request: Request, userId: UserId, caller: Reader) -> Response:
     "/v1/users/{userId}", response_model=None, responses=documented(None, 204), operation_id="usersDelete"
 )
 async def delete(request: Request, userId: UserId, caller: Writer) -> Response:
-    """Delete a user with their sessions, memberships, targets and log; the ID may then be used again."""
+    """Delete a user with their sessions, memberships, targets, transactions and log; the ID may then be used again."""
     async with services_of(request).store.write(caller.project) as tx:
-        row = await require_user(tx.connection, caller.project.id, userId)
+        row = await require_user(tx.connection, caller.project.id, userId, lock=True)
         await delete_user(tx, row, show=show_user)
     return respond(None)
 

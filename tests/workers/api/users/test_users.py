@@ -1,12 +1,16 @@
 """Listing, reading and deleting users."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from tests.api import Api
+from realtime.identity.model import Project
+from tests.api import PROJECT, Api, until_blocked
+from workers.api.people.users import find_user
+from workers.api.teams.lookup import find_team
 from workers.store import tables
 
 PEOPLE = [
@@ -125,6 +129,42 @@ class TestDelete:
                 counted = select(table.c.user_id, func.count()).group_by(table.c.user_id)
                 assert (await connection.execute(counted)).all() == [("ada", 1)], table.name
         assert (await api.server.get("/v1/teams/red")).json()["total"] == 1
+
+    async def test_transactions_of_the_user_do_not_pass_to_the_next_one_of_that_id(
+        self, api: Api, people: list[dict[str, Any]]
+    ) -> None:
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            times = {"created_at": tx.now_text, "updated_at": tx.now_text}
+            for user_id in ("ada", "bob", ""):
+                opened = {"id": f"by-{user_id}", "user_id": user_id, "status": "pending", **times}
+                opened |= {"project_id": PROJECT, "expires_at": "2999-01-01T00:00:00.000+00:00"}
+                await tx.connection.execute(tables.transactions.insert().values(opened))
+                staged = {"project_id": PROJECT, "transaction_id": f"by-{user_id}", "operation": {}}
+                await tx.connection.execute(tables.operations.insert().values(staged))
+
+        await api.server.delete("/v1/users/bob")
+
+        async with api.services.store.read() as connection:
+            for column in (tables.transactions.c.id, tables.operations.c.transaction_id):
+                assert (await connection.execute(select(column).order_by(column))).scalars().all() == [
+                    "by-",
+                    "by-ada",
+                ]
+
+    async def test_it_waits_for_who_takes_the_user_into_a_team_without_holding_the_team(
+        self, api: Api, people: list[dict[str, Any]]
+    ) -> None:
+        await api.server.post("/v1/teams", json={"teamId": "red", "name": "Red"})
+        body = {"userId": "bob", "roles": [], "url": "http://localhost"}
+        await api.server.post("/v1/teams/red/memberships", json=body)
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            await find_user(tx.connection, PROJECT, "bob", lock=True)
+            deleting = asyncio.create_task(api.server.delete("/v1/users/bob"))
+            if tx.connection.dialect.name == "postgresql":
+                await until_blocked(api)
+            # Those who delete somebody while holding the team would wait for us, and we for them.
+            await asyncio.wait_for(find_team(tx.connection, PROJECT, "red", lock=True), 0.5)
+        assert (await deleting).status_code == 204
 
     async def test_event_tells_who_it_was_to_whoever_held_the_role(
         self, api: Api, people: list[dict[str, Any]]
