@@ -90,6 +90,8 @@ def open_database(settings: Settings) -> Database:
         "pool_size": settings.database_pool_size,
         "max_overflow": 0,
         "pool_timeout": settings.database_timeout_s,
+        # Errors are logged with their statements, whose values may be passwords' hashes and people's addresses.
+        "hide_parameters": True,
     }
     if url.get_backend_name() == "sqlite":
         if url.database:

@@ -1,6 +1,7 @@
 """What callers are told when something goes wrong, on a small application that fails in every way there is."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, Field
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from structlog.testing import capture_logs
 
 from realtime import __version__
 from realtime.errors import ClientError, ErrorKind, InvalidQueryError
@@ -149,6 +151,20 @@ class TestStore:
                 await connection.execute(text("SELECT * FROM nothing"))
 
         assert (await fails_with(app, client, fail))[:2] == (500, "general_unknown")
+
+    async def test_values_of_a_statement_that_fails_are_not_logged(
+        self, api: Api, app: FastAPI, client: httpx.AsyncClient
+    ) -> None:
+        async def fail() -> None:
+            async with api.services.store.read() as connection:
+                await connection.execute(text("SELECT * FROM nothing WHERE a = :a"), {"a": "s3cret"})
+
+        with capture_logs() as lines:
+            await fails_with(app, client, fail)
+        (error,) = [line["exc_info"] for line in lines if line["event"] == "a statement failed"]
+        logged = "".join(traceback.format_exception(error))
+        assert "FROM nothing WHERE" in logged
+        assert "s3cret" not in logged
 
     @pytest.mark.parametrize(
         "values", [{"name": "\ud800"}, {"ping_count": 2**70}, {"disabled": {"a": "\ud800"}}]
