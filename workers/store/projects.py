@@ -165,6 +165,15 @@ async def delete_platform(tx: Transaction, platform_id: str) -> bool:
     return row is not None
 
 
+async def find_key(
+    connection: AsyncConnection, project_id: str, key_id: str, *, lock: bool = False
+) -> RowMapping | None:
+    """Return the row of an API key; None when there is none. With ``lock`` nobody else changes it meanwhile."""
+    statement = select(tables.keys).where(tables.keys.c.project_id == project_id, tables.keys.c.id == key_id)
+    found = await connection.execute(statement.with_for_update() if lock else statement)
+    return found.mappings().one_or_none()
+
+
 async def create_key(
     tx: Transaction,
     *,

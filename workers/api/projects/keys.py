@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import AfterValidator
 from pydantic import Field as BodyField
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +23,7 @@ from workers.store import projects as store
 from workers.store.fields import Field
 from workers.store.ids import choose_id
 from workers.store.pages import fetch_page
+from workers.store.store import Transaction
 from workers.store.tables import keys
 from workers.store.times import from_iso
 
@@ -78,9 +78,24 @@ class NewKey(KeyChanges):
 
 
 def check_grant(caller: Caller, scopes: list[str]) -> None:
-    """Refuse to hand out every scope to who has not got them; single scopes may be had by who may write keys."""
-    if ALL in scopes and ALL not in caller.scopes:
-        raise errors.bad_request("Invalid `scopes` param: only a key with every scope can give every scope.")
+    """Refuse to hand out what the caller has not got: whoever may write keys would have every scope otherwise."""
+    for scope in scopes:
+        if not caller.allows(scope):
+            raise errors.bad_request(
+                f"Invalid `scopes` param: only a key with the scope {scope} can give it."
+            )
+
+
+async def check_reach(tx: Transaction, caller: Caller, key_id: str) -> None:
+    """Lock the API key that the caller is to change or delete, if there is one of this ID.
+
+    Raises:
+        ApiError: 401 ``general_unauthorized_scope`` for a key that may do what the caller may not.
+    """
+    row = await store.find_key(tx.connection, caller.project.id, key_id, lock=True)
+    for scope in row["scopes"] if row is not None else ():
+        if not caller.allows(scope):
+            raise errors.missing_scope(caller.kind.value, scope)
 
 
 @router.post(
@@ -90,7 +105,7 @@ def check_grant(caller: Caller, scopes: list[str]) -> None:
     operation_id="projectCreateKey",
 )
 async def create_key(request: Request, body: NewKey, caller: Writer) -> Response:
-    """Create an API key. Its secret is in the answer, and nowhere else."""
+    """Create an API key, with scopes that the caller has. Its secret is in the answer, and nowhere else."""
     check_grant(caller, body.scopes)
     secret = store.new_key_secret()
     async with services_of(request).store.write(caller.project) as tx:
@@ -137,10 +152,7 @@ async def list_keys(
 async def get_key(request: Request, keyId: str, caller: Reader) -> Response:
     """Get an API key, without its secret."""
     async with services_of(request).store.read() as connection:
-        found = await connection.execute(
-            select(keys).where(keys.c.project_id == caller.project.id, keys.c.id == keyId)
-        )
-    row = found.mappings().one_or_none()
+        row = await store.find_key(connection, caller.project.id, keyId)
     if row is None:
         raise refuse(Problem.KEY_NOT_FOUND)
     return respond(key_model(row))
@@ -153,10 +165,11 @@ async def get_key(request: Request, keyId: str, caller: Reader) -> Response:
     operation_id="projectUpdateKey",
 )
 async def update_key(request: Request, keyId: str, body: KeyChanges, caller: Writer) -> Response:
-    """Change an API key; its open connections follow."""
+    """Change an API key that has, and will have, only scopes that the caller has; its open connections follow."""
     check_grant(caller, body.scopes)
     changes = {"name": body.name, "scopes": body.scopes, "expires_at": body.expire}
     async with services_of(request).store.write(caller.project) as tx:
+        await check_reach(tx, caller, keyId)
         row = await store.update_key(tx, keyId, changes)
         if row is None:
             raise refuse(Problem.KEY_NOT_FOUND)
@@ -170,8 +183,9 @@ async def update_key(request: Request, keyId: str, body: KeyChanges, caller: Wri
     operation_id="projectDeleteKey",
 )
 async def delete_key(request: Request, keyId: str, caller: Writer) -> Response:
-    """Delete an API key; its open connections lose what it gave them."""
+    """Delete an API key that has only scopes that the caller has; its open connections lose what it gave them."""
     async with services_of(request).store.write(caller.project) as tx:
+        await check_reach(tx, caller, keyId)
         if not await store.delete_key(tx, keyId):
             raise refuse(Problem.KEY_NOT_FOUND)
     return respond(None)

@@ -68,6 +68,16 @@ class TestCreate:
             response = await create(client, keyId="k2", scopes=["*"])
         assert response.status_code == 400
 
+    async def test_scope_is_given_only_by_who_has_it(self, api: Api) -> None:
+        async with await api.add_key("keys.write", "rows.read") as client:
+            response = await create(client, scopes=["rows.read", "users.read"])
+            assert response.status_code == 400
+            assert response.json()["message"] == (
+                "Invalid `scopes` param: only a key with the scope users.read can give it."
+            )
+            # The older name of a scope that it has.
+            assert (await create(client, scopes=["rows.read", "documents.read"])).status_code == 201
+
     async def test_key_that_has_expired_is_good_for_nothing(self, api: Api) -> None:
         made = (await create(api.server, scopes=["keys.read"], expire="2020-01-01T00:00:00Z")).json()
         assert made["expire"] == "2020-01-01T00:00:00.000+00:00"
@@ -85,6 +95,24 @@ class TestUpdate:
         key = await api.services.identities.get_key(PROJECT, secret)
         assert key is not None
         assert key.scopes == ("users.read",)
+
+    @pytest.mark.parametrize("scope", ["users.read", "*"])
+    async def test_key_that_may_do_more_is_out_of_reach(self, api: Api, scope: str) -> None:
+        made = (await create(api.server, scopes=[scope])).json()
+        async with await api.add_key("keys.read", "keys.write") as client:
+            for method in ("PUT", "DELETE"):
+                body = {"name": "n", "scopes": []}
+                response = await client.request(method, f"{KEYS}/k1", json=body)
+                assert (response.status_code, response.json()["type"]) == (401, "general_unauthorized_scope")
+                assert scope in response.json()["message"]
+            assert (await client.get(f"{KEYS}/k1")).json() == made | {"secret": ""}
+
+    async def test_key_that_may_do_no_more_is_changed_and_deleted(self, api: Api) -> None:
+        await create(api.server, scopes=["keys.write"])
+        async with await api.add_key("keys.read", "keys.write") as client:
+            changed = await client.put(f"{KEYS}/k1", json={"name": "n", "scopes": ["keys.read"]})
+            assert (changed.status_code, changed.json()["scopes"]) == (200, ["keys.read"])
+            assert (await client.delete(f"{KEYS}/k1")).status_code == 204
 
     async def test_unknown_key_is_not_found(self, api: Api) -> None:
         for method in ("GET", "PUT", "DELETE"):
