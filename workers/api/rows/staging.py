@@ -2,7 +2,7 @@
 
 A staged change is judged at once, on the row as the operations before it leave it, without writing the row; so it is
 answered like any other. It is judged again when the transaction is committed, as the one who staged it. Not judged
-before the commit: unique indexes, and bulk operations.
+before the commit: unique indexes, related rows, and bulk operations.
 """
 
 import contextlib

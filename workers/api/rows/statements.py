@@ -72,6 +72,23 @@ async def find_rows(
     return found
 
 
+async def keep_rows(
+    connection: AsyncConnection, table: TableRecord, row_ids: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Return those of the rows that are there, with their permissions alone; others cannot delete them now.
+
+    Several may keep the same row.
+    """
+    rows = rows_table(table)
+    ids = sorted(set(row_ids))
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(ids), _CHUNK):
+        statement = sa.select(rows.c.id, rows.c.permissions).where(rows.c.id.in_(ids[start : start + _CHUNK]))
+        kept = statement.order_by(rows.c.id).with_for_update(read=True, key_share=True)
+        found |= {row["id"]: dict(row) for row in (await connection.execute(kept)).mappings()}
+    return found
+
+
 async def insert_row(connection: AsyncConnection, table: TableRecord, row: Mapping[str, Any]) -> int:
     """Insert a row, without ``seq``, and return the ``seq`` that it got.
 

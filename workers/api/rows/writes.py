@@ -11,6 +11,7 @@ from workers.api.problems import Problem, refuse
 from workers.api.rows.changes import Change, Row, Verb, apply, event_action
 from workers.api.rows.links import follow
 from workers.api.rows.opened import OpenTable
+from workers.api.rows.references import check_references
 from workers.api.rows.statements import delete_rows, find_row, insert_row, insert_rows, update_rows
 from workers.api.rows.structure import relationships
 from workers.store.store import Transaction
@@ -38,8 +39,8 @@ async def store(
     """Bring SQL from ``old`` to ``row``, which gets its ``seq`` if it is new; or delete it.
 
     Raises:
-        ApiError: 409, the ID or the value of a unique column is taken: the transaction cannot go on; and what
-            :func:`remove` raises.
+        ApiError: 409, the ID or the value of a unique column is taken; 400, the row leads to another one that is not
+            there for the caller: the transaction cannot go on; and what :func:`remove` raises.
     """
     if verb == "delete":
         await remove(tx, table, [row], tells=tells)
@@ -84,6 +85,7 @@ async def insert(tx: Transaction, table: OpenTable, rows: Sequence[Row]) -> None
         raise refuse(Problem.EXISTS, word=table.words.row) from error
     for row, seq in zip(rows, seqs, strict=True):
         row["seq"] = seq
+    await check_references(tx.connection, table, rows)
 
 
 async def update(tx: Transaction, table: OpenTable, rows: Sequence[Row], values: Mapping[str, Any]) -> None:
@@ -94,6 +96,7 @@ async def update(tx: Transaction, table: OpenTable, rows: Sequence[Row], values:
         await update_rows(tx.connection, table.record, [row["seq"] for row in rows], values)
     except IntegrityError as error:
         raise refuse(Problem.EXISTS, word=table.words.row) from error
+    await check_references(tx.connection, table, [values], rows)
 
 
 def emit(tx: Transaction, table: OpenTable, action: str, row: Row) -> dict[str, Any]:

@@ -4,7 +4,9 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.api import Api
+from realtime.identity.model import Project
+from tests.api import PROJECT, Api
+from workers.store import tables
 from workers.store.schema import Column, Relation
 
 MakeTable = Callable[..., Awaitable[None]]
@@ -108,10 +110,11 @@ class TestRelationships:
             ],
             indexes=[],
         )  # fmt: skip
-        authors = [{"$id": "ada", "name": "Ada"}, {"$id": "bob", "name": "Bob"}]
+        authors = [{"$id": row_id, "name": row_id.capitalize()} for row_id in ("ada", "bob", "nobody")]
         await api.server.post("/v1/tablesdb/main/tables/authors/rows", json={"rows": authors})
         data = {"title": "x", "author": "ada", "readers": ["bob", None, "nobody", "ada"]}
         await api.server.post(ROWS, json={"rowId": "first", "data": data})
+        await api.server.delete("/v1/tablesdb/main/tables/authors/rows/nobody")
 
     async def test_ids_are_shown_unless_select_asks_for_more(self, api: Api, make_table: MakeTable) -> None:
         await self.make(api, make_table)
@@ -137,15 +140,23 @@ class TestRelationships:
         assert "title" not in row
 
     async def test_table_that_is_gone_leaves_nothing(self, api: Api, make_table: MakeTable) -> None:
+        await make_table("gone")
+        await api.server.post(
+            "/v1/tablesdb/main/tables/gone/rows", json={"rowId": "ada", "data": {"title": "x"}}
+        )
         gone = Relation(related_table_id="gone", relation_type="manyToOne")
         await make_table(columns=[column(1, "author", "relationship", relation=gone)], indexes=[])
-        await api.server.post(ROWS, json={"rowId": "first", "data": {"author": "ada"}})
+        made = await api.server.post(ROWS, json={"rowId": "first", "data": {"author": "ada"}})
+        assert made.status_code == 201, made.text
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            await tx.connection.execute(tables.tables.delete().where(tables.tables.c.id == "gone"))
+            await tx.change_schema()
         [row] = (await listed(api, {"method": "select", "values": ["author.*"]}))["rows"]
         assert row["author"] is None
 
     async def test_realtime_does_not_show_relationships(self, api: Api, make_table: MakeTable) -> None:
         await self.make(api, make_table)
-        payload = (await api.published())[-1].payload
+        [payload] = [event.payload for event in await api.published() if event.payload["$id"] == "first"]
         assert payload["title"] == "x"
         assert "author" not in payload
         assert "readers" not in payload
