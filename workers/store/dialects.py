@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Integer, Text, literal, true
+from sqlalchemy import ARRAY, JSON, Boolean, Integer, Text, literal, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -142,3 +142,30 @@ def has_item(array: ColumnElement[Any], item: BindParameter[Any]) -> ColumnEleme
     else:
         types = ("text",) if isinstance(value, str) else ("integer", "real")
     return _has_item(array, item, literal([value], _JSON), *(literal(each, Text) for each in types))
+
+
+class _is_among(FunctionElement[bool]):  # noqa: N801
+    """Whether a text is one of a list, which is one parameter: clauses are the text and the list."""
+
+    inherit_cache = True
+    type = Boolean()
+
+
+@compiles(_is_among, "sqlite")
+def _is_among_sqlite(element: _is_among, compiler: SQLCompiler, **kw: Any) -> str:
+    text, texts = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"{text} IN (SELECT value FROM json_each({texts}))"  # noqa: S608 - compiled parts
+
+
+@compiles(_is_among, "postgresql")
+def _is_among_postgresql(element: _is_among, compiler: SQLCompiler, **kw: Any) -> str:
+    text, texts = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"{text} = ANY ({texts})"
+
+
+_TEXTS = ARRAY(Text).with_variant(JSON(), "sqlite")
+
+
+def is_among(column: ColumnElement[Any], texts: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of ``texts``, of which there may be more than parameters."""
+    return _is_among(column, literal(list(texts), _TEXTS))

@@ -1,6 +1,6 @@
 """A table that somebody works on: what the rows of it are, and what the caller may do to them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from workers.api.rows.permissions import Action
 from workers.api.rows.structure import row_model
 from workers.models.rows import StoredRow
 from workers.store.schema import TableRecord
+
+_MAX_SHOWN = 50
+"""How many roles a refusal names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class OpenTable:
             return permissions.default_permissions(self.caller.user_id)
         parsed = permissions.parse_permissions(given)
         if not self.caller.is_privileged and not permissions.are_held(parsed, self.caller.roles):
-            raise refuse(Problem.ROW_PERMISSIONS, roles=", ".join([ANY, *sorted(self.caller.roles)]))
+            raise refuse(Problem.ROW_PERMISSIONS, roles=_shown(self.caller.roles))
         return parsed
 
     def model(self, row: StoredRow) -> dict[str, Any]:
@@ -74,6 +77,13 @@ class OpenTable:
         if self.record.row_security:
             return [*self.record.permissions, *row["permissions"]]
         return self.record.permissions
+
+
+def _shown(roles: Collection[str]) -> str:
+    """Return the roles that somebody may grant permissions to, or some of them: they may hold very many."""
+    shown = [ANY, *sorted(roles)]
+    more = ["..."] if len(shown) > _MAX_SHOWN else []
+    return ", ".join([*shown[:_MAX_SHOWN], *more])
 
 
 async def open_table(

@@ -17,6 +17,7 @@ from workers.api.rows.opened import OpenTable, open_table
 from workers.api.rows.statements import find_rows
 from workers.api.rows.structure import row_model
 from workers.models.rows import StoredRow
+from workers.store.dialects import is_among
 from workers.store.fields import Field, Kind
 from workers.store.pages import fetch_page
 from workers.store.queries import ListQuery
@@ -72,7 +73,7 @@ def readable(table: OpenTable) -> list[sa.ColumnElement[bool]]:
         sa.exists().where(
             perms.c.row_seq == rows.c.seq,
             perms.c.action == "read",
-            perms.c.role.in_([ANY, *sorted(table.caller.roles)]),
+            is_among(perms.c.role, [ANY, *sorted(table.caller.roles)]),
         )
     ]
 

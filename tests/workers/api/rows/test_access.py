@@ -199,6 +199,22 @@ class TestLists:
         refused = await api.guest().get(rows_of("posts"))
         assert (refused.status_code, refused.json()["type"]) == (401, "user_unauthorized")
 
+    async def test_caller_may_hold_more_roles_than_a_statement_has_parameters(
+        self, api: Api, make_table: MakeTable, login: Login
+    ) -> None:
+        await make_table("posts", permissions=['create("users")'], row_security=True)
+        await add(api, "posts", "hers", ['read("label:l39999")'])
+        await add(api, "posts", "his", ['read("user:bob")'])
+        ada = await login("ada", labels=[f"l{number}" for number in range(40_000)])
+        shown = (await ada.get(rows_of("posts"))).json()
+        assert [row["$id"] for row in shown["rows"]] == ["hers"]
+        body = {"rowId": "new", "data": DATA, "permissions": ['read("user:bob")']}
+        refused = await ada.post(rows_of("posts"), json=body)
+        assert refused.status_code == 401
+        message = refused.json()["message"]
+        assert len(message) < 1000
+        assert message.endswith(", ...)")
+
 
 class TestBulk:
     async def test_only_servers_change_many_rows_at_once(
