@@ -37,6 +37,8 @@ class UserClaims(msgspec.Struct, frozen=True, rename="camel"):
     user_id: str
     session_id: str = ""
     """The session it was made in; empty for one that needs none (function executions)."""
+    issued_at: float | None = msgspec.field(name="iat", default=None)
+    """Unix time in seconds."""
 
 
 class _Team(msgspec.Struct, frozen=True, rename="camel"):

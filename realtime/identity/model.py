@@ -98,6 +98,9 @@ class User(msgspec.Struct, frozen=True, omit_defaults=True):
     memberships: tuple[Membership, ...] = ()
     sessions: tuple[Session, ...] = ()
     impersonator: bool = False
+    tokens_from: float = 0.0
+    """Tokens without a session that say they were issued before do not stand for this person: Unix time in seconds of
+    the newest password, or of the user. The ID may have been somebody else's before."""
     account: dict[str, Any] = {}
     """Further members of the account object that clients are shown (dates, prefs, targets, ...)."""
 
@@ -141,6 +144,8 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     """The account object for ``connected`` and ``authentication`` frames; None for guests and keys."""
     expires_at: float | None = None
     """When the session, token or key ends, Unix time in seconds; None never."""
+    issued_at: float | None = None
+    """When the token was issued, if there is no session and it says so; Unix time in seconds."""
     stored: bool = False
     """Whether the user or key is in the read model, so that a change there concerns this identity."""
     impersonated: bool = False

@@ -178,7 +178,9 @@ class Resolver:
         if not identity.stored:
             return identity if self.is_current(identity.expires_at) else GUEST
         home = identity.home or project.id
-        proof = await self._check_user(home, identity.actor_id, identity.session_id, identity.expires_at)
+        proof = await self._check_user(
+            home, identity.actor_id, identity.session_id, identity.expires_at, identity.issued_at
+        )
         if proof is None:
             return GUEST
         if identity.home:
@@ -234,18 +236,24 @@ class Resolver:
         claims = await self._verifier.verify(token)
         subject = parse_claims(claims, home)
         if isinstance(subject, UserClaims):
-            return await self._check_user(home, subject.user_id, subject.session_id, float(claims["exp"]))
+            return await self._check_user(
+                home, subject.user_id, subject.session_id, float(claims["exp"]), subject.issued_at
+            )
         return _Proof(subject, "", float(claims["exp"]), stored=False)
 
     async def _check_user(
-        self, home: str, user_id: str, session_id: str, expires_at: float | None
+        self, home: str, user_id: str, session_id: str, expires_at: float | None, issued_at: float | None
     ) -> "_Proof | None":
         """Return the proof of a user vouched for elsewhere; a session, if any, decides how long it lasts."""
         user = _active(await self._store.get_user(home, user_id))
         if user is None:
             return None
         if not session_id:
-            return _Proof(user, "", expires_at) if self.is_current(expires_at) else None
+            # Tokens tell their time in full seconds.
+            is_void = issued_at is not None and issued_at + 1 <= user.tokens_from
+            if is_void or not self.is_current(expires_at):
+                return None
+            return _Proof(user, "", expires_at, issued_at)
         for session in user.sessions:
             if session.id == session_id and not session.mfa_pending and self.is_current(session.expires_at):
                 return _Proof(user, session_id, session.expires_at)
@@ -273,6 +281,7 @@ class _Proof:
     user: User
     session_id: str
     expires_at: float | None
+    issued_at: float | None = None
     stored: bool = True
 
 
@@ -314,6 +323,7 @@ def _user_identity(proof: _Proof, *, target: User | None = None) -> Identity:
         session_id=proof.session_id,
         account=account,
         expires_at=proof.expires_at,
+        issued_at=proof.issued_at,
         stored=proof.stored,
         impersonated=target is not None,
         impersonator_id=proof.user.id if target is not None else "",

@@ -131,5 +131,6 @@ def _user(
             for each in sessions
         ),
         impersonator=row["impersonator"],
+        tokens_from=to_unix(max(row["registered_at"], row["password_updated_at"] or "")),
         account=dict(account_model(row, targets)),
     )

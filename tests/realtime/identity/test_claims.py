@@ -10,7 +10,7 @@ from realtime.identity.model import Membership, User
 class TestUserOfTheReadModel:
     def test_user_and_session_are_named(self) -> None:
         claims = {"userId": "u", "sessionId": "s", "exp": 1, "iat": 0}
-        assert parse_claims(claims, "p") == UserClaims("u", "s")
+        assert parse_claims(claims, "p") == UserClaims("u", "s", 0.0)
 
     @pytest.mark.parametrize("claims", [{"userId": "u"}, {"userId": "u", "sessionId": None, "sub": None}])
     def test_session_is_optional(self, claims: dict[str, Any]) -> None:

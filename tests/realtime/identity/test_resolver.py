@@ -380,6 +380,25 @@ class TestRefresh:
         await store.delete_user("p", "ada")
         assert await resolver.refresh(PROJECT, ADA_IDENTITY) is GUEST
 
+    @pytest.mark.parametrize(("issued_at", "is_good"), [(NOW - 2, False), (NOW - 1, True), (None, True)])
+    async def test_token_without_session_ends_with_the_password(
+        self, resolver: Resolver, store: IdentityStore, issued_at: float | None, is_good: bool
+    ) -> None:
+        presented = Presented(jwt=token(userId="ada", iat=issued_at))
+        before = await resolver.resolve(PROJECT, presented)
+        assert before.user_id == "ada"
+        await store.put_user("p", msgspec.structs.replace(ADA, tokens_from=NOW - 0.5))
+        expected = before if is_good else GUEST
+        assert await resolver.refresh(PROJECT, before) == expected
+        assert await resolver.resolve(PROJECT, presented) == expected
+
+    async def test_token_of_a_session_ends_with_the_session_only(
+        self, resolver: Resolver, store: IdentityStore
+    ) -> None:
+        await store.put_user("p", msgspec.structs.replace(ADA, tokens_from=NOW))
+        presented = Presented(jwt=token(userId="ada", sessionId="s1", iat=NOW - 100))
+        assert (await resolver.resolve(PROJECT, presented)).user_id == "ada"
+
     async def test_token_without_session_keeps_its_expiry(self, resolver: Resolver, clock: Clock) -> None:
         identity = await resolver.resolve(PROJECT, Presented(jwt=token(userId="ada")))
         assert await resolver.refresh(PROJECT, identity) == identity

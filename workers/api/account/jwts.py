@@ -19,6 +19,8 @@ from workers.models.sessions import Jwt
 
 router = APIRouter(tags=["account"])
 
+_LIMITS = [Depends(rate_limit(limit=100, window_s=60, by=("user", "url")))]
+
 
 class JwtRequest(Body):
     """How long the token is valid, in seconds."""
@@ -31,9 +33,15 @@ class JwtRequest(Body):
     response_model=None,
     responses=documented(Jwt, 201),
     operation_id="accountCreateJWT",
-    dependencies=[Depends(rate_limit(limit=100, window_s=60, by=("user", "url")))],
+    dependencies=_LIMITS,
 )
-@router.post("/v1/account/jwt", response_model=None, responses=documented(Jwt, 201), include_in_schema=False)
+@router.post(
+    "/v1/account/jwt",
+    response_model=None,
+    responses=documented(Jwt, 201),
+    include_in_schema=False,
+    dependencies=_LIMITS,
+)
 async def create_jwt(request: Request, caller: SignedIn, body: JwtRequest | None = None) -> Response:
     """Make a token that stands for the current session, as long as both last. A token makes no further ones."""
     shown = read_credentials(request.headers.items(), caller.project.id)

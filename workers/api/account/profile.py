@@ -24,7 +24,6 @@ from workers.api.people.passwords import (
 )
 from workers.api.people.policies import read_policies
 from workers.api.people.sessions import delete_session, sessions_of
-from workers.api.people.tokens import void_tokens
 from workers.api.people.users import create_user, load_policies, require_user, update_user
 from workers.api.problems import Problem, refuse
 from workers.api.rates import rate_limit
@@ -173,7 +172,6 @@ async def update_password(request: Request, body: AccountPassword, caller: Signe
         policies = await read_policies(tx.connection, tx.project.id, services.settings)
         changes = password_changes(row, password_hash, policies.stored, tx.now_text)
         updated = await update_user(tx, row, changes, attribute="password", show=account_model)
-        await void_tokens(tx, row["id"], ("recovery",))
         if policies.ends_sessions:
             for session in await sessions_of(tx.connection, tx.project.id, row["id"], lock=True):
                 if session["id"] != caller.session_id:

@@ -28,7 +28,7 @@ from workers.api.people.logs import record
 from workers.api.people.passwords import password_changes
 from workers.api.people.policies import read_policies
 from workers.api.people.sessions import delete_session, sessions_of
-from workers.api.people.tokens import create_token, has_token, use_token
+from workers.api.people.tokens import PASSWORD_KINDS, create_token, has_token, use_token, void_tokens
 from workers.api.people.users import find_user, find_user_by_email
 from workers.api.problems import Problem, refuse
 from workers.api.rates import rate_limit
@@ -167,6 +167,7 @@ async def _reset(tx: Transaction, request: Request, user: Row, password_hash: st
     changes = password_changes(user, password_hash, policies.stored, tx.now_text)
     verified = {"email_verified": True, "updated_at": tx.now_text}
     await tx.connection.execute(update(users).where(users.c.seq == user["seq"]).values(**changes, **verified))
+    await void_tokens(tx, user["id"], PASSWORD_KINDS)
     tx.change_user(user["id"])
     # Who was logged in before anybody proved to own the address need not be the owner.
     if policies.ends_sessions or not user["email_verified"]:

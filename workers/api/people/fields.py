@@ -17,7 +17,12 @@ MAX_PREFS_DEPTH = 100
 """How deeply preferences may be nested: lists of users, and events with users in them, add a few levels."""
 
 
-def _check_email(value: str) -> str:
+def normalize_email(value: str) -> str:
+    """Return an e-mail address as it is kept: the same for all spellings of it, in lower case.
+
+    Raises:
+        ValueError: it is none. The text is for whoever sent it.
+    """
     try:
         # No look-up: it would tell senders when they are typed in, and fail when the resolver does.
         validated = validate_email(value, check_deliverability=False, test_environment=True)
@@ -62,7 +67,7 @@ def _children(value: object) -> Iterable[object]:
 Email = Annotated[
     str,
     Field(min_length=1, max_length=MAX_EMAIL_CHARS, description="An e-mail address."),
-    AfterValidator(_check_email),
+    AfterValidator(normalize_email),
 ]
 """An e-mail address, in lower case once it is checked."""
 

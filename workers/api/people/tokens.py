@@ -21,6 +21,9 @@ TYPED_KINDS = frozenset({"email", "phone", "phone-verification"})
 MAILED_KINDS = frozenset({"recovery", "verification", "magic-url", "email"})
 """Kinds of tokens that prove that somebody reads the mail to the address of the user."""
 
+PASSWORD_KINDS = frozenset({"recovery", "magic-url", "email", "phone", "generic"})
+"""Kinds of tokens that let somebody in, or set a password: they do not outlive the password."""
+
 MAX_ATTEMPTS = 5
 """How often a wrong code may be presented while one is expected; then it is void."""
 

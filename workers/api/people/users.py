@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from realtime.events.event import Event
 from workers.api.people import hashes, passwords
 from workers.api.people.targets import add_own_target, move_own_target, targets_of
-from workers.api.people.tokens import MAILED_KINDS, void_tokens
+from workers.api.people.tokens import MAILED_KINDS, PASSWORD_KINDS, void_tokens
 from workers.api.problems import Problem, refuse
 from workers.models.people import Row
 from workers.store import tables
@@ -149,7 +149,8 @@ async def update_user(
 ) -> RowMapping:
     """Change columns of a user, and keep the targets in step; event ``users.[userId].update.<attribute>``.
 
-    A new e-mail address or phone number is not verified, unless ``changes`` says that it is.
+    A new e-mail address or phone number is not verified, unless ``changes`` says that it is. What was mailed to an
+    earlier address is void, and so is with a new password what else lets the user in.
 
     Args:
         tx: the transaction.
@@ -189,6 +190,8 @@ async def update_user(
     if updated["email"] != row["email"]:
         # They went to the earlier address, and would prove nothing about the new one.
         await void_tokens(tx, row["id"], MAILED_KINDS)
+    if "password_hash" in changes:
+        await void_tokens(tx, row["id"], PASSWORD_KINDS)
     await _tell(tx, updated, f"users.[userId].update.{attribute}", show, payload)
     return updated
 

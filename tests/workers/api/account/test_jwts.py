@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx
 import jwt
@@ -46,3 +47,15 @@ class TestJwt:
         settings = api.settings.model_copy(update={"secret": ""})
         api.app.state.services = dataclasses.replace(api.services, settings=settings)
         assert error_of(await browser.post("/v1/account/jwts")) == (501, "general_not_implemented")
+
+
+class TestRate:
+    @pytest.fixture
+    def overrides(self) -> dict[str, Any]:
+        return {"limits": "on"}
+
+    @pytest.mark.parametrize("path", ["/v1/account/jwts", "/v1/account/jwt"])
+    async def test_either_path_is_limited(self, sign_up: SignUp, path: str) -> None:
+        browser = await sign_up("ann")
+        left = [(await browser.post(path)).headers.get("x-ratelimit-remaining") for _ in range(2)]
+        assert left == ["99", "98"]

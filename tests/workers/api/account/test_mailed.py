@@ -273,6 +273,34 @@ class TestRecovery:
         statuses = [(await api.guest().put("/v1/account/recovery", json=body)).status_code for _ in range(2)]
         assert statuses == [200, 401]
 
+    @pytest.mark.parametrize("by", ["recovery", "account", "server"])
+    async def test_new_password_voids_whatever_else_would_let_somebody_in(
+        self, api: Api, sign_up: SignUp, inbox: Inbox, by: str
+    ) -> None:
+        browser = await sign_up("ann")
+        stranger, secrets, page = api.guest(), [], {"email": "ann@example.com", "url": PAGE}
+        for path in ("recovery", "tokens/magic-url", "recovery"):
+            await stranger.post(f"/v1/account/{path}", json={"userId": "ann", **page})
+            secrets.append(inbox.proof())
+        made = await api.server.post("/v1/users/ann/tokens", json={})
+        secrets.append({"userId": "ann", "secret": made.json()["secret"]})
+        *outstanding, generic = secrets
+        body = {"password": "new-password"}
+        changed = await {
+            "recovery": lambda: stranger.put("/v1/account/recovery", json={**outstanding.pop(), **body}),
+            "account": lambda: browser.patch(
+                "/v1/account/password", json={**body, "oldPassword": "password-of-ann"}
+            ),
+            "server": lambda: api.server.patch("/v1/users/ann/password", json=body),
+        }[by]()
+        assert changed.status_code == 200, changed.text
+        tries = [
+            await stranger.put("/v1/account/recovery", json={**outstanding[0], "password": "evil-password"}),
+            await stranger.put("/v1/account/sessions/magic-url", json=outstanding[1]),
+            await stranger.post("/v1/account/sessions/token", json=generic),
+        ]
+        assert [error_of(answer) for answer in tries] == [(401, "user_invalid_token")] * 3
+
     async def test_wrong_secret_is_refused_before_the_rules_for_passwords(
         self, api: Api, sign_up: SignUp, inbox: Inbox
     ) -> None:

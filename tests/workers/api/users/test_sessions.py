@@ -1,12 +1,16 @@
 """A user's sessions, and what else they can be let in with."""
 
+import time
 from typing import Any
 
 import jwt as pyjwt
 import pytest
 
+from realtime.identity.jwt import mint
+from realtime.identity.model import Project
 from realtime.identity.secrets import decode_session
-from tests.api import Api
+from tests.api import PROJECT, Api
+from workers.store.tables import users
 
 
 @pytest.fixture
@@ -121,6 +125,14 @@ class TestTokens:
             assert (await api.server.post("/v1/users/ada/tokens", json=body)).status_code == 400, body
 
 
+async def registered(api: Api, time_text: str) -> None:
+    async with api.services.store.write(Project(id=PROJECT)) as tx:
+        await tx.connection.execute(
+            users.update().values(registered_at=time_text, password_updated_at=time_text)
+        )
+        tx.change_user("ada")
+
+
 class TestJwt:
     async def test_token_without_a_session_lets_the_user_in(self, api: Api, ada: None) -> None:
         response = await api.server.post("/v1/users/ada/jwts", json={})
@@ -131,6 +143,20 @@ class TestJwt:
         claims = pyjwt.decode(response.json()["jwt"], options={"verify_signature": False})
         assert claims["exp"] - claims["iat"] == 900
         assert claims["project"] == "demo"
+
+    async def test_token_from_before_the_user_or_their_password_lets_nobody_in(
+        self, api: Api, ada: None
+    ) -> None:
+        minute_ago = int(time.time()) - 60
+        claims = {"userId": "ada", "project": PROJECT, "iat": minute_ago, "exp": minute_ago + 3600}
+        browser = api.guest(**{"X-Appwrite-JWT": mint(claims, api.settings.secrets[-1])})
+        assert (await browser.get("/v1/teams")).status_code == 401
+        # As if they had signed up long ago.
+        await registered(api, "2020-01-01T00:00:00.000+00:00")
+        assert (await browser.get("/v1/teams")).status_code == 200
+        changed = await api.server.patch("/v1/users/ada/password", json={"password": "new-password"})
+        assert changed.status_code == 200
+        assert (await browser.get("/v1/teams")).status_code == 401
 
     async def test_token_ends_with_the_latest_session(self, api: Api, ada: None) -> None:
         await begin(api)
