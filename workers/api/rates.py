@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from realtime.bus.windows import WindowCount, count_in_window
 from workers.api.access import find_caller
 from workers.api.addresses import address_of
+from workers.api.people.fields import MAX_EMAIL_CHARS, normalize_email
 from workers.api.problems import Problem, refuse
 from workers.api.services import services_of
 
@@ -79,17 +80,26 @@ async def _aspect(request: Request, aspect: Aspect, user_id: str) -> str:
         case "url":
             return f"url:{request.method} {request.scope['route'].path}"
         case "email" | "phone":
-            return f"{aspect}:{await _member(request, aspect)}"
+            return f"{aspect}:{_as_kept(await _member(request, aspect))}"
 
 
 async def _member(request: Request, name: str) -> str:
-    """Return a text of the JSON body as people mean it: ``A@b.c`` and ``a@b.c`` are one address."""
+    """Return a text of the JSON body; empty when there is none."""
     try:
         body: Any = await request.json()
     except ValueError:
         return ""
     value = body.get(name) if isinstance(body, dict) else None
-    return value.strip().lower() if isinstance(value, str) else ""
+    return value if isinstance(value, str) else ""
+
+
+def _as_kept(text: str) -> str:
+    """Return an address as its account has it, since many spellings lead there; other texts in lower case."""
+    text = text.strip()
+    try:
+        return normalize_email(text) if "@" in text and len(text) <= MAX_EMAIL_CHARS else text.lower()
+    except ValueError:
+        return text.lower()
 
 
 def _note(request: Request, counted: WindowCount, limit: int) -> None:

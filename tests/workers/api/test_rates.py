@@ -94,6 +94,21 @@ class TestLimit:
         assert (await client.post("/v1/login", json={"email": "a@b.c"})).status_code == 429
         assert (await client.post("/v1/login", json={"email": "d@b.c"})).status_code == 200
 
+    @pytest.mark.parametrize(
+        ("email", "same"),
+        [
+            ("a@\uff4fne.example", "a@one.example"),  # Full width.
+            ("a@b\u00fccher.example", "a@xn--bcher-kva.example"),
+            ("\u00e9@b.example", "e\u0301@b.example"),
+        ],
+    )
+    async def test_spellings_of_an_address_count_together(
+        self, client: httpx.AsyncClient, email: str, same: str
+    ) -> None:
+        """As they lead to one account."""
+        answers = [await client.post("/v1/login", json={"email": each}) for each in (email, same, email)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+
     async def test_clients_behind_a_proxy_count_apart(self, client: httpx.AsyncClient) -> None:
         for _ in range(2):
             await client.post("/v1/login", json={"email": "a@b.c"})
