@@ -61,7 +61,10 @@ class MembershipList(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class MembershipPrivacy:
-    """What of a person is visible in their memberships; the defaults are those of a new project."""
+    """What of a person is visible in their memberships; the defaults are those of a new project.
+
+    Of somebody who has not joined yet it is only what whoever invited them said, unless ``before_joining``.
+    """
 
     user_id: bool = True
     user_name: bool = True
@@ -69,6 +72,7 @@ class MembershipPrivacy:
     user_phone: bool = True
     user_mfa: bool = True
     user_accessed_at: bool = False
+    before_joining: bool = False
 
     @classmethod
     def from_policies(cls, policies: Mapping[str, Any]) -> "MembershipPrivacy":
@@ -84,7 +88,7 @@ class MembershipPrivacy:
         )
 
 
-EVERYTHING = MembershipPrivacy(user_accessed_at=True)
+EVERYTHING = MembershipPrivacy(user_accessed_at=True, before_joining=True)
 """What servers see."""
 
 
@@ -112,6 +116,8 @@ def membership_model(
         shows: what of the person is visible to whom it is shown.
     """
     person: Row = user or {}
+    if not row["confirmed"] and not shows.before_joining:
+        person = {"name": row["invited_name"], "email": row["invited_email"]}
     return {
         "$id": row["id"],
         "$createdAt": row["created_at"],

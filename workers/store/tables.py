@@ -263,6 +263,9 @@ memberships = _table(
     Column("joined_at", _TIME),
     # Of the invitation's secret; empty when there is none.
     Column("secret_hash", String(128), nullable=False, default=""),
+    # What whoever invited the person said of them: all that the team is shown until they join.
+    Column("invited_email", Text, nullable=False, default=""),
+    Column("invited_name", Text, nullable=False, default=""),
     *_times(),
     UniqueConstraint("project_id", "id"),
     UniqueConstraint("project_id", "team_id", "user_id"),

@@ -2,7 +2,8 @@
 
 What an owner of the team begins by mail, an API key does at once. An invitation holds the hash of its secret together
 with the address that it was sent to: whoever has both was reached there, so accepting it verifies the address, and an
-invitation to an address that its owner gave up is void.
+invitation to an address that its owner gave up is void. Until then the team learns nothing of the person that whoever
+invited them did not say: else inviting a user ID would tell whose it is.
 """
 
 from typing import Annotated, Literal
@@ -97,7 +98,7 @@ async def create_membership(
         if secret and not user["email"]:
             raise refuse(Problem.PHONE_DISABLED)
         team = await require_own_team(tx.connection, caller, teamId)
-        row, action = await _put_membership(tx, team, user, body.roles, secret)
+        row, action = await _put_membership(tx, team, user, body, secret)
         await emit_membership(tx, action, row, user=user, team_name=team["name"])
         shows = await privacy_for(tx.connection, caller)
     response = respond(membership_model(row, user=user, team_name=team["name"], shows=shows), 201)
@@ -125,7 +126,7 @@ async def _invitee(tx: Transaction, body: NewMembership) -> RowMapping:
 
 
 async def _put_membership(
-    tx: Transaction, team: Row, user: Row, roles: list[str], secret: str
+    tx: Transaction, team: Row, user: Row, body: NewMembership, secret: str
 ) -> tuple[RowMapping, str]:
     """Make a membership, or renew an invitation; without a secret it is confirmed. The team is locked.
 
@@ -138,11 +139,13 @@ async def _put_membership(
         memberships.c.user_id == user["id"],
     )
     values = {
-        "roles": list(dict.fromkeys(roles)),
+        "roles": list(dict.fromkeys(body.roles)),
         "confirmed": not secret,
         "invited_at": tx.now_text,
         "joined_at": None if secret else tx.now_text,
         "secret_hash": _invitation_hash(secret, user) if secret else "",
+        "invited_email": "" if body.userId else body.email,
+        "invited_name": body.name,
         "updated_at": tx.now_text,
     }
     existing = (await tx.connection.execute(select(memberships).where(*of_user))).mappings().one_or_none()

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, true, update
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -93,8 +93,9 @@ def _matches(project_id: str, text: str, shows: MembershipPrivacy) -> ColumnElem
     if not shows.user_name:
         # What is hidden must not be found either.
         return by_id
+    seen = true() if shows.before_joining else memberships.c.confirmed
     named = select(users.c.id).where(users.c.project_id == project_id, contains_text([users.c.name], text))
-    return or_(by_id, memberships.c.user_id.in_(named))
+    return or_(by_id, and_(seen, memberships.c.user_id.in_(named)))
 
 
 @router.get(

@@ -159,6 +159,31 @@ class TestInvite:
         assert event.name == f"teams.red.memberships.{membership['$id']}.create"
         assert event.payload == membership
 
+    async def test_team_learns_of_the_person_what_the_invitation_says_until_they_join(
+        self, api: Api, ada: httpx.AsyncClient, log: list[Any], sign_up: SignUp
+    ) -> None:
+        bob = await sign_up("bob")
+        members = ("userId", "userName", "userEmail", "userPhone", "mfa")
+
+        async def shown(answer: dict[str, Any]) -> None:
+            event = (await api.published())[-1].payload
+            (listed,) = (await ada.get(MEMBERSHIPS, params={"search": answer["$id"]})).json()["memberships"]
+            for model in (event, listed):
+                assert {name: model[name] for name in members} == {name: answer[name] for name in members}
+
+        by_id = (await invite(ada, userId="bob", email="bob@example.com")).json()
+        assert [by_id[name] for name in members] == ["bob", "", "", "", False]
+        await shown(by_id)
+        by_address = (await invite(ada, email="bob@example.com", name="Bobby")).json()
+        assert [by_address[name] for name in members] == ["bob", "Bobby", "bob@example.com", "", False]
+        await shown(by_address)
+        assert (await ada.get(MEMBERSHIPS, params={"search": "Bob"})).json()["total"] == 0
+        of_server = (await api.server.get(f"{MEMBERSHIPS}/{by_id['$id']}")).json()
+        assert (of_server["userName"], of_server["userEmail"]) == ("Bob", "bob@example.com")
+        joined = (await accept(bob, link(log))).json()
+        assert (joined["userName"], joined["userEmail"]) == ("Bob", "bob@example.com")
+        assert (await ada.get(MEMBERSHIPS, params={"search": "Bob"})).json()["total"] == 1
+
     @pytest.mark.parametrize(
         "url", ["", "nothing", "/join", "https://evil.example/join", "http://localhost\\@evil.example/"]
     )

@@ -237,6 +237,8 @@ def _create_teams() -> None:
         sa.Column("invited_at", _TIME, nullable=False),
         sa.Column("joined_at", _TIME, nullable=True),
         sa.Column("secret_hash", sa.String(length=128), nullable=False),
+        sa.Column("invited_email", sa.Text(), nullable=False),
+        sa.Column("invited_name", sa.Text(), nullable=False),
         *_times(),
         sa.PrimaryKeyConstraint("seq", name="pk_memberships"),
         sa.UniqueConstraint("project_id", "id", name="uq_memberships_project_id_id"),
