@@ -12,7 +12,7 @@ import msgspec
 from workers.api.errors import bad_request
 from workers.api.problems import Problem, refuse
 from workers.api.rows.opened import OpenTable
-from workers.api.rows.structure import StructureError, check_required, given_values, new_values
+from workers.api.rows.structure import StructureError, check_required, given_values, new_values, row_model
 from workers.store.schema import Column
 from workers.store.times import from_iso
 from workers.store.values import INTEGER_MAX, INTEGER_MIN
@@ -47,6 +47,22 @@ def apply(table: OpenTable, change: Change, old: Row | None, now: str) -> Row:
         return _APPLY[change.verb](table, change, old, now)
     except StructureError as error:
         raise refuse(Problem.ROW_STRUCTURE, word=table.words.row, reason=str(error)) from error
+
+
+def answer(
+    table: OpenTable, change: Change, old: Row | None, row: Row, model: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what ``change``, which made ``row`` of ``old``, is answered with: ``model``, which is that of the row.
+
+    Who may change a row and not read it is shown what they sent of it, and nothing that was there. Who makes a row
+    knows all of it.
+    """
+    if old is None or table.allows("read", row):
+        return model
+    sent = () if change.verb in ("increment", "decrement") else change.data.keys()
+    columns = [column for column in table.record.schema.columns if column.key in sent]
+    permissions = [] if change.permissions is None else row["permissions"]
+    return row_model(table.record, table.words, row | {"permissions": permissions}, columns)
 
 
 def event_action(verb: Verb) -> str:

@@ -19,7 +19,7 @@ from workers.api.access import USER_SCOPES, Caller, CallerKind
 from workers.api.errors import ApiError
 from workers.api.problems import Problem, refuse
 from workers.api.rows import bulk
-from workers.api.rows.changes import Row, apply
+from workers.api.rows.changes import Row, answer, apply
 from workers.api.rows.opened import OpenTable, open_table
 from workers.api.rows.operations import Operation, append_operations, load_operations
 from workers.api.rows.statements import find_row, find_rows
@@ -178,16 +178,17 @@ class _Preview:
         self._rows: dict[tuple[int, str], Row | None] = {}
 
     async def add(self, operation: Operation, caller: Caller) -> dict[str, Any]:
-        """Judge an operation of ``caller``, and return the model of what it makes of its row."""
+        """Judge an operation of ``caller``, and return the model, for them, of what it makes of its row."""
         table = await open_table(
             self._tx.connection, caller, operation.words, operation.database_id, operation.table_id
         )
         key = (table.record.seq, operation.row_id)
         if key not in self._rows:
             self._rows[key] = await self._replayed(table, operation.row_id)
-        row = apply(table, operation.change, self._rows[key], self._tx.now_text)
+        old = self._rows[key]
+        row = apply(table, operation.change, old, self._tx.now_text)
         self._rows[key] = None if operation.verb == "delete" else row
-        return table.model(row)
+        return answer(table, operation.change, old, row, table.model(row))
 
     async def _replayed(self, table: OpenTable, row_id: str) -> Row | None:
         row = await find_row(self._tx.connection, table.record, row_id)

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from realtime.events.event import Event
 from workers.api.databases.words import DOCUMENTS, Words
 from workers.api.problems import Problem, refuse
-from workers.api.rows.changes import Change, Row, Verb, apply, event_action
+from workers.api.rows.changes import Change, Row, Verb, answer, apply, event_action
 from workers.api.rows.links import follow
 from workers.api.rows.opened import OpenTable
 from workers.api.rows.references import check_references
@@ -18,7 +18,7 @@ from workers.store.store import Transaction
 
 
 async def write(tx: Transaction, table: OpenTable, change: Change) -> dict[str, Any]:
-    """Make one change with its event, and return the model of the row; of a deleted row as it was.
+    """Make one change with its event, and return the model of the row for the caller; of a deleted row as it was.
 
     Raises:
         ApiError: what :func:`~workers.api.rows.changes.apply` refuses; 409 for a unique value that is taken.
@@ -30,7 +30,8 @@ async def write(tx: Transaction, table: OpenTable, change: Change) -> dict[str, 
         old = await find_row(tx.connection, table.record, change.row_id, lock=True)
     row = apply(table, change, old, tx.now_text)
     await store(tx, table, change.verb, old, row)
-    return emit(tx, table, event_action(change.verb), row)
+    model = emit(tx, table, event_action(change.verb), row)
+    return answer(table, change, old, row, model)
 
 
 async def store(

@@ -61,6 +61,49 @@ class TestRights:
                 deleted = await client.delete(path)
                 assert deleted.status_code == (204 if "delete" in rights else hidden)
 
+    async def test_who_may_change_and_not_read_is_shown_only_what_they_sent(
+        self, api: Api, make_table: MakeTable
+    ) -> None:
+        await make_table("posts", permissions=['update("any")', 'create("any")'])
+        path = f"{rows_of('posts')}/r"
+        row = {"title": "secret", "votes": 7, "slug": "s"}
+        body = {"rowId": "r", "data": row, "permissions": ['read("user:ada")']}
+        whole = (await api.server.post(rows_of("posts"), json=body)).json()
+        guest = api.guest()
+        times = {"$createdAt", "$updatedAt"}
+        head = {name: value for name, value in whole.items() if name[0] == "$" and name not in times}
+        for answer, shown in (
+            (await guest.patch(path, json={"data": {"score": 2.5}}), {"score": 2.5}),
+            (await guest.put(path, json={"data": {"done": True}}), {"done": True}),
+            (
+                await guest.patch(path, json={"permissions": ['read("any")']}),
+                {"$permissions": ['read("any")']},
+            ),
+            (await guest.patch(f"{path}/votes/increment", json={}), {}),
+        ):
+            assert answer.status_code in (200, 201), answer.text
+            found = {name: value for name, value in answer.json().items() if name not in times}
+            assert found == head | {"$permissions": []} | shown
+        # The event, and who may read, have it all.
+        assert (await api.published())[-1].payload["title"] == "secret"
+        read = (await api.server.get(path)).json()
+        assert (read["title"], read["votes"], read["score"]) == ("secret", 8, 2.5)
+        # Who makes a row knows it.
+        made = await guest.post(rows_of("posts"), json={"rowId": "new", "data": {"title": "x"}})
+        assert (made.json()["title"], made.json()["votes"]) == ("x", 0)
+
+    async def test_who_stages_a_change_and_may_not_read_is_shown_only_what_they_sent(
+        self, api: Api, make_table: MakeTable, login: Login
+    ) -> None:
+        await make_table("posts", permissions=['update("users")'])
+        await add(api, "posts", "r", [])
+        ada = await login("ada")
+        transaction = (await ada.post("/v1/tablesdb/transactions", json={})).json()["$id"]
+        body = {"data": {"score": 2.5}, "transactionId": transaction}
+        shown = (await ada.patch(f"{rows_of('posts')}/r", json=body)).json()
+        assert shown["score"] == 2.5
+        assert "title" not in shown
+
     async def test_creating_is_for_the_table_to_allow(
         self, api: Api, make_table: MakeTable, login: Login
     ) -> None:
