@@ -7,7 +7,7 @@ neither a condition nor its opposite, as in SQL.
 """
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Text, and_, false, func, literal, not_, or_
@@ -15,13 +15,16 @@ from sqlalchemy.sql.elements import BindParameter, ColumnElement
 
 from realtime.errors import InvalidQueryError
 from realtime.queries.payload import SEARCHED_CHARACTERS, words_of
-from realtime.queries.query import Query
+from realtime.queries.query import LOGICAL_METHODS, Query
 from workers.store.dialects import by_code_point, folded, has_item, may_have_words
 from workers.store.fields import TEXT_KINDS, Field, bind
 from workers.store.queries import unknown_attribute
 
+MAX_SEARCHES = 5
+"""How many ``search`` and ``notSearch`` a list may have: each costs a scan of every text, where no index helps."""
+
 MAX_WORDS = 50
-"""How many words one ``search`` may have."""
+"""How many words they may have together."""
 
 Condition = ColumnElement[bool]
 
@@ -34,9 +37,12 @@ def conditions_of(filters: Iterable[Query], fields: Mapping[str, Field]) -> list
         fields: the attributes that there are, by name.
 
     Raises:
-        InvalidQueryError: an attribute is not known, cannot be asked that, or is of another type than the values.
+        InvalidQueryError: an attribute is not known, cannot be asked that, or is of another type than the values; or
+            too much is searched for.
     """
-    return [_condition(query, fields) for query in filters]
+    conditions = list(filters)
+    _check_searches(conditions)
+    return [_condition(query, fields) for query in conditions]
 
 
 def contains_text(columns: Iterable[ColumnElement[Any]], text: str) -> Condition:
@@ -47,6 +53,25 @@ def contains_text(columns: Iterable[ColumnElement[Any]], text: str) -> Condition
 def operand(field: Field) -> ColumnElement[Any]:
     """Return what stands for ``field`` where values are put in order."""
     return by_code_point(field.column) if field.kind in TEXT_KINDS else field.column
+
+
+def _check_searches(filters: Iterable[Query]) -> None:
+    texts = [query.values[0] for query in _leaves(filters) if query.method in _SEARCHES]
+    if len(texts) > MAX_SEARCHES:
+        raise InvalidQueryError(f"Invalid query: At most {MAX_SEARCHES} search queries are allowed.")
+    if sum(len(words_of(text.lower())) for text in texts if isinstance(text, str)) > MAX_WORDS:
+        raise InvalidQueryError(
+            f"Invalid query: Search queries may have at most {MAX_WORDS} words, taken together."
+        )
+
+
+def _leaves(filters: Iterable[Query]) -> Iterator[Query]:
+    """Return the conditions that are made of no others."""
+    for query in filters:
+        if query.method in LOGICAL_METHODS:
+            yield from _leaves(query.values)
+        else:
+            yield query
 
 
 def _condition(query: Query, fields: Mapping[str, Field]) -> Condition:
@@ -136,8 +161,6 @@ def _search(field: Field, query: Query) -> Condition:
     words = words_of(text.lower())
     if not words:
         return false()
-    if len(words) > MAX_WORDS:
-        raise InvalidQueryError(f"Invalid query: Search queries may have at most {MAX_WORDS} words.")
     if len(text) > 1 and text[0] == text[-1] == '"':
         phrase = r"\W+".join(words)
         pattern = rf"(^|\W){phrase}(\W|$)"
@@ -168,7 +191,8 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-_TEXT_METHODS = frozenset({"startsWith", "notStartsWith", "endsWith", "notEndsWith", "search", "notSearch"})
+_SEARCHES = frozenset({"search", "notSearch"})
+_TEXT_METHODS = _SEARCHES | {"startsWith", "notStartsWith", "endsWith", "notEndsWith"}
 _CONTAINMENTS = frozenset({"contains", "notContains", "containsAny", "containsAll"})
 
 _BUILDERS: dict[str, Callable[[Field, Query], Condition]] = {

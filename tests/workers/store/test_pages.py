@@ -153,7 +153,8 @@ class TestConditions:
              'Cannot query startsWith on attribute "size" because it is not a string.'),
             (text("equal", "shape", 1), 'Cannot query equal on attribute "shape" because it is not comparable.'),
             (text("orderAsc", "tags"), 'Cannot order by attribute "tags".'),
-            (text("search", "name", " ".join(["word"] * 51)), "Search queries may have at most 50 words."),
+            (text("search", "name", " ".join(["word"] * 51)),
+             "Search queries may have at most 50 words, taken together."),
         ],
     )  # fmt: skip
     async def test_what_cannot_be_asked_is_refused(
@@ -189,7 +190,7 @@ class TestConditions:
         self, connection: AsyncConnection
     ) -> None:
         await insert(connection, [thing(1, size=1, name="word1")])
-        words = " ".join(f"word{number}" for number in range(50))
+        words = " ".join(f"word{number}" for number in range(49))
         queries = [
             *[text("equal", "size", *range(100))] * 60,
             text("contains", "name", *(f"{number}" for number in range(38))),
@@ -198,6 +199,23 @@ class TestConditions:
         ]
         assert ids(await page(connection, *queries)) == []
         assert ids(await page(connection, *queries[:-1])) == ["t1"]
+
+    @pytest.mark.parametrize("method", ["search", "notSearch"])
+    async def test_searches_are_counted_wherever_they_are(
+        self, connection: AsyncConnection, method: str
+    ) -> None:
+        """Each of them scans every text."""
+
+        def nested(words: str, number: int) -> str:
+            search = {"method": method, "attribute": "name", "values": [words]}
+            return json.dumps({"method": "or", "values": [{"method": "and", "values": [search] * number}]})
+
+        most = [nested("word " * 10, 4), text("search", "name", "word " * 10)]
+        await page(connection, *most)
+        with pytest.raises(InvalidQueryError, match="At most 5 search queries are allowed"):
+            await page(connection, *most, text("search", "name", "a"))
+        with pytest.raises(InvalidQueryError, match="at most 50 words, taken together"):
+            await page(connection, nested("word " * 13, 4))
 
     async def test_search_looks_at_the_beginning_of_a_long_text(self, connection: AsyncConnection) -> None:
         """As subscriptions do."""
