@@ -101,7 +101,9 @@ async def update_session(request: Request, sessionId: str, caller: SignedIn) -> 
     dependencies=[Depends(rate_limit(limit=100, window_s=60, by=("user", "url")))],
 )
 async def end_session(request: Request, sessionId: str, caller: HalfSignedIn) -> Response:
-    """Log out: of the session with this ID, or of the ``current`` one."""
+    """Log out: of the session with this ID, or of the ``current`` one, which alone needs no second factor."""
+    if caller.mfa_pending and sessionId not in (CURRENT, caller.session_id):
+        raise refuse(Problem.MORE_FACTORS)
     async with services_of(request).store.write(caller.project) as tx:
         rows = await sessions_of(tx.connection, tx.project.id, caller.user_id, lock=True)
         row = _pick(rows, sessionId, caller)

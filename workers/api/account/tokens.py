@@ -20,6 +20,7 @@ from workers.api.account.mailed import (
 )
 from workers.api.account.profile import require_room
 from workers.api.account.signed_in import Anybody
+from workers.api.errors import ApiError
 from workers.api.mail import Mail, send_later
 from workers.api.params import Body, CustomId
 from workers.api.people.fields import Email
@@ -125,7 +126,15 @@ async def _addressee(tx: Transaction, request: Request, body: CodeRequest) -> Ro
     if user is not None:
         return user
     await require_room(tx, services_of(request))
-    user = await create_user(tx, user_id=choose_id(body.userId), email=body.email, show=account_model)
+    try:
+        async with tx.connection.begin_nested():
+            user = await create_user(tx, user_id=choose_id(body.userId), email=body.email, show=account_model)
+    except ApiError:
+        # Somebody else may have asked for the same address at the same time.
+        made = await find_user_by_email(tx.connection, tx.project.id, body.email)
+        if made is None:
+            raise
+        return made
     await record(tx, request, user["id"], "user.create")
     return user
 

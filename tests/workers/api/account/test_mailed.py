@@ -1,5 +1,6 @@
 """What comes by mail: links and codes to log in with, verification, and password reset."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 
@@ -8,8 +9,10 @@ import pytest
 from sqlalchemy import update
 
 from realtime.identity.model import Project
-from tests.api import PROJECT, Api
+from tests.api import PROJECT, Api, until_blocked
 from tests.inbox import Inbox
+from workers.api.people.users import create_user
+from workers.models.people import account_model
 from workers.store.tables import projects
 
 SignUp = Callable[[str], Awaitable[httpx.AsyncClient]]
@@ -101,6 +104,19 @@ class TestEmailCode:
             (await api.guest().post("/v1/account/sessions/token", json=proof)).status_code for _ in range(2)
         ]
         assert statuses == [201, 401]
+
+    async def test_address_that_somebody_signs_up_with_at_the_same_time_is_theirs(
+        self, api: Api, inbox: Inbox
+    ) -> None:
+        body = {"userId": "eve", "email": "ann@example.com"}
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            await create_user(tx, user_id="ann", email="ann@example.com", show=account_model)
+            asking = asyncio.create_task(api.guest().post("/v1/account/tokens/email", json=body))
+            if tx.connection.dialect.name == "postgresql":
+                await until_blocked(api)
+        answer = await asking
+        assert (answer.status_code, answer.json()["userId"]) == (201, "ann")
+        assert [mail.to for mail in inbox.mails] == ["ann@example.com"]
 
     async def test_blocked_person_gets_no_mail_and_the_usual_answer(
         self, api: Api, sign_up: SignUp, inbox: Inbox

@@ -165,6 +165,16 @@ class TestPendingSession:
         browser = await log_in(api)
         assert (await browser.delete("/v1/account/sessions/current")).status_code == 204
 
+    async def test_it_ends_no_other_session(
+        self, api: Api, guarded: tuple[httpx.AsyncClient, pyotp.TOTP]
+    ) -> None:
+        other = (await guarded[0].get("/v1/account/sessions/current")).json()["$id"]
+        browser = await log_in(api)
+        for session_id in (other, "unknown"):
+            refused = await browser.delete(f"/v1/account/sessions/{session_id}")
+            assert error_of(refused) == (401, "user_more_factors_required")
+        assert (await guarded[0].get("/v1/account")).status_code == 200
+
     async def test_who_has_no_second_factor_is_not_locked_out(self, api: Api, sign_up: SignUp) -> None:
         await (await sign_up("ann")).patch("/v1/account/mfa", json={"mfa": True})
         assert (await (await log_in(api)).get("/v1/account")).status_code == 200
