@@ -119,9 +119,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{path}"
         return
     server: Postgres = request.getfixturevalue("postgres")
-    name = server.create()
-    yield server.url_of(name)
-    server.drop(name)
+    yield server.url_of(server.lend())
 
 
 def _migrate(url: str) -> None:
