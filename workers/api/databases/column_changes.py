@@ -20,6 +20,7 @@ from workers.api.databases.bodies import (
 from workers.api.databases.columns import require_column
 from workers.api.databases.definitions import change_column, replace_column
 from workers.api.databases.place import Place, place
+from workers.api.databases.retries import RetriedRoute
 from workers.api.databases.routing import Handler, in_both
 from workers.api.databases.shown import column_model
 from workers.api.problems import Problem, refuse
@@ -27,7 +28,7 @@ from workers.api.responses import respond
 from workers.models.databases import Column
 from workers.store.row_tables import has_longer_text
 
-router = APIRouter()
+router = APIRouter(route_class=RetriedRoute)
 
 Writer = Annotated[Place, Depends(place("columns.write"))]
 

@@ -24,6 +24,7 @@ from workers.api.databases.definitions import add_column, remove_column
 from workers.api.databases.lookup import find_table
 from workers.api.databases.parts import list_parts
 from workers.api.databases.place import Place, place
+from workers.api.databases.retries import RetriedRoute
 from workers.api.databases.routing import Handler, in_both
 from workers.api.databases.shown import column_model
 from workers.api.databases.words import Words
@@ -35,7 +36,7 @@ from workers.store.row_tables import add_row_column, drop_row_column, drop_row_i
 from workers.store.schema import Column as SchemaColumn
 from workers.store.schema import Schema
 
-router = APIRouter()
+router = APIRouter(route_class=RetriedRoute)
 
 Reader = Annotated[Place, Depends(place("columns.read"))]
 Writer = Annotated[Place, Depends(place("columns.write"))]

@@ -12,6 +12,7 @@ from realtime.events.event import Event
 from workers.api.access import Caller, requires
 from workers.api.databases.bodies import DatabaseChange, NewDatabase
 from workers.api.databases.lookup import require_database
+from workers.api.databases.retries import RetriedRoute
 from workers.api.databases.routing import in_both
 from workers.api.databases.words import words_of
 from workers.api.listing import ListParams, list_params
@@ -28,7 +29,7 @@ from workers.store.row_tables import drop_row_tables
 from workers.store.store import Transaction
 from workers.store.tables import databases, tables
 
-router = APIRouter()
+router = APIRouter(route_class=RetriedRoute)
 
 FIELDS = {
     "$id": Field(databases.c.id, "id"),

@@ -11,6 +11,7 @@ from workers.api.databases.bodies import NewIndex
 from workers.api.databases.definitions import add_index, remove_index
 from workers.api.databases.parts import list_parts
 from workers.api.databases.place import Place, place
+from workers.api.databases.retries import RetriedRoute
 from workers.api.databases.routing import in_both
 from workers.api.databases.shown import index_model
 from workers.api.databases.words import Words
@@ -21,7 +22,7 @@ from workers.models.databases import AttributeIndex, AttributeIndexList, ColumnI
 from workers.store.row_tables import create_row_index, drop_row_index
 from workers.store.schema import Index, Schema
 
-router = APIRouter()
+router = APIRouter(route_class=RetriedRoute)
 
 Reader = Annotated[Place, Depends(place("indexes.read"))]
 Writer = Annotated[Place, Depends(place("indexes.write"))]

@@ -14,6 +14,7 @@ from workers.api.databases.bodies import NewTable, TableChange
 from workers.api.databases.definitions import add_column, add_index, parse_column, parse_index, remove_column
 from workers.api.databases.lookup import TABLE, find_table, require_database, table_record
 from workers.api.databases.place import Place, SchemaChange, emit_table, place
+from workers.api.databases.retries import RetriedRoute
 from workers.api.databases.routing import in_both
 from workers.api.databases.shown import table_model
 from workers.api.databases.words import Words, words_of
@@ -31,7 +32,7 @@ from workers.store.schema import Schema, TableRecord, encode_schema
 from workers.store.store import Transaction
 from workers.store.tables import tables
 
-router = APIRouter()
+router = APIRouter(route_class=RetriedRoute)
 
 _LISTED = TABLE.subquery()
 

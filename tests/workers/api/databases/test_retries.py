@@ -17,7 +17,7 @@ from workers.api.databases.place import SchemaChange
 from workers.api.databases.words import TABLES
 from workers.store import tables
 from workers.store.outbox import append
-from workers.store.row_tables import drop_row_column, drop_row_tables
+from workers.store.row_tables import drop_row_column, drop_row_tables, rows_table
 from workers.store.store import Transaction
 
 AddColumn = Callable[..., Awaitable[dict[str, Any]]]
@@ -102,3 +102,16 @@ class TestRequestDuringAChange:
             await until_blocked(api)
         answer = await read
         assert (answer.status_code, answer.json()["type"]) == (404, "table_not_found")
+
+    async def test_change_of_a_table_that_another_one_waits_for_is_made_once_that_is_done(
+        self, api: Api, posts: str
+    ) -> None:
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            # Of the two that wait for each other, it is the request that is ended.
+            await tx.connection.execute(sa.text("SET LOCAL deadlock_timeout = '10s'"))
+            record = await find_table(tx.connection, PROJECT, "main", "posts", words=TABLES)
+            await tx.connection.execute(sa.select(rows_table(record)))
+            deletion = asyncio.create_task(api.server.delete(posts))
+            await until_blocked(api)
+            await find_table(tx.connection, PROJECT, "main", "posts", words=TABLES, lock=True)
+        assert (await deletion).status_code == 204
