@@ -220,7 +220,8 @@ targets = _table(
     Column("expired", Boolean, nullable=False, default=False),
     *_times(),
     UniqueConstraint("project_id", "id"),
-    UniqueConstraint("project_id", "identifier"),
+    # A device may call itself what it likes, also by somebody's address.
+    UniqueConstraint("project_id", "provider_type", "identifier"),
     Index(None, "project_id", "user_id"),
 )
 

@@ -61,7 +61,7 @@ async def create_target(
     """Insert a target; with the event ``users.[userId].targets.[targetId].create``.
 
     Raises:
-        ApiError: 409 ``user_target_already_exists``, for the ID or the identifier.
+        ApiError: 409 ``user_target_already_exists``, for the ID, or the identifier among targets of the same kind.
     """
     values = {
         "id": target_id,
@@ -102,7 +102,11 @@ async def add_own_target(tx: Transaction, user_id: str, provider_type: str, iden
     Somebody else may have it as a target already; then this user goes without.
     """
     taken = await tx.connection.execute(
-        select(targets.c.seq).where(targets.c.project_id == tx.project.id, targets.c.identifier == identifier)
+        select(targets.c.seq).where(
+            targets.c.project_id == tx.project.id,
+            targets.c.provider_type == provider_type,
+            targets.c.identifier == identifier,
+        )
     )
     if taken.first() is None:
         await _insert(tx, _own(user_id, provider_type, identifier))

@@ -36,6 +36,21 @@ class TestPushTargets:
             answer = await bob.delete(f"/v1/account/targets/{target_id}/push")
             assert error_of(answer) == (404, "user_target_not_found")
 
+    async def test_device_that_is_named_like_an_address_keeps_it_from_nobody(self, sign_up: SignUp) -> None:
+        ann, bob = await sign_up("ann"), await sign_up("bob")
+        for number, address in enumerate(("new@example.com", "eve@example.com")):
+            body = {"targetId": f"t{number}", "identifier": address}
+            assert (await bob.post("/v1/account/targets/push", json=body)).status_code == 201
+        body = {"email": "new@example.com", "password": "password-of-ann"}
+        changed = await ann.patch("/v1/account/email", json=body)
+        assert changed.status_code == 200
+        eve = await sign_up("eve")
+        for answer, address in (
+            (changed, "new@example.com"),
+            (await eve.get("/v1/account"), "eve@example.com"),
+        ):
+            assert [target["identifier"] for target in answer.json()["targets"]] == [address]
+
     async def test_device_belongs_to_one_account(self, sign_up: SignUp) -> None:
         ann, bob = await sign_up("ann"), await sign_up("bob")
         body = {"targetId": "unique()", "identifier": "token"}

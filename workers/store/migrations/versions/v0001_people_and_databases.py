@@ -195,7 +195,12 @@ def _create_people() -> None:
         *_times(),
         sa.PrimaryKeyConstraint("seq", name="pk_targets"),
         sa.UniqueConstraint("project_id", "id", name="uq_targets_project_id_id"),
-        sa.UniqueConstraint("project_id", "identifier", name="uq_targets_project_id_identifier"),
+        sa.UniqueConstraint(
+            "project_id",
+            "provider_type",
+            "identifier",
+            name="uq_targets_project_id_provider_type_identifier",
+        ),
     )
     op.create_index("ix_targets_project_id_user_id", "targets", ["project_id", "user_id"])
     _create_table(
