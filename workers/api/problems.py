@@ -147,6 +147,9 @@ class Problem(enum.Enum):
 
     # Teams
     TEAM_NOT_FOUND = _spec(404, "team_not_found", "Team with the requested ID could not be found.")
+    TEAM_ROLES_LIMIT = _spec(
+        400, "team_roles_limit_exceeded", "The person holds as many roles in teams as anybody may."
+    )
     TEAM_EXISTS = _spec(
         409, "team_already_exists", "Team with requested ID already exists. Please choose a different ID and try again."
     )  # fmt: skip

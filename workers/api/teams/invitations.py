@@ -37,6 +37,7 @@ from workers.api.responses import documented, respond
 from workers.api.services import services_of
 from workers.api.teams.lookup import (
     TeamRoles,
+    check_roles,
     count_member,
     emit_membership,
     find_team,
@@ -225,6 +226,7 @@ async def accept_invitation(
         if found["confirmed"]:
             raise refuse(Problem.MEMBERSHIP_CONFIRMED)
         row = await _confirm(tx, found)
+        await check_roles(tx, caller, user["id"])
         if caller.kind is CallerKind.GUEST:
             user = await prove_address(tx, user, show=show_user)
         elif not user["email_verified"]:

@@ -19,6 +19,10 @@ from workers.store.tables import memberships, projects, teams, users
 OWNER = "owner"
 """The role within a team whose holders may change it."""
 
+MAX_ROLES = 1_000
+"""How many roles a person may come to hold by their teams, one for each team, membership and role in it. Each request
+and each connection of theirs is checked against all of them. API keys are not bound to it."""
+
 TeamRole = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=36)]
 TeamRoles = Annotated[
     list[TeamRole],
@@ -135,6 +139,25 @@ async def load_privacy(connection: AsyncConnection, project_id: str) -> Membersh
 async def privacy_for(connection: AsyncConnection, caller: Caller) -> MembershipPrivacy:
     """Return what the caller sees of the people in a team; servers see everything."""
     return EVERYTHING if caller.is_privileged else await load_privacy(connection, caller.project.id)
+
+
+async def check_roles(tx: Transaction, caller: Caller, user_id: str) -> None:
+    """Refuse a change of memberships that has just given a user too many roles.
+
+    Raises:
+        ApiError: 400 ``team_roles_limit_exceeded``, if the caller is bound to :data:`MAX_ROLES`.
+    """
+    if caller.is_privileged:
+        return
+    found = await tx.connection.execute(
+        select(memberships.c.roles).where(
+            memberships.c.project_id == tx.project.id,
+            memberships.c.user_id == user_id,
+            memberships.c.confirmed,
+        )
+    )
+    if sum(2 + len(roles) for roles in found.scalars()) > MAX_ROLES:
+        raise refuse(Problem.TEAM_ROLES_LIMIT)
 
 
 async def count_member(tx: Transaction, team_id: str, change: int) -> None:

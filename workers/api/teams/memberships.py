@@ -15,6 +15,7 @@ from workers.api.responses import documented, respond
 from workers.api.services import services_of
 from workers.api.teams.lookup import (
     TeamRoles,
+    check_roles,
     count_member,
     emit_membership,
     find_member,
@@ -131,6 +132,8 @@ async def update_roles(
         await tx.connection.execute(
             update(memberships).where(memberships.c.seq == found["seq"]).values(changes)
         )
+        if found["confirmed"] and len(changes["roles"]) > len(found["roles"]):
+            await check_roles(tx, caller, found["user_id"])
         row = dict(found) | changes
         user = await find_member(tx.connection, row)
         await emit_membership(tx, "update", row, user=user, team_name=team["name"])

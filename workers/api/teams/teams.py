@@ -15,11 +15,13 @@ from workers.api.params import Body, CustomId, Name
 from workers.api.people.fields import Prefs
 from workers.api.people.users import require_user
 from workers.api.problems import Problem, refuse
+from workers.api.rates import rate_limit
 from workers.api.responses import documented, respond
 from workers.api.services import services_of
 from workers.api.teams.lookup import (
     OWNER,
     TeamRoles,
+    check_roles,
     count_member,
     emit_team,
     require_own_team,
@@ -69,7 +71,13 @@ class TeamPrefs(Body):
     prefs: Prefs
 
 
-@router.post("/v1/teams", response_model=None, responses=documented(Team, 201), operation_id="teamsCreate")
+@router.post(
+    "/v1/teams",
+    response_model=None,
+    responses=documented(Team, 201),
+    operation_id="teamsCreate",
+    dependencies=[Depends(rate_limit(limit=100, window_s=3600, by=("user", "url")))],
+)
 async def create_team(request: Request, body: NewTeam, caller: Writer) -> Response:
     """Create a team. A user who does so becomes its first member, with the roles given."""
     async with services_of(request).store.write(caller.project) as tx:
@@ -91,6 +99,7 @@ async def create_team(request: Request, body: NewTeam, caller: Writer) -> Respon
             raise refuse(Problem.TEAM_EXISTS) from error
         if caller.user_id:
             await _join(tx, row["id"], caller.user_id, body.roles)
+            await check_roles(tx, caller, caller.user_id)
             row["total"] = 1
         emit_team(tx, "create", row, team_model(row), caller.user_id)
     return respond(team_model(row), 201)

@@ -13,6 +13,7 @@ import structlog.testing
 from realtime.identity.model import Project
 from tests.api import PROJECT, Api
 from workers.api import rates
+from workers.api.teams import lookup
 from workers.store import tables
 
 SignUp = Callable[[str], Awaitable[httpx.AsyncClient]]
@@ -260,6 +261,17 @@ class TestAccept:
         assert (await api.guest().post("/v1/account/sessions/email", json=login)).status_code == 401
         assert (await eve.get("/v1/account")).status_code == 401
         assert (await bob.get("/v1/account")).json()["emailVerification"] is True
+
+    async def test_who_holds_too_many_roles_cannot_join(
+        self, ada: httpx.AsyncClient, log: list[Any], sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bob = await sign_up("bob")
+        await invite(ada, userId="bob", roles=["a", "b"])
+        monkeypatch.setattr(lookup, "MAX_ROLES", 3)
+        refused = await accept(bob, link(log))
+        assert (refused.status_code, refused.json()["type"]) == (400, "team_roles_limit_exceeded")
+        monkeypatch.setattr(lookup, "MAX_ROLES", 4)
+        assert (await accept(bob, link(log))).status_code == 200
 
     async def test_invitation_is_accepted_once(
         self, api: Api, ada: httpx.AsyncClient, log: list[Any]

@@ -3,11 +3,18 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
+import pytest
 
 from realtime.identity.jwt import mint
-from tests.api import Api
+from realtime.identity.model import Project
+from tests.api import PROJECT, Api
+from workers.api import rates
+from workers.api.teams.lookup import MAX_ROLES
+from workers.store import tables
 
 SignUp = Callable[[str], Awaitable[httpx.AsyncClient]]
 
@@ -96,6 +103,57 @@ class TestCreate:
             response = await api.server.post("/v1/teams", json=body)
             assert (response.status_code, response.json()["type"]) == (400, "general_argument_invalid"), body
         assert await api.published() == []
+
+
+class TestBounds:
+    """What one person may come to hold."""
+
+    @pytest.fixture
+    async def full(self, api: Api, sign_up: SignUp) -> httpx.AsyncClient:
+        """Ada, who owns one team and holds all roles but one that anybody may."""
+        ada = await sign_up("ada")
+        await create(ada, "own")
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            held = await tx.connection.execute(tables.memberships.select())
+            row = {**held.mappings().one(), "id": "m", "team_id": "red", "roles": ["r"] * (MAX_ROLES - 6)}
+            del row["seq"]
+            await tx.connection.execute(tables.memberships.insert().values(row))
+            tx.change_user("ada")
+        return ada
+
+    async def test_further_team_or_role_is_refused_and_leaves_nothing(
+        self, api: Api, full: httpx.AsyncClient
+    ) -> None:
+        own = (await full.get("/v1/teams/own/memberships")).json()["memberships"][0]["$id"]
+        path = f"/v1/teams/own/memberships/{own}"
+        assert (await full.patch(path, json={"roles": ["owner", "one"]})).status_code == 200
+        for answer in (
+            await create(full, "blue"),
+            await full.patch(path, json={"roles": ["owner", "one", "two"]}),
+        ):
+            assert (answer.status_code, answer.json()["type"]) == (400, "team_roles_limit_exceeded")
+        assert (await full.get(path)).json()["roles"] == ["owner", "one"]
+        assert (await api.server.get("/v1/teams/blue")).status_code == 404
+        assert (await api.server.patch(path, json={"roles": ["owner", "one", "two"]})).status_code == 200
+        # Above the limit by a server, they may still hold fewer.
+        assert (await full.patch(path, json={"roles": ["owner", "two"]})).status_code == 200
+
+
+class TestRate:
+    @pytest.fixture
+    def overrides(self) -> dict[str, Any]:
+        return {"limits": "on"}
+
+    async def test_user_makes_a_hundred_teams_an_hour(
+        self, api: Api, sign_up: SignUp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # The hour must not end meanwhile.
+        monkeypatch.setattr(rates, "time", SimpleNamespace(time=lambda: 1_000_000_000.0))
+        ada = await sign_up("ada")
+        first = await create(ada, "red")
+        assert (first.headers["X-RateLimit-Limit"], first.headers["X-RateLimit-Remaining"]) == ("100", "99")
+        refused = [await create(ada, "red") for _ in range(100)]
+        assert [answer.status_code for answer in refused] == [409] * 99 + [429]
 
 
 class TestList:
