@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     database_timeout_s: float = _number(
         10, "seconds", "How long a request waits for a free connection to the database.", gt=0
     )
+    database_read_timeout_s: float = _number(
+        30,
+        "seconds",
+        "How long the database may take over what a request reads; then it is given up (503).",
+        gt=0,
+    )
     region: str = Field(
         default="default", description="The region's name. A project of another region is refused here."
     )

@@ -27,8 +27,10 @@ class Database:
     :class:`sqlalchemy.exc.OperationalError` and the like when the database cannot be reached.
     """
 
-    def __init__(self, engine: AsyncEngine, pool_size: int) -> None:
+    def __init__(self, engine: AsyncEngine, pool_size: int, *, read_timeout_s: float) -> None:
         self.engine = engine
+        # How long what is read for a request may take.
+        self.read_timeout_s = read_timeout_s
         # How many connections there are at most.
         self.pool_size = pool_size
         # SQLite has one writer at a time: within a process they queue up here, in order, instead of by polling.
@@ -40,10 +42,17 @@ class Database:
         return self.engine.dialect.name == "sqlite"
 
     @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction that only reads, on what is committed now."""
+    async def reading(self, *, timeout_s: float | None = None) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction that only reads, on what is committed now.
+
+        Raises:
+            TimeoutError: the block took longer than ``timeout_s``; its statement is given up. With SQLite
+                :class:`sqlalchemy.exc.OperationalError`.
+        """
         async with self.engine.connect() as connection:
-            yield connection
+            limit = _interrupting(connection, timeout_s) if self.is_sqlite else asyncio.timeout(timeout_s)
+            async with limit:
+                yield connection
 
     @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
@@ -99,8 +108,26 @@ def open_database(settings: Settings) -> Database:
         engine = create_async_engine(url, **options)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
-        return Database(engine, settings.database_pool_size)
-    return Database(create_async_engine(url, pool_recycle=1800, **options), settings.database_pool_size)
+        return Database(engine, settings.database_pool_size, read_timeout_s=settings.database_read_timeout_s)
+    engine = create_async_engine(url, pool_recycle=1800, **options)
+    return Database(engine, settings.database_pool_size, read_timeout_s=settings.database_read_timeout_s)
+
+
+@contextlib.asynccontextmanager
+async def _interrupting(connection: AsyncConnection, timeout_s: float | None) -> AsyncIterator[None]:
+    """Interrupt what SQLite does after ``timeout_s``; it does so in a thread, which no cancelled task stops."""
+    if timeout_s is None:
+        yield
+        return
+    opened = await connection.get_raw_connection()
+    driver: Any = opened.driver_connection
+    timer = asyncio.get_running_loop().call_later(
+        timeout_s, lambda: asyncio.ensure_future(driver.interrupt())
+    )
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 _SQLITE_UNAVAILABLE = frozenset({
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_INTERRUPT,
 })  # fmt: skip
 
 _SQLSTATE_CLASSES_UNAVAILABLE = frozenset({"08", "25", "40", "53", "55", "57", "58"})

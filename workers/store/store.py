@@ -102,8 +102,8 @@ class Store:
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction that only reads, on what is committed now."""
-        async with self.database.reading() as connection:
+        """Open a transaction that only reads, on what is committed now, and is given up when it takes too long."""
+        async with self.database.reading(timeout_s=self.database.read_timeout_s) as connection:
             yield connection
 
     @contextlib.asynccontextmanager

@@ -23,6 +23,11 @@ from workers.store import tables
 
 Fail = Callable[[], Awaitable[Any]]
 
+_RECURSIONS = text(
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND state = 'active' AND query LIKE 'WITH RECURSIVE%'"
+)
+
 
 class Thing(BaseModel):
     name: str = Field(max_length=4)
@@ -151,6 +156,24 @@ class TestStore:
                 await connection.execute(text("SELECT * FROM nothing"))
 
         assert (await fails_with(app, client, fail))[:2] == (500, "general_unknown")
+
+    async def test_read_that_takes_too_long_is_given_up(
+        self, api: Api, app: FastAPI, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fail() -> None:
+            async with api.services.store.read() as connection:
+                await connection.execute(
+                    text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT count(*) FROM n")
+                )
+
+        monkeypatch.setattr(api.services.store.database, "read_timeout_s", 0.2)
+        async with asyncio.timeout(10):
+            assert (await fails_with(app, client, fail))[:2] == (503, "general_service_unavailable")
+            # The database has stopped too.
+            async with api.services.store.database.reading() as connection:
+                while not api.services.store.database.is_sqlite and await connection.scalar(_RECURSIONS):
+                    await connection.rollback()
+                assert await connection.scalar(text("SELECT 1")) == 1
 
     async def test_values_of_a_statement_that_fails_are_not_logged(
         self, api: Api, app: FastAPI, client: httpx.AsyncClient
