@@ -94,7 +94,10 @@ class TestSeed:
         await stores.identities.put_project(mine)
         await stores.identities.put_key("demo", ApiKey(id="dev", scopes=("*",)), "the-secret")
         await seed(*stores, "demo", "the-secret")
-        assert await stores.identities.get_project("demo") == mine
+        project = await stores.identities.get_project("demo")
+        assert project is not None
+        assert project.managed
+        assert (project.name, project.platforms) == (mine.name, mine.platforms)
         async with stores.store.read() as connection:
             assert await find_project(connection, "demo") is not None
         assert len(await stores.identities.list_keys("demo")) == 1
