@@ -12,5 +12,7 @@ class TestPage:
         assert PAGE.read_text() == reference_page(), "run `python -m workers.api.reference`"
 
     def test_every_route_says_what_it_does(self) -> None:
-        silent = [operation for operation in operations(unconnected_app()) if not operation.text.endswith(".")]
+        silent = [
+            operation for operation in operations(unconnected_app()) if not operation.text.endswith(".")
+        ]
         assert silent == []
