@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SDK := tests/e2e/sdk
 PEERS := benchmarks/peers
-BENCHMARKS := expansion matching latency events connections stalled restart memory fanout
+BENCHMARKS := expansion matching latency events connections stalled restart memory fanout api
 
 # Stamps: newer than what they were made from when nothing has to be done.
 RUNTIME := $(VENV)/.runtime
@@ -48,7 +48,7 @@ fmt: $(DEV) ## Format the code and mend what the linter can.
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(BENCH) $(PEER_PACKAGES) ## Measure beside other servers, print tables, draw the picture: 9 minutes.
+bench: $(BENCH) $(PEER_PACKAGES) ## Measure beside other servers, print tables, draw the picture: 10 minutes.
 	@for benchmark in $(BENCHMARKS); do \
 		echo "== $$benchmark" >&2; $(BIN)/python -m benchmarks.$$benchmark || exit 1; \
 	done

@@ -38,7 +38,7 @@ log = structlog.get_logger("realtime.relay")
 BATCH = 200
 """How many entries are read, published and forgotten at a time."""
 
-PACE_S = 0.002
+PACE_S = 0.005
 """How long a relay lets events gather after a pass, if more came meanwhile: a pass costs about as much as a request,
 whether it publishes one event or many."""
 
