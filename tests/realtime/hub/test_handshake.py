@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.errors import ClientError, ErrorKind
-from realtime.hub.handshake import Credentials, Handshake, Slot, build_slots, client_ip, parse_handshake
+from realtime.hub.handshake import (
+    Credentials,
+    Handshake,
+    Slot,
+    build_slots,
+    client_ip,
+    parse_handshake,
+    read_credentials,
+)
 from realtime.hub.query_string import parse_query_string
 from realtime.messages import MessageLimits
 
@@ -180,6 +188,14 @@ class TestCredentials:
         self, query: str, headers: dict[str, str], expected: Credentials
     ) -> None:
         assert shake(query, **headers).credentials == expected
+
+
+class TestReadCredentials:
+    def test_headers_are_read_for_the_project_that_is_asked_for(self) -> None:
+        headers = [("Cookie", "a_session_p=one; a_session_q=two"), ("X-Appwrite-Key", "secret")]
+        assert read_credentials(headers, "p") == Credentials(sessions=("one",), key="secret")
+        assert read_credentials(headers, "q").sessions == ("two",)
+        assert read_credentials([], "p") == Credentials()
 
 
 class TestChannels:
