@@ -3,15 +3,21 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from realtime.settings import Settings
 from workers.api.app import create_app
 
 
 @pytest.fixture(scope="module")
-def document() -> dict[str, Any]:
+def app() -> FastAPI:
     services: Any = SimpleNamespace(settings=Settings())
-    return create_app(services=services).openapi()
+    return create_app(services=services)
+
+
+@pytest.fixture(scope="module")
+def document(app: FastAPI) -> dict[str, Any]:
+    return app.openapi()
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -57,10 +63,8 @@ class TestDocument:
 
 
 class TestPage:
-    async def test_it_loads_nothing_from_elsewhere(self) -> None:
-        services: Any = SimpleNamespace(settings=Settings())
-        transport = httpx.ASGITransport(create_app(services=services))
-        async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+    async def test_it_loads_nothing_from_elsewhere(self, app: FastAPI) -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://a") as client:
             page = await client.get("/docs")
             assert page.status_code == 200
             assert "https://" not in page.text
