@@ -17,7 +17,7 @@ from realtime import __version__
 from workers.api import account, databases, errors, events, health, openapi, projects, rows, teams, users
 from workers.api.bodies import BodyLimits
 from workers.api.cors import Cors
-from workers.api.dispatch import RouteIndex
+from workers.api.dispatch import RouteIndex, joined
 from workers.api.rates import RateHeaders
 from workers.api.services import Services
 
@@ -75,15 +75,19 @@ def create_app(
     )
     app.state.services = services
     app.router.routes.extend([*routes, *openapi.page_routes(app.title)])
-    app.include_router(events.router)
-    app.include_router(account.router)
-    app.include_router(health.router)
-    app.include_router(projects.router)
-    # Before those of databases: `/tablesdb/transactions` is no database.
-    app.include_router(rows.router)
-    app.include_router(teams.router)
-    app.include_router(users.router)
-    app.include_router(databases.router)
+    app.router.routes.extend(
+        joined(
+            events.router,
+            account.router,
+            health.router,
+            projects.router,
+            # Before those of databases: `/tablesdb/transactions` is no database.
+            rows.router,
+            teams.router,
+            users.router,
+            databases.router,
+        ).routes
+    )
     app.router.routes.insert(0, RouteIndex(app.routes))
     errors.install(app)
     return app

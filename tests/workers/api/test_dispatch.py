@@ -13,7 +13,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from realtime.settings import Settings
-from workers.api.dispatch import RouteIndex
+from workers.api.dispatch import RouteIndex, joined
 
 
 def scope_of(method: str, path: str) -> Scope:
@@ -121,3 +121,14 @@ class TestRouteIndex:
                 assert child_scope["route"].path_regex.fullmatch(scope["path"])
                 found += 1
         assert found > 100
+
+
+class TestJoined:
+    def test_routes_are_those_of_the_routers_in_their_order(self) -> None:
+        routers = [APIRouter(tags=[name]) for name in ("a", "b")]
+        for router in routers:
+            for path in ("/x", "/y"):
+                router.get(path)(lambda: None)
+        found = joined(*routers).routes
+        assert found == [*routers[0].routes, *routers[1].routes]
+        assert [route.tags for route in found if isinstance(route, APIRoute)] == [["a"], ["a"], ["b"], ["b"]]

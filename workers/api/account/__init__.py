@@ -1,7 +1,5 @@
 """The account service: what people do to themselves, from signing up to second factors."""
 
-from fastapi import APIRouter
-
 from workers.api.account import (
     activity,
     authenticators,
@@ -16,22 +14,21 @@ from workers.api.account import (
     tokens,
     verification,
 )
+from workers.api.dispatch import joined
 
 __all__ = ["router"]
 
-router = APIRouter()
-for _module in (
-    profile,
-    logins,
-    sessions,
-    tokens,
-    verification,
-    recovery,
-    jwts,
-    factors,
-    authenticators,
-    challenges,
-    targets,
-    activity,
-):
-    router.include_router(_module.router)
+router = joined(
+    profile.router,
+    logins.router,
+    sessions.router,
+    tokens.router,
+    verification.router,
+    recovery.router,
+    jwts.router,
+    factors.router,
+    authenticators.router,
+    challenges.router,
+    targets.router,
+    activity.router,
+)

@@ -4,12 +4,8 @@ What these routes change is the schema of a table (:mod:`workers.store.schema`) 
 table that its rows are in (:mod:`workers.store.row_tables`). Only API keys have the scopes for it.
 """
 
-from fastapi import APIRouter
-
 from workers.api.databases import column_changes, columns, databases, indexes, tables
+from workers.api.dispatch import joined
 
-router = APIRouter()
+router = joined(databases.router, tables.router, columns.router, column_changes.router, indexes.router)
 """Every route of the service."""
-
-for _part in (databases, tables, columns, column_changes, indexes):
-    router.include_router(_part.router)

@@ -5,14 +5,9 @@ A change is decided before it is written (:mod:`workers.api.rows.changes`): from
 transactions, staged and committed, go by the same rules.
 """
 
-from fastapi import APIRouter
-
+from workers.api.dispatch import joined
 from workers.api.rows import batches, rows, transactions
 
-router = APIRouter()
+# Transactions first, since `/tablesdb/transactions/...` could be taken for a database's path.
+router = joined(transactions.router, rows.router, batches.router)
 """Every route of rows and transactions."""
-
-# First, since `/tablesdb/transactions/...` could be taken for a database's path.
-router.include_router(transactions.router)
-router.include_router(rows.router)
-router.include_router(batches.router)

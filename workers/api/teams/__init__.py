@@ -5,12 +5,8 @@ caller (``team:T``, ``team:T/owner``), as hubs know them; API keys have every ri
 does not exist. Source: the Teams reference.
 """
 
-from fastapi import APIRouter
-
+from workers.api.dispatch import joined
 from workers.api.teams import invitations, memberships, teams
 
-router = APIRouter(tags=["teams"])
+router = joined(teams.router, invitations.router, memberships.router)
 """Every route of the service."""
-
-for _part in (teams, invitations, memberships):
-    router.include_router(_part.router)

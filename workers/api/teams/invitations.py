@@ -51,7 +51,7 @@ from workers.store.ids import new_id, new_secret
 from workers.store.store import Transaction
 from workers.store.tables import memberships
 
-router = APIRouter()
+router = APIRouter(tags=["teams"])
 
 
 class NewMembership(Body):

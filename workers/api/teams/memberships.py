@@ -34,7 +34,7 @@ from workers.store.pages import fetch_page
 from workers.store.store import Transaction
 from workers.store.tables import memberships, users
 
-router = APIRouter()
+router = APIRouter(tags=["teams"])
 
 FIELDS = {
     "$id": Field(memberships.c.id, "id"),

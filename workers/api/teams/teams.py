@@ -36,7 +36,7 @@ from workers.store.pages import fetch_page
 from workers.store.store import Transaction
 from workers.store.tables import memberships, teams
 
-router = APIRouter()
+router = APIRouter(tags=["teams"])
 
 FIELDS = {
     "$id": Field(teams.c.id, "id"),

@@ -4,13 +4,17 @@ Every route needs the scope ``users.read`` or ``users.write``; those for session
 the scopes of these alone. Source: the Users page of the API reference.
 """
 
-from fastapi import APIRouter
-
+from workers.api.dispatch import joined
 from workers.api.users import creation, factors, history, sessions, targets, updates, users
 
-router = APIRouter(tags=["users"])
-"""Every route of the service."""
-
 # Identities first: their paths have the form of a user's.
-for _part in (history, creation, users, updates, sessions, factors, targets):
-    router.include_router(_part.router)
+router = joined(
+    history.router,
+    creation.router,
+    users.router,
+    updates.router,
+    sessions.router,
+    factors.router,
+    targets.router,
+)
+"""Every route of the service."""

@@ -21,7 +21,7 @@ from workers.api.users.access import Writer, respond_with_user
 from workers.models.users import User, show_user
 from workers.store.ids import choose_id
 
-router = APIRouter()
+router = APIRouter(tags=["users"])
 
 _CREATED = documented(User, 201)
 

@@ -20,7 +20,7 @@ from workers.models.mfa import MfaFactors, MfaRecoveryCodes, factors_model
 from workers.models.users import User, show_user
 from workers.store.store import Transaction
 
-router = APIRouter()
+router = APIRouter(tags=["users"])
 
 _CODES_PATH = "/v1/users/{userId}/mfa/recovery-codes"
 

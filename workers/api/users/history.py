@@ -23,7 +23,7 @@ from workers.store.fields import Field
 from workers.store.pages import fetch_page
 from workers.store.tables import memberships, teams
 
-router = APIRouter()
+router = APIRouter(tags=["users"])
 
 MEMBERSHIP_FIELDS = {
     "$id": Field(memberships.c.id, "id"),

@@ -26,7 +26,7 @@ from workers.api.users.access import SessionReader, SessionWriter, UserId, Write
 from workers.models.sessions import Jwt, Session, SessionList, Token, session_model, token_model
 from workers.models.users import show_user
 
-router = APIRouter()
+router = APIRouter(tags=["users"])
 
 _RECENT = frozenset({"", "recent"})
 """What asks for the latest session."""

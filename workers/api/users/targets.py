@@ -24,7 +24,7 @@ from workers.store.ids import choose_id
 from workers.store.pages import fetch_page
 from workers.store.tables import targets
 
-router = APIRouter()
+router = APIRouter(tags=["users"])
 
 FIELDS = {
     "$id": Field(targets.c.id, "id"),

@@ -20,7 +20,7 @@ from workers.api.services import services_of
 from workers.api.users.access import Reader, UserId, Writer, respond_with_user
 from workers.models.users import User, show_user
 
-router = APIRouter()
+router = APIRouter(tags=["users"])
 
 _UPDATED = documented(User)
 

@@ -21,7 +21,7 @@ from workers.store.fields import Field
 from workers.store.pages import fetch_page
 from workers.store.tables import targets, users
 
-router = APIRouter()
+router = APIRouter(tags=["users"])
 
 FIELDS = {
     "$id": Field(users.c.id, "id"),
