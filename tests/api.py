@@ -34,8 +34,6 @@ PROJECT = "demo"
 KEY = "a-key-with-every-scope"
 BASE_URL = "http://api.test"
 
-_idle: list[FastAPI] = []
-
 
 @dataclass(frozen=True)
 class Published:
@@ -109,17 +107,13 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
         resolver=Resolver(identities, TokenVerifier.from_settings(settings), clock=time.time),
         bus=RedisBus.from_settings(settings, redis),
     )
-    # Making the routes takes most of a second, so an application serves one test after another.
-    app = _idle.pop() if _idle else create_app(services=services)
-    app.state.services = services
-    app.middleware_stack = None
+    app = create_app(services=services)
     try:
         async with services.running():
             await _insert_project(services)
             async with _client(app, {"X-Appwrite-Key": KEY}) as server:
                 yield Api(app, services, server)
     finally:
-        _idle.append(app)
         await redis.aclose()
 
 

@@ -36,7 +36,7 @@ class Thing(BaseModel):
 
 @pytest.fixture(scope="module")
 def app() -> FastAPI:
-    """An application that comes nowhere near a store. One for all tests: making it takes most of a second."""
+    """An application that comes nowhere near a store."""
     services: Any = SimpleNamespace(settings=Settings(api_max_bytes=2000, request_timeout_s=0.3))
     app = create_app(services=services)
 

@@ -1,16 +1,13 @@
 import asyncio
 import dataclasses
-import functools
 import json
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from realtime import __version__
@@ -29,21 +26,6 @@ HEADERS = {"X-Appwrite-Project": "demo", "X-Appwrite-Key": "writer"}
 GUEST = '(role: guests) missing scope (["events.write"])'
 
 
-def make_app(services: Services) -> FastAPI:
-    app = _application()
-    app.state.services = services
-    # It is made anew at the next request, by the new settings.
-    app.middleware_stack = None
-    return app
-
-
-@functools.cache
-def _application() -> FastAPI:
-    """The one application of these tests, which each gives services of its own: making it takes most of a second."""
-    unused: Any = SimpleNamespace()
-    return create_app(services=unused)
-
-
 def make_services(redis: Redis, bus: RedisBus, settings: Settings) -> Services:
     identities = IdentityStore(redis)
     # Nothing here comes near the database: a test that did would leave a file.
@@ -56,7 +38,7 @@ def make_services(redis: Redis, bus: RedisBus, settings: Settings) -> Services:
 
 
 def make_client(redis: Redis, settings: Settings) -> httpx.AsyncClient:
-    app = make_app(make_services(redis, RedisBus(redis), settings))
+    app = create_app(services=make_services(redis, RedisBus(redis), settings))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://api.test/v1", headers=HEADERS)
 
@@ -251,7 +233,7 @@ class TestBody:
         assert response.headers["Connection"] == "close"
 
     async def test_one_that_is_given_up_is_no_failure(self, redis: Redis) -> None:
-        app = make_app(make_services(redis, RedisBus(redis), Settings()))
+        app = create_app(services=make_services(redis, RedisBus(redis), Settings()))
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
@@ -378,7 +360,7 @@ class TestUnavailable:
         self, redis: Redis, free_port: Callable[[], int]
     ) -> None:
         away = connect(f"redis://127.0.0.1:{free_port()}")
-        app = make_app(make_services(redis, RedisBus(away), Settings()))
+        app = create_app(services=make_services(redis, RedisBus(away), Settings()))
         started = time.monotonic()
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://api.test"
@@ -404,7 +386,7 @@ class TestErrors:
 
     async def test_bug_is_not_shown(self, redis: Redis) -> None:
         services = make_services(redis, RedisBus(redis), Settings())
-        app = make_app(dataclasses.replace(services, resolver=None))  # type: ignore[arg-type]
+        app = create_app(services=dataclasses.replace(services, resolver=None))  # type: ignore[arg-type]
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
             response = await client.post("/v1/events", json=EVENT, headers=HEADERS)
