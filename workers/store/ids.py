@@ -9,7 +9,7 @@ UNIQUE = "unique()"
 
 def new_id() -> str:
     """Return an ID that no resource has: 20 hexadecimal digits, which grow with time."""
-    return f"{time.time_ns() // 1_000:013x}{secrets.token_hex(4)}"[-20:]
+    return f"{time.time_ns() // 1_000:013x}{secrets.token_hex(4)}"[:20]
 
 
 def choose_id(requested: str) -> str:

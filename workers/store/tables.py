@@ -309,7 +309,7 @@ transactions = _table(
     Column("id", _ID, nullable=False),
     # The user who opened it; empty for an API key.
     Column("user_id", _ID, nullable=False, default=""),
-    # pending, committing, committed, rolledBack, failed.
+    # pending, committing, committed, rolled_back, failed.
     Column("status", String(16), nullable=False),
     Column("operations", Integer, nullable=False, default=0),
     Column("expires_at", _TIME, nullable=False),
