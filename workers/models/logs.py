@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from typing_extensions import TypedDict
 
+from workers.models.agents import Agent, agent_model
 from workers.models.people import Row
 
 
-class Log(TypedDict):
+class Log(Agent, TypedDict):
     """One thing that a person did."""
 
     event: str
@@ -18,20 +19,6 @@ class Log(TypedDict):
     userType: str
     ip: str
     time: str
-    osCode: str
-    osName: str
-    osVersion: str
-    clientType: str
-    clientCode: str
-    clientName: str
-    clientVersion: str
-    clientEngine: str
-    clientEngineVersion: str
-    deviceName: str
-    deviceBrand: str
-    deviceModel: str
-    countryCode: str
-    countryName: str
 
 
 class LogList(TypedDict):
@@ -43,7 +30,6 @@ class LogList(TypedDict):
 
 def log_model(row: Row, user: Row) -> Log:
     """Return the model of a row of ``logs``, with the row of the user whose it is."""
-    agent: dict[str, str] = row["agent"]
     return {
         "event": row["event"],
         "userId": row["user_id"],
@@ -53,21 +39,7 @@ def log_model(row: Row, user: Row) -> Log:
         "userType": "user",
         "ip": row["ip"],
         "time": row["time"],
-        "osCode": agent.get("osCode", ""),
-        "osName": agent.get("osName", ""),
-        "osVersion": agent.get("osVersion", ""),
-        "clientType": agent.get("clientType", ""),
-        "clientCode": agent.get("clientCode", ""),
-        "clientName": agent.get("clientName", ""),
-        "clientVersion": agent.get("clientVersion", ""),
-        "clientEngine": agent.get("clientEngine", ""),
-        "clientEngineVersion": agent.get("clientEngineVersion", ""),
-        "deviceName": agent.get("deviceName", ""),
-        "deviceBrand": agent.get("deviceBrand", ""),
-        "deviceModel": agent.get("deviceModel", ""),
-        # Where an address is would have to be looked up in a database that changes weekly.
-        "countryCode": "--",
-        "countryName": "Unknown",
+        **agent_model(row["agent"]),
     }
 
 

@@ -2,10 +2,8 @@
 
 from typing_extensions import TypedDict
 
+from workers.models.agents import agent_model
 from workers.models.people import Row
-
-NO_COUNTRY = {"countryCode": "--", "countryName": "Unknown"}
-"""What is said of where somebody is: nothing here looks up addresses."""
 
 Session = TypedDict(
     "Session",
@@ -72,7 +70,6 @@ def session_model(row: Row, *, current_id: str = "", secret: str = "") -> Sessio
         current_id: the session that the request was made with; it is the one that is ``current``.
         secret: the session's value (wire specification 10.3), for those who may see it.
     """
-    agent = row["agent"]
     return {
         "$id": row["id"],
         "$createdAt": row["created_at"],
@@ -85,20 +82,7 @@ def session_model(row: Row, *, current_id: str = "", secret: str = "") -> Sessio
         "providerAccessTokenExpiry": "",
         "providerRefreshToken": "",
         "ip": row["ip"],
-        "osCode": agent.get("osCode", ""),
-        "osName": agent.get("osName", ""),
-        "osVersion": agent.get("osVersion", ""),
-        "clientType": agent.get("clientType", ""),
-        "clientCode": agent.get("clientCode", ""),
-        "clientName": agent.get("clientName", ""),
-        "clientVersion": agent.get("clientVersion", ""),
-        "clientEngine": agent.get("clientEngine", ""),
-        "clientEngineVersion": agent.get("clientEngineVersion", ""),
-        "deviceName": agent.get("deviceName", ""),
-        "deviceBrand": agent.get("deviceBrand", ""),
-        "deviceModel": agent.get("deviceModel", ""),
-        "countryCode": NO_COUNTRY["countryCode"],
-        "countryName": NO_COUNTRY["countryName"],
+        **agent_model(row["agent"]),
         "current": row["id"] == current_id,
         "factors": row["factors"],
         "secret": secret,
