@@ -131,6 +131,15 @@ class Settings(BaseSettings):
         ),
         repr=False,
     )
+    encryption_keys: Names = Field(
+        default=(),
+        description=(
+            "The keys that stored secrets, such as those of webhooks, are encrypted with; while one is rotated, "
+            "several with commas, oldest first. Empty: one that is made in the data folder. Processes on other "
+            "machines need the same."
+        ),
+        repr=False,
+    )
     jwks_url: Annotated[str, AfterValidator(check_jwks_url)] = Field(
         default="", description="Where the public keys of your own identity provider are; empty: none."
     )

@@ -25,10 +25,14 @@ KEY_HEADER = "X-Appwrite-Key"
 
 GUEST_SCOPES = frozenset({
     "sessions.write", "rows.read", "rows.write", "documents.read", "documents.write", "public",
+    "files.read", "files.write", "executions.write", "locale.read", "avatars.read",
 })  # fmt: skip
 """What anybody may ask for."""
 
-USER_SCOPES = GUEST_SCOPES | {"account", "teams.read", "teams.write"}
+USER_SCOPES = GUEST_SCOPES | {
+    "account", "teams.read", "teams.write", "executions.read", "subscribers.write",
+    "presences.read", "presences.write",
+}  # fmt: skip
 """What somebody who is logged in may ask for."""
 
 _SYNONYMS = {
@@ -38,6 +42,8 @@ _SYNONYMS = {
     "collections.write": "tables.write",
     "attributes.read": "columns.read",
     "attributes.write": "columns.write",
+    "execution.read": "executions.read",
+    "execution.write": "executions.write",
 }
 """Scopes of the older vocabulary, which say the same as those of the newer one."""
 

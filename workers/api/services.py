@@ -14,6 +14,7 @@ from realtime.settings import Settings
 from workers.api.mail import Mailer, mailer_of
 from workers.store.database import open_database
 from workers.store.relay import Relay
+from workers.store.sealing import Sealer
 from workers.store.store import Store
 
 
@@ -28,6 +29,7 @@ class Services:
     store: Store
     relay: Relay
     mailer: Mailer
+    sealer: Sealer
 
     @classmethod
     def from_settings(
@@ -37,10 +39,20 @@ class Services:
 
         Raises:
             ValueError: the settings name a database of an unknown kind, or a mail server by no URL of one.
+            OSError: the data folder cannot be written.
         """
         database = open_database(settings)
         relay = Relay(database, bus, identities)
-        return cls(settings, identities, resolver, bus, Store(database, relay), relay, mailer_of(settings))
+        return cls(
+            settings,
+            identities,
+            resolver,
+            bus,
+            Store(database, relay),
+            relay,
+            mailer_of(settings),
+            Sealer.from_settings(settings),
+        )
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

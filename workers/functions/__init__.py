@@ -1,0 +1,1 @@
+"""What runs functions: the port to executors."""

@@ -1,0 +1,1 @@
+"""Pictures: previews of files, and pictures that are drawn."""

@@ -1,0 +1,10 @@
+"""Functions, what they are made of, and their executions."""
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the tables."""

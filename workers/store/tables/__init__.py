@@ -1,0 +1,46 @@
+"""The tables that every store has, one for each kind of resource, by service. Migrations make them.
+
+Rows of users' own tables are elsewhere: each table of a project is an SQL table of its own, made when the API
+makes it (:mod:`workers.store.row_tables`).
+
+Conventions: ``project_id`` comes first in every key, so that no query reaches another tenant; times are texts of
+:mod:`workers.store.times`; booleans that the API calls "enabled" or "status" keep the API's name; ``seq`` is a
+number that grows with each insert and is never used twice.
+"""
+
+from workers.store.tables.base import Json, Sequence, metadata
+from workers.store.tables.database_tables import databases, operations, tables, transactions
+from workers.store.tables.people_tables import (
+    challenges,
+    logs,
+    memberships,
+    sessions,
+    targets,
+    teams,
+    tokens,
+    users,
+)
+from workers.store.tables.project_tables import keys, outbox, platforms, projects, store_info
+
+__all__ = [
+    "Json",
+    "Sequence",
+    "challenges",
+    "databases",
+    "keys",
+    "logs",
+    "memberships",
+    "metadata",
+    "operations",
+    "outbox",
+    "platforms",
+    "projects",
+    "sessions",
+    "store_info",
+    "tables",
+    "targets",
+    "teams",
+    "tokens",
+    "transactions",
+    "users",
+]

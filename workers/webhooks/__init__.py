@@ -1,0 +1,1 @@
+"""What delivers webhooks: which targets they may have."""
