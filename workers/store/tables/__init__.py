@@ -21,12 +21,17 @@ from workers.store.tables.people_tables import (
     users,
 )
 from workers.store.tables.project_tables import keys, outbox, platforms, projects, store_info
+from workers.store.tables.storage_tables import buckets, file_permissions, file_tokens, files
 
 __all__ = [
     "Json",
     "Sequence",
+    "buckets",
     "challenges",
     "databases",
+    "file_permissions",
+    "file_tokens",
+    "files",
     "keys",
     "logs",
     "memberships",
