@@ -7,30 +7,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, AliasChoices, Field
+from pydantic import AliasChoices, Field
 
-from realtime.errors import InvalidPermissionError
-from realtime.permissions import Permission
+from workers.api.granting import ContainerPermissions
 from workers.api.params import Body, CustomId, Name
 from workers.store.schema import ColumnType, StringFormat
 from workers.store.values import FORMAT_CHARS, INTEGER_MAX, INTEGER_MIN
 
-MAX_PERMISSIONS = 100
 MAX_COLUMNS = 200
 """How many columns a table may have."""
 MAX_INDEXES = 64
 """How many indexes a table may have."""
 MAX_ELEMENTS = 100
 MAX_ELEMENT_CHARS = 255
-
-
-def _check_permissions(texts: list[str]) -> list[str]:
-    """Return the permissions as they are kept: ``write`` is taken apart, and each stands once."""
-    try:
-        found = [str(permission) for text in texts for permission in Permission.parse(text)]
-    except InvalidPermissionError as error:
-        raise ValueError(str(error)) from error
-    return list(dict.fromkeys(found))
 
 
 Key = Annotated[
@@ -41,9 +30,6 @@ Key = Annotated[
     ),
 ]
 """What a column or index is called."""
-
-Permissions = Annotated[list[str], Field(max_length=MAX_PERMISSIONS), AfterValidator(_check_permissions)]
-"""Permissions of a table, such as ``create("users")``."""
 
 Int64 = Annotated[int, Field(ge=INTEGER_MIN, le=INTEGER_MAX)]
 Float = Annotated[float, Field(allow_inf_nan=False)]
@@ -74,7 +60,7 @@ class NewTable(Body):
 
     tableId: CustomId = Field(validation_alias=AliasChoices("tableId", "collectionId"))
     name: Name
-    permissions: Permissions | None = None
+    permissions: ContainerPermissions | None = None
     rowSecurity: bool = Field(False, validation_alias=AliasChoices("rowSecurity", "documentSecurity"))
     enabled: bool = True
     columns: list[dict[str, Any]] = Field(
@@ -92,7 +78,7 @@ class TableChange(Body):
     """What is to change of a table; what is left out stays as it is."""
 
     name: Name | None = None
-    permissions: Permissions | None = None
+    permissions: ContainerPermissions | None = None
     rowSecurity: bool | None = Field(None, validation_alias=AliasChoices("rowSecurity", "documentSecurity"))
     enabled: bool | None = None
 

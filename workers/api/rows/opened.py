@@ -1,25 +1,22 @@
 """A table that somebody works on: what the rows of it are, and what the caller may do to them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from realtime.permissions import ANY, is_valid_id
+from realtime.permissions import is_valid_id
 from workers.api.access import Caller
 from workers.api.databases.lookup import known_table
 from workers.api.databases.words import Words
+from workers.api.granting import grant
 from workers.api.params import MAX_ID_CHARS
+from workers.api.permissions import Action, may
 from workers.api.problems import Problem, refuse
-from workers.api.rows import permissions
-from workers.api.rows.permissions import Action
 from workers.api.rows.structure import row_model
 from workers.models.rows import StoredRow
 from workers.store.schema import TableRecord
-
-_MAX_SHOWN = 50
-"""How many roles a refusal names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +31,12 @@ class OpenTable:
         """Tell whether the caller may do ``action`` to ``row``, or to every row if none is given."""
         if self.caller.is_privileged:
             return True
-        return permissions.may(
+        return may(
             action,
             self.caller.roles,
-            table=self.record.permissions,
-            row=() if row is None else row["permissions"],
-            row_security=self.record.row_security,
+            container=self.record.permissions,
+            item=() if row is None else row["permissions"],
+            item_security=self.record.row_security,
         )
 
     def require(self, action: Action, row: StoredRow | None = None) -> None:
@@ -61,12 +58,7 @@ class OpenTable:
             ApiError: 401 ``user_unauthorized``, a user grants them to roles that they do not hold.
             InvalidPermissionError: they are malformed.
         """
-        if given is None:
-            return permissions.default_permissions(self.caller.user_id)
-        parsed = permissions.parse_permissions(given)
-        if not self.caller.is_privileged and not permissions.are_held(parsed, self.caller.roles):
-            raise refuse(Problem.ROW_PERMISSIONS, roles=_shown(self.caller.roles))
-        return parsed
+        return grant(self.caller, given)
 
     def model(self, row: StoredRow) -> dict[str, Any]:
         """Return a row as the API shows it."""
@@ -77,13 +69,6 @@ class OpenTable:
         if self.record.row_security:
             return [*self.record.permissions, *row["permissions"]]
         return self.record.permissions
-
-
-def _shown(roles: Collection[str]) -> str:
-    """Return the roles that somebody may grant permissions to, or some of them: they may hold very many."""
-    shown = [ANY, *sorted(roles)]
-    more = ["..."] if len(shown) > _MAX_SHOWN else []
-    return ", ".join([*shown[:_MAX_SHOWN], *more])
 
 
 async def open_table(

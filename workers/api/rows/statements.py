@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workers.api.rows.permissions import pairs
+from workers.api.permissions import pairs
 from workers.store.row_tables import perms_table, rows_table
 from workers.store.schema import TableRecord
 

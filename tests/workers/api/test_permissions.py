@@ -1,4 +1,4 @@
-"""Who may do what to a row: every combination of role, table, row, action and row security."""
+"""Who may do what to an item: every combination of role, place, action and item security."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from realtime.errors import InvalidPermissionError
 from realtime.permissions import roles_of_user
-from workers.api.rows.permissions import (
+from workers.api.permissions import (
+    ITEM_ACTIONS,
     MAX_PERMISSIONS,
-    ROW_ACTIONS,
     Action,
     are_held,
     default_permissions,
@@ -51,29 +51,29 @@ HOLDERS = {
 class TestMay:
     @pytest.mark.parametrize("role", HOLDERS)
     @pytest.mark.parametrize("action", ACTIONS)
-    @pytest.mark.parametrize("place", ["nowhere", "table", "row"])
-    @pytest.mark.parametrize("row_security", [False, True])
-    def test_each_case_is_decided_by_table_and_row(
-        self, role: str, action: Action, place: str, row_security: bool
+    @pytest.mark.parametrize("place", ["nowhere", "container", "item"])
+    @pytest.mark.parametrize("item_security", [False, True])
+    def test_each_case_is_decided_by_container_and_item(
+        self, role: str, action: Action, place: str, item_security: bool
     ) -> None:
-        """The table decides; the row adds to it if there is row security, but never to who may create."""
+        """The container decides; the item adds to it if there is item security, but never to who may create."""
         granted = [f'{action}("{role}")']
         others = [f'{other}("any")' for other in ACTIONS if other != action]
         for name, roles in PEOPLE.items():
             allowed = may(
                 action,
                 roles,
-                table=others + granted if place == "table" else others,
-                row=others + granted if place == "row" else others,
-                row_security=row_security,
+                container=others + granted if place == "container" else others,
+                item=others + granted if place == "item" else others,
+                item_security=item_security,
             )
-            counts = place == "table" or (place == "row" and row_security and action != "create")
+            counts = place == "container" or (place == "item" and item_security and action != "create")
             assert allowed == (counts and name in HOLDERS[role]), name
 
     def test_write_grants_what_it_stands_for(self) -> None:
-        """``write`` at a table is create, update and delete."""
+        """``write`` at a container is create, update and delete."""
         granted = [
-            action for action in ACTIONS if may(action, frozenset({"users"}), table=['write("users")'])
+            action for action in ACTIONS if may(action, frozenset({"users"}), container=['write("users")'])
         ]
         assert granted == ["create", "update", "delete"]
 
@@ -95,7 +95,7 @@ class TestIsGranted:
 
 class TestParsePermissions:
     def test_write_is_taken_apart_without_create(self) -> None:
-        """Nobody creates a row that is there already."""
+        """Nobody creates an item that is there already."""
         assert parse_permissions(['read("any")', 'write("users")']) == [
             'read("any")', 'update("users")', 'delete("users")',
         ]  # fmt: skip
@@ -146,5 +146,5 @@ class TestAreHeld:
 
 class TestPairs:
     def test_permissions_are_parted_as_sql_has_them(self) -> None:
-        permissions = [f'{action}("team:red/owner")' for action in ROW_ACTIONS]
-        assert pairs(permissions) == [(action, "team:red/owner") for action in ROW_ACTIONS]
+        permissions = [f'{action}("team:red/owner")' for action in ITEM_ACTIONS]
+        assert pairs(permissions) == [(action, "team:red/owner") for action in ITEM_ACTIONS]

@@ -1,8 +1,9 @@
-"""Who may do what to a row, and whom a caller may let do it. Pure.
+"""Who may do what to what is in a container, and whom a caller may let do it. Pure.
 
-A table's permissions hold for all of its rows. If the table has row security, a row's own permissions let further
-people read, update or delete that row; whether somebody may create rows is said by the table alone. API keys are
-not asked. Sources: wire specification 8.1, 8.2 and section 13 on permissions that are given.
+Rows are in tables, files in buckets. A container's permissions hold for all of its items. If it has row or file
+security, an item's own permissions let further people read, update or delete that item; whether somebody may create
+items is said by the container alone. API keys are not asked. Sources: wire specification 8.1, 8.2 and section 13 on
+permissions that are given.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -15,10 +16,10 @@ from realtime.permissions import ANY, Permission
 Action = Literal["create", "read", "update", "delete"]
 
 MAX_PERMISSIONS = 100
-"""How many permissions a row may have."""
+"""How many permissions an item may have."""
 
-ROW_ACTIONS = ("read", "update", "delete")
-"""What a row's own permissions are about, in the order in which a creator gets them."""
+ITEM_ACTIONS = ("read", "update", "delete")
+"""What an item's own permissions are about, in the order in which a creator gets them."""
 
 
 def is_granted(action: Action, permissions: Iterable[str], roles: Collection[str]) -> bool:
@@ -34,26 +35,26 @@ def may(
     action: Action,
     roles: Collection[str],
     *,
-    table: Sequence[str],
-    row: Sequence[str] = (),
-    row_security: bool = False,
+    container: Sequence[str],
+    item: Sequence[str] = (),
+    item_security: bool = False,
 ) -> bool:
-    """Tell whether somebody who holds ``roles`` may do ``action`` to a row.
+    """Tell whether somebody who holds ``roles`` may do ``action`` to an item.
 
     Args:
         action: what is to be done.
         roles: the roles that the person holds.
-        table: the permissions of the table.
-        row: the permissions of the row; of no account for ``create``, as there is no row yet.
-        row_security: whether the row's own permissions count.
+        container: the permissions of the table or bucket.
+        item: the permissions of the row or file; of no account for ``create``, as there is none yet.
+        item_security: whether the item's own permissions count.
     """
-    if is_granted(action, table, roles):
+    if is_granted(action, container, roles):
         return True
-    return row_security and action != "create" and is_granted(action, row, roles)
+    return item_security and action != "create" and is_granted(action, item, roles)
 
 
 def parse_permissions(given: Any) -> list[str]:
-    """Return the permissions of a request as a row keeps them: each once, ``write`` taken apart, in order.
+    """Return the permissions of a request as an item keeps them: each once, ``write`` taken apart, in order.
 
     Raises:
         InvalidPermissionError: it is not a list of at most :data:`MAX_PERMISSIONS` permissions to read, update,
@@ -68,7 +69,7 @@ def parse_permissions(given: Any) -> list[str]:
     parsed: dict[str, None] = {}
     for text in given:
         for action, role in _parse(text):
-            if action in ROW_ACTIONS:
+            if action in ITEM_ACTIONS:
                 parsed[f'{action}("{role}")'] = None
             elif not text.startswith("write("):
                 raise InvalidPermissionError(
@@ -79,8 +80,8 @@ def parse_permissions(given: Any) -> list[str]:
 
 
 def default_permissions(user_id: str) -> list[str]:
-    """Return what a row gets if its creator names no permissions; nothing for guests and API keys."""
-    return [f'{action}("user:{user_id}")' for action in ROW_ACTIONS] if user_id else []
+    """Return what an item gets if its creator names no permissions; nothing for guests and API keys."""
+    return [f'{action}("user:{user_id}")' for action in ITEM_ACTIONS] if user_id else []
 
 
 def are_held(permissions: Iterable[str], roles: Collection[str]) -> bool:
