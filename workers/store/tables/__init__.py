@@ -10,6 +10,8 @@ number that grows with each insert and is never used twice.
 
 from workers.store.tables.base import Json, Sequence, metadata
 from workers.store.tables.database_tables import databases, operations, tables, transactions
+from workers.store.tables.function_tables import deployments, executions, functions, variables
+from workers.store.tables.messaging_tables import messages, providers, subscribers, topics
 from workers.store.tables.people_tables import (
     challenges,
     logs,
@@ -22,6 +24,7 @@ from workers.store.tables.people_tables import (
 )
 from workers.store.tables.project_tables import keys, outbox, platforms, projects, store_info
 from workers.store.tables.storage_tables import buckets, file_permissions, file_tokens, files
+from workers.store.tables.webhook_tables import webhooks
 
 __all__ = [
     "Json",
@@ -29,23 +32,32 @@ __all__ = [
     "buckets",
     "challenges",
     "databases",
+    "deployments",
+    "executions",
     "file_permissions",
     "file_tokens",
     "files",
+    "functions",
     "keys",
     "logs",
     "memberships",
+    "messages",
     "metadata",
     "operations",
     "outbox",
     "platforms",
     "projects",
+    "providers",
     "sessions",
     "store_info",
+    "subscribers",
     "tables",
     "targets",
     "teams",
     "tokens",
+    "topics",
     "transactions",
     "users",
+    "variables",
+    "webhooks",
 ]
