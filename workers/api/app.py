@@ -14,7 +14,19 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from realtime import __version__
-from workers.api import account, databases, errors, events, health, openapi, projects, rows, teams, users
+from workers.api import (
+    account,
+    databases,
+    errors,
+    events,
+    health,
+    locale,
+    openapi,
+    projects,
+    rows,
+    teams,
+    users,
+)
 from workers.api.bodies import BodyLimits
 from workers.api.cors import Cors
 from workers.api.dispatch import RouteIndex, joined
@@ -80,6 +92,7 @@ def create_app(
             events.router,
             account.router,
             health.router,
+            locale.router,
             projects.router,
             # Before those of databases: `/tablesdb/transactions` is no database.
             rows.router,
