@@ -24,6 +24,7 @@ from workers.store.tables.people_tables import (
 )
 from workers.store.tables.project_tables import keys, outbox, platforms, projects, store_info
 from workers.store.tables.storage_tables import buckets, file_permissions, file_tokens, files
+from workers.store.tables.upload_tables import discarded_files, uploads
 from workers.store.tables.webhook_tables import webhooks
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "challenges",
     "databases",
     "deployments",
+    "discarded_files",
     "executions",
     "file_permissions",
     "file_tokens",
@@ -57,6 +59,7 @@ __all__ = [
     "tokens",
     "topics",
     "transactions",
+    "uploads",
     "users",
     "variables",
     "webhooks",

@@ -22,6 +22,7 @@ def upgrade() -> None:
     _create_buckets()
     _create_files()
     _create_file_tokens()
+    _create_uploads()
 
 
 def _create_table(name: str, *columns: Any) -> None:
@@ -108,4 +109,35 @@ def _create_file_tokens() -> None:
     )
     op.create_index(
         "ix_file_tokens_project_id_file_seq_seq", "file_tokens", ["project_id", "file_seq", "seq"]
+    )
+
+
+def _create_uploads() -> None:
+    _create_table(
+        "uploads",
+        _sequence(),
+        sa.Column("project_id", _ID, nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("resource_id", sa.Text(), nullable=False),
+        sa.Column("owner_id", _ID, nullable=False),
+        sa.Column("storage_key", sa.Text(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("total_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("chunk_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("parts", sa.Text(), nullable=False),
+        sa.Column("details", _JSON, nullable=False),
+        *_times(),
+        sa.PrimaryKeyConstraint("seq", name="pk_uploads"),
+        sa.UniqueConstraint(
+            "project_id", "kind", "resource_id", name="uq_uploads_project_id_kind_resource_id"
+        ),
+    )
+    op.create_index("ix_uploads_updated_at", "uploads", ["updated_at"])
+    _create_table(
+        "discarded_files",
+        _sequence(),
+        sa.Column("storage_key", sa.Text(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("seq", name="pk_discarded_files"),
     )
