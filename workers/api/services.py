@@ -12,6 +12,8 @@ from realtime.identity.resolver import Resolver
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
 from workers.api.mail import Mailer, mailer_of
+from workers.files.opening import open_file_store
+from workers.files.store import FileStore
 from workers.store.database import open_database
 from workers.store.relay import Relay
 from workers.store.sealing import Sealer
@@ -30,6 +32,7 @@ class Services:
     relay: Relay
     mailer: Mailer
     sealer: Sealer
+    files: FileStore
 
     @classmethod
     def from_settings(
@@ -52,15 +55,17 @@ class Services:
             relay,
             mailer_of(settings),
             Sealer.from_settings(settings),
+            open_file_store(settings),
         )
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Publish what changes leave in the outbox, until the block ends; then close the database."""
+        """Publish what changes leave in the outbox, until the block ends; then close database and files."""
         try:
             async with self.relay.running():
                 yield
         finally:
+            await self.files.aclose()
             await self.store.database.aclose()
 
 
