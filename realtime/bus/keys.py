@@ -86,6 +86,88 @@ def resume_floor_key(project: str, hub_id: str) -> str:
     return f"{_tag(project)}:resume-floor:{project}:{hub_id}"
 
 
+def presences_key(project: str) -> str:
+    """Name the presences of a project.
+
+    Hash: presence ID to ``<version> <JSON>`` of :class:`realtime.presences.model.Presence`, from a presence's first
+    ``upsert`` until its ``delete``. The version, a number that is never used twice, tells whether a presence is still
+    the one that an event was made of.
+    """
+    return f"{_tag(project)}:presences:{project}"
+
+
+def presence_users_key(project: str) -> str:
+    """Name the index of a project's presences by user.
+
+    Hash: user ID to the ID of the user's one presence, for as long as it exists.
+    """
+    return f"{_tag(project)}:presence-users:{project}"
+
+
+def presence_order_key(project: str) -> str:
+    """Name the order in which a project's presences were made.
+
+    Sorted set: presence ID by its sequence number. It lets presences be read page by page.
+    """
+    return f"{_tag(project)}:presence-order:{project}"
+
+
+def presence_number_key(project: str) -> str:
+    """Name the counter that a project's presences take their sequence numbers and versions from.
+
+    String: the last number given out; stays with the project.
+    """
+    return f"{_tag(project)}:presence-number:{project}"
+
+
+def presence_lists_key(project: str) -> str:
+    """Name the counter that makes cached lists of a project's presences void.
+
+    String: how often that happened; stays with the project.
+    """
+    return f"{_tag(project)}:presence-lists:{project}"
+
+
+def presence_holders_key(project: str, user_id: str) -> str:
+    """Name who holds a user's presence.
+
+    Set: ``<hub>:<connection>`` of each connection that set it, until the connection is gone or the API takes the
+    presence over. By user, so that a connection can let go without knowing which presence it got.
+    """
+    return f"{_tag(project)}:presence-holders:{project}:{user_id}"
+
+
+def presence_hub_key(number: int, hub_id: str) -> str:
+    """Name what a hub holds in bucket ``number``.
+
+    Set: ``<project>:<user>:<connection>`` for each entry of the hub in :func:`presence_holders_key`. It tells what to
+    let go of when the hub has died.
+    """
+    return f"{{b{number}}}:presence-hub:{hub_id}"
+
+
+def presence_leases_key(number: int) -> str:
+    """Name the leases of the hubs that hold presences in bucket ``number``.
+
+    Sorted set: hub ID by the time at which it counts as dead unless it renews its lease; Unix time in milliseconds,
+    by the clock of the server. A hub leaves it once nothing of it is left.
+    """
+    return f"{{b{number}}}:presence-leases"
+
+
+def presence_ends_key(number: int) -> str:
+    """Name the ends of the presences in bucket ``number``.
+
+    Sorted set: ``<project>:<presence>`` by the time at which it expires, in Unix milliseconds. One a bucket, so that
+    looking for what has expired costs the same however many projects there are.
+    """
+    return f"{{b{number}}}:presence-ends"
+
+
+PRESENCE_SWEEP_KEY = "presence-sweep"
+"""String. Whose turn it is to sweep presences that are over; expires after a moment, when it is anybody's."""
+
+
 def projects_key(number: int) -> str:
     """Name the set of the projects in bucket ``number``.
 
@@ -146,6 +228,25 @@ def keys_key(project: str) -> str:
     deleted. By hash, so that a presented secret is found in one step and a dump of Redis reveals none.
     """
     return f"{_tag(project)}:keys:{project}"
+
+
+def triggers_key(project: str) -> str:
+    """Name the project's webhooks and functions, as those who deliver and run them read them.
+
+    Hash: ``webhook:<id>`` to JSON of :class:`realtime.triggers.model.Webhook`, and ``function:<id>`` to JSON of
+    :class:`realtime.triggers.model.FunctionTrigger`, until the resource is deleted. One hash, so that a worker reads
+    all that an event may set off in one step.
+    """
+    return f"{_tag(project)}:triggers:{project}"
+
+
+def triggers_version_key(number: int) -> str:
+    """Name the version of all triggers in bucket ``number``.
+
+    String: a number that each change of a trigger counts up; it stays for ever, so that no number comes twice. Per
+    bucket, so that a worker notices every change by reading 64 of them.
+    """
+    return f"{{b{number}}}:triggers-version"
 
 
 def window_key(project: str, name: str, number: int) -> str:

@@ -23,6 +23,8 @@ from realtime.bus.keys import (
     project_key,
     projects_key,
     split_user_key,
+    triggers_key,
+    triggers_version_key,
     user_emails_key,
     user_key,
     user_key_pattern,
@@ -97,7 +99,7 @@ class IdentityStore:
         )
 
     async def delete_project(self, project_id: str) -> bool:
-        """Delete the project with its users and keys; its events stay until the log's own end.
+        """Delete the project with its users, keys and triggers; its events stay until the log's own end.
 
         The project is gone at once; its users follow, found by a scan of the whole database. If that is cut
         short, call again.
@@ -107,11 +109,17 @@ class IdentityStore:
         """
         if not is_valid_id(project_id):
             return False
-        indexes = (user_emails_key(project_id), user_phones_key(project_id), keys_key(project_id))
+        number = bucket(project_id)
+        belongings = (
+            user_emails_key(project_id),
+            user_phones_key(project_id),
+            keys_key(project_id),
+            triggers_key(project_id),
+        )
         existed = await self._run(
             self._write_project,
             project_id,
-            [project_key(project_id), projects_key(bucket(project_id)), *indexes],
+            [project_key(project_id), projects_key(number), triggers_version_key(number), *belongings],
             IdentityChange(project=True, all=True),
             [project_id, b""],
         )

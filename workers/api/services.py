@@ -11,6 +11,7 @@ from realtime.bus import RedisBus
 from realtime.identity.resolver import Resolver
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
+from realtime.triggers.store import TriggerStore
 from workers.api.mail import Mailer, mailer_of
 from workers.files.opening import open_file_store
 from workers.files.store import FileStore
@@ -18,6 +19,7 @@ from workers.store.database import open_database
 from workers.store.relay import Relay
 from workers.store.sealing import Sealer
 from workers.store.store import Store
+from workers.store.write_through import WriteThrough
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Services:
             OSError: the data folder cannot be written.
         """
         database = open_database(settings)
-        relay = Relay(database, bus, identities)
+        relay = Relay(database, bus, WriteThrough(identities, TriggerStore(bus.redis)))
         return cls(
             settings,
             identities,

@@ -17,12 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from realtime.bus import RedisBus, connect, redis_url
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
+from realtime.triggers.store import TriggerStore
 from workers.cli.output import CommandError
 from workers.dev import kept
 from workers.store.database import database_url, open_database
 from workers.store.migrate import NewerDatabaseError, migrate
 from workers.store.relay import Relay
 from workers.store.store import Store
+from workers.store.write_through import WriteThrough
 
 START_HINT = "Start `realtime dev`, or set REALTIME_REDIS_URL."
 
@@ -122,10 +124,11 @@ async def open_store(settings: Settings) -> AsyncIterator[IdentityStore]:
 
 
 class Stores(NamedTuple):
-    """What commands change: the data itself, and the read model of the hubs."""
+    """What commands change: the data itself, and the read models of hubs and workers."""
 
     store: Store
     identities: IdentityStore
+    triggers: TriggerStore
 
 
 @asynccontextmanager
@@ -141,10 +144,12 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
         except ValueError as error:
             raise CommandError(str(error)) from error
         identities = IdentityStore(redis)
-        relay = Relay(database, RedisBus.from_settings(settings, redis), identities)
+        triggers = TriggerStore(redis)
+        through = WriteThrough(identities, triggers)
+        relay = Relay(database, RedisBus.from_settings(settings, redis), through)
         try:
             await migrate(database)
-            yield Stores(Store(database, relay), identities)
+            yield Stores(Store(database, relay), identities, triggers)
         except NewerDatabaseError as error:
             raise CommandError(str(error)) from error
         except (SQLAlchemyError, OSError) as error:

@@ -1,4 +1,4 @@
-"""``realtime identities``: what hubs know of projects, keys and people."""
+"""``realtime identities``: what hubs and workers know of projects, keys, people and triggers."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ def group() -> None:
 
 @identities.command()
 def rebuild() -> None:
-    """Write everything that hubs know anew from the database; safe while everything runs."""
+    """Write everything that hubs and workers know anew from the database; safe while everything runs."""
     users, refused = asyncio.run(_rebuild(load_settings()))
     for reason in refused:
         note(f"A user was left out: {reason}")
@@ -31,8 +31,8 @@ def rebuild() -> None:
 
 async def _rebuild(settings: Settings) -> tuple[int, list[str]]:
     """Return how many users there are, and why some were refused."""
-    async with open_stores(settings) as (store, read_model):
-        run = Rebuild(store.database, read_model)
+    async with open_stores(settings) as (store, identities, triggers):
+        run = Rebuild(store.database, identities, triggers)
         with Progress(
             TextColumn("users"),
             BarColumn(),

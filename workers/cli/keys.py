@@ -84,7 +84,7 @@ def _end(key: ApiKey) -> str:
 
 
 async def _create(settings: Settings, project_id: str, key: ApiKey, secret: str) -> None:
-    async with open_stores(settings) as (store, identities):
+    async with open_stores(settings) as (store, identities, _):
         project = await require_project(identities, project_id)
         if not await in_database(store, project_id):
             await identities.put_key(project_id, key, secret)
@@ -107,7 +107,7 @@ async def _list(settings: Settings, project_id: str) -> list[ApiKey]:
 
 
 async def _delete(settings: Settings, project_id: str, key_id: str) -> None:
-    async with open_stores(settings) as (store, identities):
+    async with open_stores(settings) as (store, identities, _):
         project = await require_project(identities, project_id)
         async with store.write(project) as tx:
             is_deleted = await delete_key(tx, key_id)

@@ -197,7 +197,7 @@ async def _create(settings: Settings, project: Project) -> None:
         raise CommandError(f"The ID {CONSOLE} is reserved.")
     if not is_valid_id(project.id):
         raise CommandError(f"{project.id!r} is not a valid ID.")
-    async with open_stores(settings) as (store, identities):
+    async with open_stores(settings) as (store, identities, _):
         if await identities.get_project(project.id) is not None:
             raise _exists(project.id)
         try:
@@ -223,7 +223,7 @@ async def _change_platforms(
 ) -> Project:
     """Add or remove platforms, and return the project as it is then. Written only when something changes."""
     change = remove_platforms if remove else add_platforms
-    async with open_stores(settings) as (store, identities):
+    async with open_stores(settings) as (store, identities, _):
         project = await require_project(identities, project_id)
         changed = msgspec.structs.replace(project, platforms=change(project.platforms, named))
         if await in_database(store, project_id):
@@ -250,7 +250,7 @@ async def _write_platforms(tx: Transaction, named: Sequence[Platform], *, remove
 
 
 async def _switch(settings: Settings, project_id: str, name: str, *, is_on: bool) -> None:
-    async with open_stores(settings) as (store, identities):
+    async with open_stores(settings) as (store, identities, _):
         project = await require_project(identities, project_id)
         async with store.write(project) as tx:
             row = await switch_project(
@@ -263,7 +263,7 @@ async def _switch(settings: Settings, project_id: str, name: str, *, is_on: bool
 
 
 async def _delete(settings: Settings, project_id: str) -> None:
-    async with open_stores(settings) as (store, identities):
+    async with open_stores(settings) as (store, identities, _):
         project = await require_project(identities, project_id)
         async with store.write(project) as tx:
             is_deleted = await delete_project(tx)

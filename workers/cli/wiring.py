@@ -45,7 +45,7 @@ def dev_app(hub: Hub) -> ASGIApp:
 
 
 async def _seed(settings: Settings) -> None:
-    async with open_stores(settings) as (store, identities):
+    async with open_stores(settings) as (store, identities, _):
         await seed(store, identities, settings.dev_project, settings.dev_key)
         await seed_board(store, settings.dev_project)
 

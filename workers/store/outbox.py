@@ -11,17 +11,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.store.tables import outbox
 
-Kind = Literal["event", "user", "key", "project"]
+Kind = Literal["event", "user", "key", "project", "webhook", "function"]
 
 
 class Record(NamedTuple):
-    """What is to be told: an event, or that something in the read model is out of date."""
+    """What is to be told: an event, or that something in a read model is out of date."""
 
     project_id: str
     """In whose log and read model: the project, or ``console``."""
     kind: Kind
     body: bytes
-    """The envelope of an event, ready to be published; or the ID of the user, key or project that changed."""
+    """The envelope of an event, ready to be published; or the ID of what changed."""
 
 
 _INSERT = (

@@ -1,4 +1,4 @@
-"""Making the read model anew from SQL, while everything runs.
+"""Making the read models anew from SQL, while everything runs: identities and triggers.
 
 Page by page, each under the relay's lock of its project: what is written is what SQL has at that moment, and no relay
 writes in between. So at the end, and at any moment on the way, nothing is in the read model that SQL never had.
@@ -14,10 +14,12 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.identity.store import IdentityStore
+from realtime.triggers.store import TriggerStore
 from workers.store import tables
 from workers.store.database import Database
 from workers.store.identities import key_record, load_project, load_users
 from workers.store.locks import RelayLock
+from workers.store.triggers import load_functions, load_webhooks
 
 PAGE = 100
 """How many users are written under one hold of the lock."""
@@ -29,9 +31,10 @@ class Rebuild:
     Raises what SQLAlchemy and redis-py raise; what was written by then stays, and is right.
     """
 
-    def __init__(self, database: Database, identities: IdentityStore) -> None:
+    def __init__(self, database: Database, identities: IdentityStore, triggers: TriggerStore) -> None:
         self._database = database
         self._identities = identities
+        self._triggers = triggers
         self._lock = RelayLock(database)
         # Records that the read model does not take, by what was wrong with them.
         self.refused: list[str] = []
@@ -42,7 +45,7 @@ class Rebuild:
             return await connection.scalar(select(func.count()).select_from(tables.users)) or 0
 
     async def run(self, advance: Callable[[int], None]) -> None:
-        """Write every project with its keys and users, and remove keys and users that SQL does not have.
+        """Write every project with its keys, triggers and users, and remove what of these SQL does not have.
 
         Args:
             advance: called with a number of users that were written since the last call.
@@ -68,23 +71,37 @@ class Rebuild:
                 yield connection
 
     async def _write_project(self, project_id: str) -> bool:
-        """Write a project and its keys; return False when it has just been deleted."""
+        """Write a project, its keys and its triggers; return False when it has just been deleted."""
         async with self._held(project_id) as connection:
             project = await load_project(connection, project_id)
             if project is None:
                 return False
             await self._identities.put_project(project)
-            found = await connection.execute(
-                select(tables.keys).where(tables.keys.c.project_id == project_id)
-            )
-            keys = [key_record(row) for row in found.mappings()]
-            for key, secret_hash in keys:
-                await self._identities.put_hashed_key(project_id, key, secret_hash)
-            kept = {key.id for key, _ in keys}
-            for old in await self._identities.list_keys(project_id):
-                if old.id not in kept:
-                    await self._identities.delete_key(project_id, old.id)
+            await self._write_keys(connection, project_id)
+            await self._write_triggers(connection, project_id)
         return True
+
+    async def _write_keys(self, connection: AsyncConnection, project_id: str) -> None:
+        found = await connection.execute(select(tables.keys).where(tables.keys.c.project_id == project_id))
+        keys = [key_record(row) for row in found.mappings()]
+        for key, secret_hash in keys:
+            await self._identities.put_hashed_key(project_id, key, secret_hash)
+        kept = {key.id for key, _ in keys}
+        for old in await self._identities.list_keys(project_id):
+            if old.id not in kept:
+                await self._identities.delete_key(project_id, old.id)
+
+    async def _write_triggers(self, connection: AsyncConnection, project_id: str) -> None:
+        webhooks = await load_webhooks(connection, project_id)
+        for webhook in webhooks.values():
+            await self._triggers.put_webhook(project_id, webhook)
+        functions = await load_functions(connection, project_id)
+        for function in functions.values():
+            await self._triggers.put_function(project_id, function)
+        kept = {*(("webhook", id_) for id_ in webhooks), *(("function", id_) for id_ in functions)}
+        for kind, old_id in await self._triggers.list_ids(project_id):
+            if (kind, old_id) not in kept:
+                await self._triggers.delete(project_id, kind, old_id)
 
     async def _write_users(self, project_id: str, advance: Callable[[int], None]) -> None:
         last = 0

@@ -6,14 +6,14 @@ of processes, so that what was committed first is published first. Between publi
 batch in doubt: Redis remembers the last batch of each outbox (:meth:`realtime.bus.RedisBus.relay`), and whoever finds
 it again publishes only what is missing.
 
-What changed identities stands in the same outbox, in the same order. It names who changed; what is written through to
-the hubs' read model is what SQL has at that moment, so that the last state wins.
+What read models are to know (:mod:`workers.store.write_through`) stands in the same outbox, in the same order, and is
+written through in its turn.
 """
 
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from typing import NamedTuple
@@ -26,12 +26,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.bus import RedisBus
 from realtime.bus.backoff import backoff_s
-from realtime.identity.model import ApiKey, Project, User
-from realtime.identity.store import IdentityStore
 from workers.store.database import Database
-from workers.store.identities import load_key, load_project, load_users
 from workers.store.locks import RelayLock
 from workers.store.tables import outbox, store_info
+from workers.store.write_through import WriteThrough
 
 log = structlog.get_logger("realtime.relay")
 
@@ -46,7 +44,7 @@ SWEEP_INTERVAL_S = 1.0
 """How often a relay looks for what others left behind."""
 
 FLUSH_TIMEOUT_S = 5.0
-"""How long a request waits for its own changes of identities to reach the read model."""
+"""How long a request waits for its own changes to reach the read models."""
 
 
 _PASSING = (RedisError, SQLAlchemyError, OSError)
@@ -75,10 +73,10 @@ class _Progress:
 class Relay:
     """Publishes the outbox of one database. For one event loop; :meth:`running` opens and closes it."""
 
-    def __init__(self, database: Database, bus: RedisBus, identities: IdentityStore) -> None:
+    def __init__(self, database: Database, bus: RedisBus, through: WriteThrough) -> None:
         self._database = database
         self._bus = bus
-        self._identities = identities
+        self._through = through
         self._lock = RelayLock(database)
         self._projects: dict[str, _Progress] = {}
         self._sweeper: asyncio.Task[None] | None = None
@@ -193,51 +191,12 @@ class Relay:
         events: list[tuple[int, bytes]] = []
         for kind, run in groupby(entries, key=lambda entry: entry.kind):
             if kind == "event":
-                # With those before the identities: all of them stay in doubt until they are forgotten together.
+                # With those before what is written through: all stay in doubt until they are forgotten together.
                 events += [(entry.seq, bytes(entry.body)) for entry in run]
                 await self._bus.relay(project_id, self._store_id, events)
             else:
                 ids = list(dict.fromkeys(bytes(entry.body).decode() for entry in run))
-                await self._write_through(connection, kind, project_id, ids)
-
-    async def _write_through(
-        self, connection: AsyncConnection, kind: str, project_id: str, ids: Sequence[str]
-    ) -> None:
-        match kind:
-            case "user":
-                users = await load_users(connection, project_id, ids)
-                for user_id in ids:
-                    with _skipping_refused(project_id, user_id):
-                        await self._write_user(project_id, user_id, users.get(user_id))
-            case "key":
-                for key_id in ids:
-                    with _skipping_refused(project_id, key_id):
-                        await self._write_key(
-                            project_id, key_id, await load_key(connection, project_id, key_id)
-                        )
-            case "project":
-                with _skipping_refused(project_id, project_id):
-                    await self._write_project(project_id, await load_project(connection, project_id))
-            case _:
-                log.error("the outbox holds an entry of an unknown kind", kind=kind)
-
-    async def _write_user(self, project_id: str, user_id: str, user: User | None) -> None:
-        if user is None:
-            await self._identities.delete_user(project_id, user_id)
-        else:
-            await self._identities.put_user(project_id, user)
-
-    async def _write_key(self, project_id: str, key_id: str, found: tuple[ApiKey, str] | None) -> None:
-        if found is None:
-            await self._identities.delete_key(project_id, key_id)
-        else:
-            await self._identities.put_hashed_key(project_id, *found)
-
-    async def _write_project(self, project_id: str, project: Project | None) -> None:
-        if project is None:
-            await self._identities.delete_project(project_id)
-        else:
-            await self._identities.put_project(project)
+                await self._through.write(connection, kind, project_id, ids)
 
     async def _forget(self, connection: AsyncConnection, project_id: str, entries: Sequence[Entry]) -> None:
         # By number, not up to the last number: a transaction with a lower one may be committed meanwhile.
@@ -259,14 +218,3 @@ class Relay:
                     if project_id not in self._projects:
                         self.wake(project_id)
             await asyncio.sleep(SWEEP_INTERVAL_S)
-
-
-@contextlib.contextmanager
-def _skipping_refused(project_id: str, resource_id: str) -> Iterator[None]:
-    """Go on after a record that the read model refuses: it must not hold up everything behind it."""
-    try:
-        yield
-    except ValueError as error:
-        log.error(  # noqa: TRY400 - the refusal says it all
-            "an identity cannot be written through", project=project_id, id=resource_id, error=str(error)
-        )

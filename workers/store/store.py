@@ -1,4 +1,4 @@
-"""The store: transactions in which a change, its events and its identities are recorded together.
+"""The store: transactions in which a change, its events and what read models are to know of it are recorded together.
 
 ::
 
@@ -47,8 +47,8 @@ class Transaction:
         self.now = now
         # What goes to the outbox, in order.
         self.recorded: list[Record] = []
-        # Whether somebody's identity is among them.
-        self.changes_identities = False
+        # Whether something that a read model has is among them.
+        self.changes_read_model = False
 
     @property
     def now_text(self) -> str:
@@ -79,6 +79,14 @@ class Transaction:
         """Record that the project's own record or one of its platforms was made, changed or deleted."""
         self._change("project", self.project.id)
 
+    def change_webhook(self, webhook_id: str) -> None:
+        """Record that the webhook was made, changed or deleted."""
+        self._change("webhook", webhook_id)
+
+    def change_function(self, function_id: str) -> None:
+        """Record that the function was made, changed or deleted: when it is run, for how long, by which deployment."""
+        self._change("function", function_id)
+
     async def change_schema(self) -> None:
         """Record that a database or table was changed or deleted: API processes then forget what they know of it.
 
@@ -89,7 +97,7 @@ class Transaction:
         self.change_project()
 
     def _change(self, kind: Kind, resource_id: str) -> None:
-        self.changes_identities = True
+        self.changes_read_model = True
         self.recorded.append(Record(self.project.id, kind, resource_id.encode()))
 
 
@@ -110,9 +118,9 @@ class Store:
     async def write(self, project: Project) -> AsyncIterator[Transaction]:
         """Open a transaction that changes something of ``project``.
 
-        It is committed when the block ends, and undone when the block raises. If it changed identities, the block
-        ends only when hubs and API workers know of them, or a few seconds later if Redis is away: who has logged in
-        can connect at once.
+        It is committed when the block ends, and undone when the block raises. If it changed identities, webhooks or
+        functions, the block ends only when the read models have them, or a few seconds later if Redis is away: who
+        has logged in can connect at once, and no event after the answer misses a new webhook.
         """
         async with self.database.writing() as connection:
             transaction = Transaction(connection, project, datetime.now(UTC))
@@ -121,5 +129,5 @@ class Store:
                 await append(connection, transaction.recorded)
         for target in {record.project_id for record in transaction.recorded}:
             self._relay.wake(target)
-        if transaction.changes_identities:
+        if transaction.changes_read_model:
             await self._relay.flush(project.id)

@@ -25,7 +25,9 @@ def names_of(project: str) -> list[str]:
         keys.resume_floor_key(project, "0011223344556677"),
         keys.outbox_key(project, "o"),
         keys.window_key(project, "n", 7),
+        keys.triggers_key(project),
         keys.projects_key(keys.bucket(project)),
+        keys.triggers_version_key(keys.bucket(project)),
     ]
 
 
@@ -39,9 +41,9 @@ class TestNames:
         assert len(set(names_of(project))) == len(names_of(project))
 
     @given(PROJECT_IDS, PROJECT_IDS)
-    def test_two_projects_share_only_the_set_of_their_bucket(self, one: str, other: str) -> None:
+    def test_two_projects_share_only_what_is_of_their_bucket(self, one: str, other: str) -> None:
         if one != other:
-            assert not set(names_of(one)[:-1]) & set(names_of(other)[:-1])
+            assert not set(names_of(one)[:-2]) & set(names_of(other)[:-2])
 
     def test_the_tag_is_the_bucket(self) -> None:
         number = zlib.crc32(b"demo") % 64

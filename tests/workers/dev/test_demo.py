@@ -11,11 +11,13 @@ from realtime.identity.jwt import TokenVerifier
 from realtime.identity.model import ApiKey, Platform, Project, User
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
+from realtime.triggers.store import TriggerStore
 from workers.dev.demo import PEOPLE, page_config, seed
 from workers.store.database import open_database
 from workers.store.projects import find_project, update_project
 from workers.store.relay import Relay
 from workers.store.store import Store
+from workers.store.write_through import WriteThrough
 
 SECRETS = ("an older secret of thirty-two bytes!", "a newer secret of thirty-two bytes!!")
 
@@ -31,7 +33,8 @@ class Stores(NamedTuple):
 async def stores(database_url: str, redis_client: Redis) -> AsyncIterator[Stores]:
     database = open_database(Settings(database_url=database_url))
     identities = IdentityStore(redis_client)
-    async with Relay(database, RedisBus(redis_client), identities).running() as relay:
+    through = WriteThrough(identities, TriggerStore(redis_client))
+    async with Relay(database, RedisBus(redis_client), through).running() as relay:
         yield Stores(Store(database, relay), identities)
     await database.aclose()
 

@@ -9,8 +9,10 @@ import pytest
 from realtime.bus import RedisBus, connect
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
+from realtime.triggers.store import TriggerStore
 from workers.store.database import Database, open_database
 from workers.store.relay import Relay
+from workers.store.write_through import WriteThrough
 
 OpenRelay = Callable[..., AbstractAsyncContextManager[Relay]]
 
@@ -38,6 +40,13 @@ async def identities(redis_url: str) -> AsyncIterator[IdentityStore]:
 
 
 @pytest.fixture
+async def triggers(redis_url: str) -> AsyncIterator[TriggerStore]:
+    redis = connect(redis_url)
+    yield TriggerStore(redis)
+    await redis.aclose()
+
+
+@pytest.fixture
 def open_relay(database: Database, redis_url: str) -> OpenRelay:
     """Runs a relay with connections of its own to Redis; through a proxy if it is given another URL."""
 
@@ -45,7 +54,8 @@ def open_relay(database: Database, redis_url: str) -> OpenRelay:
     async def run(url: str = redis_url, *, on: Database = database) -> AsyncIterator[Relay]:
         redis = connect(url)
         try:
-            async with Relay(on, RedisBus(redis), IdentityStore(redis)).running() as relay:
+            through = WriteThrough(IdentityStore(redis), TriggerStore(redis))
+            async with Relay(on, RedisBus(redis), through).running() as relay:
                 yield relay
         finally:
             await redis.aclose()

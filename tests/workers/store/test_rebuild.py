@@ -7,6 +7,7 @@ from sqlalchemy import delete, insert
 from realtime.identity.model import ApiKey, Project, User
 from realtime.identity.secrets import hash_secret
 from realtime.identity.store import IdentityStore
+from realtime.triggers.store import TriggerStore
 from workers.store import rebuild, tables
 from workers.store.database import Database
 from workers.store.rebuild import Rebuild
@@ -62,12 +63,12 @@ async def users_of(identities: IdentityStore) -> set[tuple[str, str]]:
 
 class TestRun:
     async def test_read_model_that_is_empty_is_made_whole(
-        self, database: Database, identities: IdentityStore
+        self, database: Database, identities: IdentityStore, triggers: TriggerStore
     ) -> None:
         await fill(database, ["a", "b", "c", "d", "e"])
         await fill(database, ["a"], project_id="shop")
         advanced: list[int] = []
-        run = Rebuild(database, identities)
+        run = Rebuild(database, identities, triggers)
         assert await run.count() == 6
         await run.run(advanced.append)
         assert advanced == [2, 2, 1, 1]
@@ -79,14 +80,14 @@ class TestRun:
         assert run.refused == []
 
     async def test_what_sql_does_not_have_is_removed_and_what_differs_is_mended(
-        self, database: Database, identities: IdentityStore
+        self, database: Database, identities: IdentityStore, triggers: TriggerStore
     ) -> None:
         await fill(database, ["a"])
         await identities.put_user("demo", User(id="a", name="Old", labels=("admin",)))
         for number in range(5):
             await identities.put_user("demo", User(id=f"gone{number}"))
         await identities.put_key("demo", ApiKey(id="gone", scopes=("*",)), "stolen")
-        await Rebuild(database, identities).run(lambda _: None)
+        await Rebuild(database, identities, triggers).run(lambda _: None)
         assert await users_of(identities) == {("demo", "a")}
         user = await identities.get_user("demo", "a")
         assert user is not None
@@ -94,29 +95,29 @@ class TestRun:
         assert await identities.get_key("demo", "stolen") is None
 
     async def test_project_of_somebody_elses_backend_stays_as_it_is(
-        self, database: Database, identities: IdentityStore
+        self, database: Database, identities: IdentityStore, triggers: TriggerStore
     ) -> None:
         await fill(database, [])
         await identities.put_project(Project(id="theirs"))
         await identities.put_user("theirs", User(id="ada"))
         await identities.put_key("theirs", ApiKey(id="k"), "their-secret")
-        await Rebuild(database, identities).run(lambda _: None)
+        await Rebuild(database, identities, triggers).run(lambda _: None)
         assert await users_of(identities) == {("theirs", "ada")}
         assert await identities.get_key("theirs", "their-secret") is not None
 
     async def test_record_that_the_read_model_refuses_is_told_and_passed_over(
-        self, database: Database, identities: IdentityStore
+        self, database: Database, identities: IdentityStore, triggers: TriggerStore
     ) -> None:
         await fill(database, ["a", "b", "c"])
         async with database.writing() as connection:
             await connection.execute(insert(tables.users).values(**user_row("d", labels=["no/label"])))
-        run = Rebuild(database, identities)
+        run = Rebuild(database, identities, triggers)
         await run.run(lambda _: None)
         assert await users_of(identities) == {("demo", "a"), ("demo", "b"), ("demo", "c")}
         assert run.refused == ["'no/label' is not a valid ID, label or team role."]
 
     async def test_changes_meanwhile_are_not_undone(
-        self, database: Database, identities: IdentityStore, relay: Relay
+        self, database: Database, identities: IdentityStore, triggers: TriggerStore, relay: Relay
     ) -> None:
         """Whatever order the two work in, the last word is that of SQL."""
         ids = [f"u{number}" for number in range(20)]
@@ -133,5 +134,5 @@ class TestRun:
                     )
                     tx.change_user(user_id)
 
-        await asyncio.gather(change(), Rebuild(database, identities).run(lambda _: None))
+        await asyncio.gather(change(), Rebuild(database, identities, triggers).run(lambda _: None))
         assert await users_of(identities) == {("demo", each) for each in ids[1::2]}

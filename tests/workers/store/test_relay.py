@@ -365,7 +365,7 @@ class TestIdentities:
         assert await published(bus) == [1]
         assert await identities.get_user("demo", "ada") is not None
         assert await waiting(database) == 0
-        assert [line["event"] for line in logs] == ["an identity cannot be written through"]
+        assert [line["event"] for line in logs] == ["a record cannot be written through"]
 
     async def test_record_that_is_refused_does_not_take_its_neighbours_with_it(
         self, store: Store, identities: IdentityStore

@@ -64,7 +64,7 @@ outbox = table(
     sequence(),
     # In whose log the event goes: the project's, or the console's.
     Column("project_id", ID, nullable=False),
-    # event, user, key, project: what the body is.
+    # A workers.store.outbox.Kind: what the body is.
     Column("kind", String(16), nullable=False),
     # An envelope, ready to be published; or the ID of what is to be written through.
     Column("body", LargeBinary, nullable=False),

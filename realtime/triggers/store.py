@@ -1,0 +1,123 @@
+"""The triggers' read model in Redis: where the API writes webhooks and functions, and workers read them.
+
+All triggers of a project are one hash, which a worker reads in one step and keeps (key names:
+:mod:`realtime.bus.keys`). Each bucket has a version, which every change of a trigger in it counts up, in the same
+script; so a worker notices any change of any project by reading 64 numbers, and reads again only what may be
+different. Which names an event is matched by is decided by who reads: wire specification 11.2 and 12.1.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+
+from realtime.bus.keys import BUCKETS, bucket, triggers_key, triggers_version_key
+from realtime.permissions import is_valid_id
+from realtime.triggers.model import FunctionTrigger, Triggers, Webhook
+
+log = structlog.get_logger("realtime.triggers")
+
+_TYPES: dict[str, type[Webhook | FunctionTrigger]] = {"webhook": Webhook, "function": FunctionTrigger}
+
+
+class TriggerStore:
+    """Webhooks and functions of all projects in Redis.
+
+    A read sees all writes that returned before. The last write wins, and writing the same record again changes
+    nothing, not even the version. Every method raises :class:`redis.RedisError` when Redis fails: a write may then have
+    happened or not, and can be repeated. Cancelling leaves a write whole or undone. Triggers are deleted with their
+    project, by :meth:`realtime.identity.store.IdentityStore.delete_project`.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        """Use ``redis``, whose owner closes it; made without ``decode_responses``."""
+        self._redis = redis
+        self._read = redis.register_script(_script("read_triggers.lua"))
+        self._write = redis.register_script(_script("write_trigger.lua"))
+
+    async def put_webhook(self, project_id: str, webhook: Webhook) -> None:
+        """Create the webhook, or replace its record.
+
+        Raises:
+            ValueError: an ID is not valid.
+        """
+        await self._put(project_id, "webhook", webhook)
+
+    async def put_function(self, project_id: str, function: FunctionTrigger) -> None:
+        """Create the function, or replace its record.
+
+        Raises:
+            ValueError: an ID is not valid.
+        """
+        await self._put(project_id, "function", function)
+
+    async def delete(self, project_id: str, kind: str, trigger_id: str) -> bool:
+        """Delete the ``webhook`` or ``function``, as ``kind`` says; return False when there was none of this ID."""
+        return await self._change(project_id, f"{kind}:{trigger_id}", b"")
+
+    async def read(self, project_id: str) -> Triggers:
+        """Return all triggers of a project, and the version of its bucket at that moment.
+
+        Records that cannot be read, as one of a newer release might be, are skipped, which is logged.
+        """
+        version, entries = await self._read(keys=_keys(project_id))
+        webhooks: list[Webhook] = []
+        functions: list[FunctionTrigger] = []
+        for name, record in zip(entries[::2], entries[1::2], strict=True):
+            trigger = _decode(project_id, name.decode(), record)
+            if isinstance(trigger, Webhook):
+                webhooks.append(trigger)
+            elif trigger is not None:
+                functions.append(trigger)
+        return Triggers(int(version or 0), tuple(_by_id(webhooks)), tuple(_by_id(functions)))
+
+    async def list_ids(self, project_id: str) -> list[tuple[str, str]]:
+        """Return kind and ID of every trigger of a project, in no order, also of records that cannot be read."""
+        names: list[bytes] = await _answer(self._redis.hkeys(triggers_key(project_id)))
+        split = (name.decode().partition(":") for name in names)
+        return [(kind, trigger_id) for kind, _, trigger_id in split]
+
+    async def versions(self) -> list[int]:
+        """Return the version of every bucket, by its number. One round trip; one to each node of a cluster."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for number in range(BUCKETS):
+            pipeline.get(triggers_version_key(number))
+        return [int(version or 0) for version in await pipeline.execute()]
+
+    async def _put(self, project_id: str, kind: str, trigger: Webhook | FunctionTrigger) -> None:
+        for id_ in (project_id, trigger.id):
+            if not is_valid_id(id_):
+                raise ValueError(f"{id_!r} is not a valid ID.")
+        await self._change(project_id, f"{kind}:{trigger.id}", msgspec.json.encode(trigger))
+
+    async def _change(self, project_id: str, name: str, record: bytes) -> bool:
+        return bool(await self._write(keys=_keys(project_id), args=[name, record]))
+
+
+def _script(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+async def _answer(reply: Any) -> Any:
+    # redis-py types replies as maybe immediate.
+    return await reply
+
+
+def _keys(project_id: str) -> list[str]:
+    return [triggers_key(project_id), triggers_version_key(bucket(project_id))]
+
+
+def _decode(project_id: str, name: str, record: bytes) -> Webhook | FunctionTrigger | None:
+    kind = name.partition(":")[0]
+    try:
+        return msgspec.json.decode(record, type=_TYPES[kind])
+    except (KeyError, msgspec.MsgspecError):
+        log.warning("the record of a trigger cannot be read", project=project_id, trigger=name)
+        return None
+
+
+def _by_id(triggers: Iterable[Any]) -> list[Any]:
+    return sorted(triggers, key=lambda trigger: trigger.id)
