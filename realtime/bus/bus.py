@@ -14,11 +14,15 @@ from realtime.bus.connect import connect, publish_command, redis_url
 from realtime.bus.keys import idempotency_key as idempotency_record
 from realtime.bus.keys import live_channel, log_key, outbox_key
 from realtime.bus.positions import START, Position, format_position, live_message, parse_position
+from realtime.bus.scripts import read_script
 from realtime.settings import Settings
 
 log = structlog.get_logger("realtime.bus")
 
-_PUBLISH = Path(__file__).with_name("publish.lua").read_text()
+APPEND_SCRIPT = Path(__file__).with_name("append.lua")
+"""What scripts of other packages begin with that publish in the same step."""
+
+_PUBLISH = read_script(APPEND_SCRIPT, Path(__file__).with_name("publish.lua"))
 _ZERO = format_position(START)
 _OUTBOX_TTL_S = 30 * 86_400.0
 """For how long a batch may stay in doubt: an outbox that is found after longer than that is published once more."""
@@ -80,6 +84,13 @@ class RedisBus:
     def redis(self) -> Redis:
         """The client, for what else the programs keep in the same Redis."""
         return self._redis
+
+    def append_arguments(self, project: str) -> list[str | int]:
+        """Return what a script hands to ``append`` and ``trim`` for a project.
+
+        The command that publishes, the live channel, how many events the log keeps and how long, in milliseconds.
+        """
+        return [self._publish_command, live_channel(project), self._log_max_events, self._log_max_age_ms]
 
     @classmethod
     def from_settings(cls, settings: Settings, redis: Redis | None = None) -> Self:
@@ -145,9 +156,9 @@ class RedisBus:
     async def _append(
         self, project: str, keys: Sequence[str], ttl_s: float, numbers: str, envelopes: Sequence[bytes]
     ) -> bytes:
-        limits = [self._log_max_events, self._log_max_age_ms, max(int(ttl_s * 1000), 1)]
+        lifetime_ms = max(int(ttl_s * 1000), 1)
         ids: bytes = await self._publish(
-            keys, [self._publish_command, live_channel(project), *limits, numbers, *envelopes]
+            keys, [*self.append_arguments(project), lifetime_ms, numbers, *envelopes]
         )
         return ids
 

@@ -1,5 +1,5 @@
--- Publish a batch of events of one project: append them to its log and send them on its live channel, in one
--- step. So the order of the log is the order of the channel, and nobody sees a part of a batch.
+-- Publish a batch of events of one project: append them to its log and send them on its live channel (append.lua), in
+-- one step. So nobody sees a part of a batch.
 --
 -- KEYS[1]  the log (stream)
 -- KEYS[2]  the record of what was published (string); absent when repeating must publish again
@@ -56,23 +56,12 @@ end
 local ids = {}
 for i = 7, #ARGV do
   if not seen[number_of[i - 6]] then
-    local envelope = ARGV[i]
-    local id
-    if max_events > 0 then
-      id = redis.call('XADD', log, 'MAXLEN', '~', max_events, '*', 'e', envelope)
-    else
-      id = redis.call('XADD', log, '*', 'e', envelope)
-    end
-    redis.call(ARGV[1], ARGV[2], '{"id":"' .. id .. '",' .. string.sub(envelope, 2))
-    ids[#ids + 1] = id
+    ids[#ids + 1] = append(log, ARGV[1], ARGV[2], max_events, ARGV[i])
   end
 end
 
-if max_age > 0 and #ids > 0 then
-  local now = tonumber(string.match(ids[#ids], '^%d+'))
-  redis.call('XTRIM', log, 'MINID', '~', string.format('%.0f', math.max(now - max_age, 0)))
-  -- A log that nothing is added to is never trimmed; it goes as a whole once all of it is too old.
-  redis.call('PEXPIRE', log, max_age)
+if #ids > 0 then
+  trim(log, ids[#ids], max_age)
 end
 
 local answer = table.concat(ids, ',')
