@@ -286,6 +286,9 @@ class Settings(BaseSettings):
     request_timeout_s: float = _number(
         30, "seconds", "How long the body of a request to the API may take to arrive.", gt=0
     )
+    files_max_bytes: int = _number(
+        5_000_000_000, "bytes", "How large a file may be; a bucket may say less for its own.", ge=1
+    )
     probe_interval_s: float = _number(
         2, "seconds", "How often a hub sends a message to itself through Redis.", gt=0
     )

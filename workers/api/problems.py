@@ -233,6 +233,25 @@ class Problem(enum.Enum):
         400, "transaction_limit_exceeded", "The maximum number of operations per transaction has been exceeded."
     )  # fmt: skip
 
+    # Storage
+    BUCKET_NOT_FOUND = _spec(
+        404, "storage_bucket_not_found", "Storage bucket with the requested ID could not be found."
+    )
+    BUCKET_EXISTS = _spec(
+        409, "storage_bucket_already_exists", "A storage bucket with the requested ID already exists. Try again with "
+        "a different ID or use ID.unique() to generate a unique ID."
+    )  # fmt: skip
+    FILE_NOT_FOUND = _spec(404, "storage_file_not_found", "The requested file could not be found.")
+    FILE_EXISTS = _spec(
+        409, "storage_file_already_exists", "A storage file with the requested ID already exists."
+    )  # fmt: skip
+    FILE_EXTENSION = _spec(
+        400, "storage_file_type_unsupported", "The given file extension is not supported. The bucket takes "
+        "only: {extensions}."
+    )  # fmt: skip
+    TOKEN_NOT_FOUND = _spec(404, "token_not_found", "The requested file token could not be found.")
+    TOKEN_EXPIRED = _spec(401, "token_expired", "The requested file token has expired.")
+
     # Projects
     PROJECT_NOT_FOUND = _spec(
         404, "project_not_found", "Project with the requested ID could not be found. Please check the value of the "

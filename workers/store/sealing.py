@@ -37,6 +37,7 @@ class Sealer:
     def __init__(self, keys: list[str]) -> None:
         newest_first = [Fernet(_derive(key)) for key in reversed(keys)]
         self._fernets = MultiFernet(newest_first)
+        self._keys = keys
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Sealer":
@@ -46,6 +47,11 @@ class Sealer:
             OSError: the data folder cannot be written.
         """
         return cls(list(settings.encryption_keys) or [_kept_key(settings.data_dir)])
+
+    def signing_keys(self, purpose: str) -> list[str]:
+        """Return keys that sign what is for ``purpose`` and for nothing else, oldest first."""
+        context = f"realtime: signatures for {purpose}\0"
+        return [hashlib.sha256(f"{context}{key}".encode()).hexdigest() for key in self._keys]
 
     def seal(self, secret: str) -> str:
         """Return ``secret`` encrypted, as ASCII text; empty for an empty one."""

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from workers.api import errors
 from workers.api.access import Caller, requires
 from workers.api.listing import ListParams, list_params
-from workers.api.params import Body, CustomId, Name
+from workers.api.params import Body, CustomId, Name, Time
 from workers.api.problems import Problem, refuse
 from workers.api.projects.access import require_row
 from workers.api.projects.scopes import ALL, SCOPES
@@ -25,7 +25,6 @@ from workers.store.ids import choose_id
 from workers.store.pages import fetch_page
 from workers.store.store import Transaction
 from workers.store.tables import keys
-from workers.store.times import from_iso
 
 router = APIRouter(tags=["project"])
 
@@ -52,15 +51,7 @@ def _check_scope(value: str) -> str:
     return value
 
 
-def _check_time(value: str) -> str:
-    try:
-        return from_iso(value)
-    except ValueError:
-        raise ValueError("Value must be a valid date in ISO 8601 format") from None
-
-
 Scope = Annotated[str, AfterValidator(_check_scope), BodyField(max_length=64)]
-Time = Annotated[str, AfterValidator(_check_time), BodyField(max_length=64)]
 
 
 class KeyChanges(Body):

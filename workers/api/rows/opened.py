@@ -6,12 +6,11 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from realtime.permissions import is_valid_id
 from workers.api.access import Caller
 from workers.api.databases.lookup import known_table
 from workers.api.databases.words import Words
 from workers.api.granting import grant
-from workers.api.params import MAX_ID_CHARS
+from workers.api.params import is_resource_id
 from workers.api.permissions import Action, may
 from workers.api.problems import Problem, refuse
 from workers.api.rows.structure import row_model
@@ -87,8 +86,3 @@ async def open_table(
     if not record.enabled and not caller.is_privileged:
         raise words.table_not_found() if record.database_enabled else refuse(Problem.DATABASE_NOT_FOUND)
     return OpenTable(record, caller, words)
-
-
-def is_resource_id(text: object) -> bool:
-    """Tell whether ``text`` can be the ID of a resource of a project; others are not even looked up."""
-    return isinstance(text, str) and len(text) <= MAX_ID_CHARS and is_valid_id(text)

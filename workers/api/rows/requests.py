@@ -8,8 +8,8 @@ from starlette.requests import Request
 
 from workers.api.databases.words import Words
 from workers.api.errors import bad_request
+from workers.api.params import is_resource_id
 from workers.api.problems import Problem, refuse
-from workers.api.rows.opened import is_resource_id
 from workers.store.ids import UNIQUE, choose_id
 
 ID_RULE = (
