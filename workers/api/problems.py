@@ -252,6 +252,43 @@ class Problem(enum.Enum):
     TOKEN_NOT_FOUND = _spec(404, "token_not_found", "The requested file token could not be found.")
     TOKEN_EXPIRED = _spec(401, "token_expired", "The requested file token has expired.")
 
+    # Messaging
+    PROVIDER_NOT_FOUND = _spec(
+        404, "provider_not_found", "Provider with the requested ID could not be found."
+    )
+    PROVIDER_EXISTS = _spec(409, "provider_already_exists", "Provider with the requested ID already exists.")
+    PROVIDER_TYPE = _spec(
+        400, "provider_incorrect_type", "Provider with the requested ID is of the incorrect type."
+    )
+    PROVIDER_CREDENTIALS = _spec(
+        400, "provider_missing_credentials", "Provider with the requested ID is missing credentials: {names}."
+    )  # fmt: skip
+    TOPIC_NOT_FOUND = _spec(404, "topic_not_found", "Topic with the requested ID could not be found.")
+    TOPIC_EXISTS = _spec(409, "topic_already_exists", "Topic with the requested ID already exists.")
+    SUBSCRIBER_NOT_FOUND = _spec(
+        404, "subscriber_not_found", "Subscriber with the requested ID could not be found."
+    )
+    SUBSCRIBER_EXISTS = _spec(
+        409, "subscriber_already_exists", "Subscriber with the requested ID, or of this target, already exists."
+    )  # fmt: skip
+    MESSAGE_NOT_FOUND = _spec(404, "message_not_found", "Message with the requested ID could not be found.")
+    MESSAGE_EXISTS = _spec(409, "message_already_exists", "Message with the requested ID already exists.")
+    MESSAGE_NO_TARGET = _spec(
+        400, "message_missing_target", "Message with the requested ID has no recipients (topics or users or targets)."
+    )  # fmt: skip
+    MESSAGE_SENT = _spec(
+        400, "message_already_sent", "Message with the requested ID has already been sent."
+    )
+    MESSAGE_PROCESSING = _spec(
+        400, "message_already_processing", "Message with the requested ID is already being processed."
+    )
+    MESSAGE_FAILED = _spec(
+        400, "message_already_failed", "Message with the requested ID has already failed."
+    )
+    MESSAGE_TARGET_TYPE = _spec(
+        400, "message_target_not_{type}", "Message with the target ID is not {article} {type} target: {id}"
+    )  # fmt: skip
+
     # Projects
     PROJECT_NOT_FOUND = _spec(
         404, "project_not_found", "Project with the requested ID could not be found. Please check the value of the "
