@@ -1,1 +1,1 @@
-"""What runs functions: the port to executors."""
+"""Running functions: the port to whatever runs their code, and the executions that are handed to it."""
