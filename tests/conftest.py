@@ -111,11 +111,14 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a migrated database that holds nothing; the test runs once on each kind."""
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a migrated database that holds nothing, the same each time; the test runs once on each kind."""
     if request.param == "sqlite":
-        path = tmp_path / "realtime.db"
-        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        template: Path = request.getfixturevalue("sqlite_template")
+        path = template.with_name("realtime.db")
+        for left in path.parent.glob("realtime.db*"):
+            left.unlink()
+        shutil.copy(template, path)
         yield f"sqlite:///{path}"
         return
     server: Postgres = request.getfixturevalue("postgres")
