@@ -163,6 +163,19 @@ class Settings(BaseSettings):
         description="The headers in which those proxies name the client's address, in order.",
     )
 
+    # What the server may connect to when others say where: webhooks, remote pictures
+    webhooks_allow_private: bool = Field(
+        default=False,
+        description=(
+            "Whether webhooks and remote pictures may be at addresses of the own network, such as `localhost`: for "
+            "development."
+        ),
+    )
+    webhooks_allowed_networks: Annotated[Names, AfterValidator(check_networks)] = Field(
+        default=(),
+        description="The networks of which they may be though they are not public, such as `10.1.2.0/24`.",
+    )
+
     # What a client may do
     limits: Literal["on", "off"] = Field(
         default="on",
@@ -288,6 +301,16 @@ class Settings(BaseSettings):
     )
     files_max_bytes: int = _number(
         5_000_000_000, "bytes", "How large a file may be; a bucket may say less for its own.", ge=1
+    )
+    functions_concurrency: int = _number(
+        20,
+        "executions",
+        "How many executions of functions an API process runs at a time out of its queue; as many again may run for "
+        "callers who wait for the answer.",
+        ge=1,
+    )
+    functions_deployment_max_bytes: int = _number(
+        30_000_000, "bytes", "How large the archive of a deployment may be.", ge=1
     )
     probe_interval_s: float = _number(
         2, "seconds", "How often a hub sends a message to itself through Redis.", gt=0

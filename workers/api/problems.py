@@ -276,17 +276,65 @@ class Problem(enum.Enum):
     MESSAGE_NO_TARGET = _spec(
         400, "message_missing_target", "Message with the requested ID has no recipients (topics or users or targets)."
     )  # fmt: skip
-    MESSAGE_SENT = _spec(
-        400, "message_already_sent", "Message with the requested ID has already been sent."
-    )
+    MESSAGE_SENT = _spec(400, "message_already_sent", "Message with the requested ID has already been sent.")
     MESSAGE_PROCESSING = _spec(
         400, "message_already_processing", "Message with the requested ID is already being processed."
     )
-    MESSAGE_FAILED = _spec(
-        400, "message_already_failed", "Message with the requested ID has already failed."
-    )
+    MESSAGE_FAILED = _spec(400, "message_already_failed", "Message with the requested ID has already failed.")
     MESSAGE_TARGET_TYPE = _spec(
         400, "message_target_not_{type}", "Message with the target ID is not {article} {type} target: {id}"
+    )  # fmt: skip
+
+    # Functions
+    FUNCTION_NOT_FOUND = _spec(
+        404, "function_not_found", "Function with the requested ID could not be found."
+    )
+    FUNCTION_EXISTS = _spec(
+        409, "function_already_exists", "Function with the requested ID already exists. Try again with a different ID "
+        "or use ID.unique() to generate a unique ID."
+    )  # fmt: skip
+    FUNCTION_ENTRYPOINT = _spec(
+        404, "function_entrypoint_missing", "Entrypoint for your Appwrite Function is missing. Please specify it when "
+        "making deployment or update the entrypoint under your function's \"Settings\" > \"Configuration\" > "
+        "\"Entrypoint\"."
+    )  # fmt: skip
+    FUNCTION_FORBIDDEN = _spec(401, "user_unauthorized", "{reason}")
+    DEPLOYMENT_NOT_FOUND = _spec(
+        404, "deployment_not_found", "Deployment with the requested ID could not be found."
+    )
+    DEPLOYMENT_NONE = _spec(
+        404, "deployment_not_found", "Deployment not found. Create a deployment before trying to execute a function"
+    )  # fmt: skip
+    DEPLOYMENT_EXISTS = _spec(
+        409, "deployment_already_exists", "Deployment with the requested ID already exists."
+    )
+    DEPLOYMENT_ARCHIVE = _spec(400, "deployment_archive_invalid", "The deployment is refused: {reason}")
+    DEPLOYMENT_SOURCE = _spec(501, "general_not_implemented", "{reason}")
+    BUILD_NOT_READY = _spec(
+        400, "build_not_ready", "Build with the requested ID is building and not ready for execution."
+    )
+    BUILD_COMPLETED = _spec(
+        400, "build_already_completed", "Build with the requested ID is already completed and cannot be canceled."
+    )  # fmt: skip
+    VARIABLE_NOT_FOUND = _spec(
+        404, "variable_not_found", "Variable with the requested ID could not be found."
+    )
+    VARIABLE_EXISTS = _spec(
+        409, "variable_already_exists", "Variable with the same ID or key already exists in this function."
+    )  # fmt: skip
+    VARIABLE_SECRET = _spec(
+        400, "variable_cannot_unset_secret", "Secret variables cannot be marked as non-secret. Please re-create the "
+        "variable if this is your intention."
+    )  # fmt: skip
+    VARIABLE_LIMIT = _spec(
+        400, "variable_limit_exceeded", "The function has as many variables as it may have: {limit}."
+    )
+    EXECUTION_NOT_FOUND = _spec(
+        404, "execution_not_found", "Execution with the requested ID could not be found."
+    )
+    EXECUTION_IN_PROGRESS = _spec(
+        400, "execution_in_progress", "Can't delete ongoing execution. Please wait for execution to finish before "
+        "deleting it."
     )  # fmt: skip
 
     # Projects

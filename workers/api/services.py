@@ -15,6 +15,8 @@ from realtime.triggers.store import TriggerStore
 from workers.api.mail import Mailer, mailer_of
 from workers.files.opening import open_file_store
 from workers.files.store import FileStore
+from workers.functions.executions import Executions
+from workers.functions.executor import NoExecutor
 from workers.store.database import open_database
 from workers.store.relay import Relay
 from workers.store.sealing import Sealer
@@ -35,6 +37,7 @@ class Services:
     mailer: Mailer
     sealer: Sealer
     files: FileStore
+    executions: Executions
 
     @classmethod
     def from_settings(
@@ -48,23 +51,34 @@ class Services:
         """
         database = open_database(settings)
         relay = Relay(database, bus, WriteThrough(identities, TriggerStore(bus.redis)))
+        store, sealer = Store(database, relay), Sealer.from_settings(settings)
         return cls(
             settings,
             identities,
             resolver,
             bus,
-            Store(database, relay),
+            store,
             relay,
             mailer_of(settings),
-            Sealer.from_settings(settings),
+            sealer,
             open_file_store(settings),
+            Executions(
+                store,
+                sealer,
+                NoExecutor(),
+                secrets=settings.secrets,
+                concurrency=settings.functions_concurrency,
+            ),
         )
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Publish what changes leave in the outbox, until the block ends; then close database and files."""
+        """Publish what changes leave in the outbox, and run executions that are due, until the block ends.
+
+        Then close database and files.
+        """
         try:
-            async with self.relay.running():
+            async with self.relay.running(), self.executions.running():
                 yield
         finally:
             await self.files.aclose()
