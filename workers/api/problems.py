@@ -245,6 +245,23 @@ class Problem(enum.Enum):
     FILE_EXISTS = _spec(
         409, "storage_file_already_exists", "A storage file with the requested ID already exists."
     )  # fmt: skip
+    FILE_EMPTY = _spec(400, "storage_file_empty", "Empty file passed to the endpoint.")
+    FILE_SIZE = _spec(
+        400, "storage_invalid_file_size", "The file size is either not valid or exceeds the maximum allowed size. "
+        "Please check the file."
+    )  # fmt: skip
+    CONTENT_RANGE = _spec(
+        400, "storage_invalid_content_range", "Invalid content range. Please check the value of the Content-Range "
+        "header. {reason}"
+    )  # fmt: skip
+    UPLOAD_NOT_FOUND = _spec(
+        400, "storage_invalid_appwrite_id", "The value for x-appwrite-id header is invalid. It must be the ID that "
+        "the first chunk was answered with, and the upload must not have been given up."
+    )  # fmt: skip
+    RANGE = _spec(
+        416, "storage_invalid_range", "The requested range is not satisfiable. Please check the value of the Range "
+        "header."
+    )  # fmt: skip
     FILE_EXTENSION = _spec(
         400, "storage_file_type_unsupported", "The given file extension is not supported. The bucket takes "
         "only: {extensions}."
