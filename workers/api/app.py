@@ -24,6 +24,7 @@ from workers.api import (
     openapi,
     projects,
     rows,
+    storage,
     teams,
     users,
 )
@@ -96,6 +97,7 @@ def create_app(
             projects.router,
             # Before those of databases: `/tablesdb/transactions` is no database.
             rows.router,
+            storage.router,
             teams.router,
             users.router,
             databases.router,

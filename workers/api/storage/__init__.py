@@ -3,3 +3,9 @@
 A bucket's permissions hold for all of its files; with file security, a file's own let further people in. To users a
 disabled bucket does not exist. Bytes are kept by :mod:`workers.files`. Source: the Storage reference.
 """
+
+from workers.api.dispatch import joined
+from workers.api.storage import buckets
+
+router = joined(buckets.router)
+"""Every route of the service."""
