@@ -51,6 +51,8 @@ class FolderStore:
     async def abort(self, key: str, token: str) -> None:
         """Remove the sparse file."""
         check_key(key)
+        if not token:
+            return
         await in_thread(self._upload(token).unlink, missing_ok=True)
 
     async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:

@@ -73,7 +73,7 @@ class FileStore(Protocol):
         """
 
     async def abort(self, key: str, token: str) -> None:
-        """Give an upload up, with the parts it has. Does nothing when there is none."""
+        """Give an upload up, with the parts it has. Does nothing when there is none, as for the empty token."""
 
     def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         """Iterate over the bytes from ``start`` up to ``end``, exclusive, in blocks of a bounded size.

@@ -1,0 +1,283 @@
+"""Uploads that are not complete: which parts of a file are stored, in SQL, so that any process can go on with it.
+
+::
+
+    async with receive_upload(request, max_bytes=bucket["max_file_bytes"]) as received:
+        stored = await store_upload(services, slot, received, details={"name": received.file_name})
+    async with services.store.write(project) as tx:
+        if stored.is_complete and await finish_upload(tx, stored):
+            ...  # insert the resource with stored.key, emit its event
+
+Bytes are written outside of transactions. Whatever fails in between, the same request can be made again; what nobody
+goes on with is swept (:mod:`workers.files.discards`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from realtime.identity.model import Project
+from workers.api.problems import Problem, refuse
+from workers.api.services import Services
+from workers.api.uploads.ranges import InvalidRangeError, Layout, Parts
+from workers.api.uploads.receiving import Received
+from workers.files.store import MAX_PARTS, MissingFileError, new_key
+from workers.store.discarded import discard_file, discard_rows
+from workers.store.store import Transaction
+from workers.store.tables import uploads
+
+Kind = Literal["file", "deployment"]
+"""What can be uploaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What an upload is for; there is one upload for each at a time."""
+
+    project: Project
+    kind: Kind
+    resource_id: str
+    """IDs with slashes between: ``<bucket>/<file>``."""
+    owner_id: str = ""
+    """The user who uploads; empty for guests and API keys. Nobody else can go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How far an upload is."""
+
+    upload_seq: int
+    key: str
+    """Where the bytes are, when it is complete."""
+    total_bytes: int
+    chunks_total: int
+    chunks_uploaded: int
+    details: Mapping[str, Any]
+    """What the first request said of the resource."""
+    created_at: str
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all parts are stored; the bytes can then be read."""
+        return self.chunks_uploaded == self.chunks_total
+
+
+async def store_upload(
+    services: Services, slot: Slot, received: Received, *, details: Mapping[str, Any]
+) -> Stored:
+    """Store what a request brought, and return how far the upload is then.
+
+    A file in one piece begins anew, and takes the place of an upload of the same slot. The first chunk begins an
+    upload, or repeats that of one with the same sizes; others add to it, in any order and at once.
+
+    Args:
+        services: what keeps the bytes, and what is known of them.
+        slot: what the upload is for. Its resource does not exist yet.
+        received: the chunk or the whole file.
+        details: what the resource will be made of, if this request begins the upload; otherwise what the one said
+            that did is in the result.
+
+    Raises:
+        ApiError: 400, the range does not fit the upload, or there is none; 409, it is somebody else's.
+        OSError: the file store fails.
+    """
+    try:
+        row = await _open(services, slot, received, details)
+    except IntegrityError:
+        # Another request began it at the same moment.
+        row = await _open(services, slot, received, details)
+    layout = Layout(row["total_bytes"], row["chunk_bytes"])
+    try:
+        number = layout.number_of(received.range)
+    except InvalidRangeError as error:
+        raise refuse(Problem.CONTENT_RANGE, reason=str(error)) from error
+    if len(Parts.parse(row["parts"])) < layout.count:
+        await _put(services, row, number, received)
+        row = await _record(services, slot, row, number)
+    stored = _stored(row)
+    if stored.is_complete and row["token"]:
+        try:
+            await services.files.complete(row["storage_key"], row["token"], row["total_bytes"])
+        except MissingFileError as error:
+            raise refuse(Problem.UPLOAD_NOT_FOUND) from error
+    return stored
+
+
+async def finish_upload(tx: Transaction, stored: Stored) -> bool:
+    """Forget the upload, in the transaction that makes the resource of it.
+
+    Returns:
+        False when somebody else did it before, by the same request made twice, or the upload was given up. Then the
+        resource must not be made.
+    """
+    deleted = await tx.connection.execute(
+        delete(uploads).where(
+            uploads.c.project_id == tx.project.id,
+            uploads.c.seq == stored.upload_seq,
+            uploads.c.storage_key == stored.key,
+        )
+    )
+    return deleted.rowcount == 1
+
+
+async def drop_upload(tx: Transaction, slot: Slot) -> bool:
+    """Give an upload up, whoever began it, and have its parts removed; return False when there is none."""
+    return await discard_rows(tx.connection, uploads, tx.now, *_of(slot)) > 0
+
+
+async def find_upload(connection: AsyncConnection, slot: Slot) -> Stored | None:
+    """Return how far an upload is, whoever began it; None when there is none."""
+    row = await _find(connection, slot)
+    return None if row is None else _stored(row)
+
+
+def _of(slot: Slot) -> tuple[Any, ...]:
+    return (
+        uploads.c.project_id == slot.project.id,
+        uploads.c.kind == slot.kind,
+        uploads.c.resource_id == slot.resource_id,
+    )
+
+
+def _stored(row: RowMapping) -> Stored:
+    return Stored(
+        upload_seq=row["seq"],
+        key=row["storage_key"],
+        total_bytes=row["total_bytes"],
+        chunks_total=Layout(row["total_bytes"], row["chunk_bytes"]).count,
+        chunks_uploaded=len(Parts.parse(row["parts"])),
+        details=row["details"],
+        created_at=row["created_at"],
+    )
+
+
+async def _find(connection: AsyncConnection, slot: Slot, *, lock: bool = False) -> RowMapping | None:
+    statement = select(uploads).where(*_of(slot))
+    found = await connection.execute(statement.with_for_update() if lock else statement)
+    return found.mappings().one_or_none()
+
+
+async def _open(services: Services, slot: Slot, received: Received, details: Mapping[str, Any]) -> RowMapping:
+    """Return the row of the upload that the request belongs to; begin one if this is its first."""
+    if not received.range.is_whole:
+        async with services.store.read() as connection:
+            row = await _find(connection, slot)
+        if row is not None:
+            _check_owner(slot, row)
+            if row["token"]:
+                return row
+        if received.range.start != 0:
+            raise refuse(Problem.UPLOAD_NOT_FOUND)
+    return await _begin(services, slot, received, details)
+
+
+def _check_owner(slot: Slot, row: RowMapping) -> None:
+    if row["owner_id"] != slot.owner_id:
+        raise refuse(Problem.FILE_EXISTS)
+
+
+async def _begin(
+    services: Services, slot: Slot, received: Received, details: Mapping[str, Any]
+) -> RowMapping:
+    layout = Layout.of_first(received.range)
+    key = new_key(slot.project.id, slot.kind, *slot.resource_id.split("/"))
+    token = ""
+    if layout.count > 1:
+        _check_layout(services, layout)
+        token = await services.files.begin(key, layout.total_bytes)
+    try:
+        row = await _insert(services, slot, layout, key=key, token=token, details=details)
+    except BaseException:
+        await services.files.abort(key, token)
+        raise
+    if row["storage_key"] != key:
+        await services.files.abort(key, token)
+    return row
+
+
+async def _insert(
+    services: Services, slot: Slot, layout: Layout, *, key: str, token: str, details: Mapping[str, Any]
+) -> RowMapping:
+    """Return the row of a new upload, or that of one in parts which began meanwhile."""
+    async with services.store.write(slot.project) as tx:
+        row = await _find(tx.connection, slot, lock=True)
+        if row is not None:
+            _check_owner(slot, row)
+            if row["token"] and token:
+                return row
+            await discard_rows(tx.connection, uploads, tx.now, uploads.c.seq == row["seq"])
+        inserted = await tx.connection.execute(
+            insert(uploads)
+            .values(
+                project_id=slot.project.id,
+                kind=slot.kind,
+                resource_id=slot.resource_id,
+                owner_id=slot.owner_id,
+                storage_key=key,
+                token=token,
+                total_bytes=layout.total_bytes,
+                chunk_bytes=layout.chunk_bytes,
+                parts="",
+                details=dict(details),
+                created_at=tx.now_text,
+                updated_at=tx.now_text,
+            )
+            .returning(*uploads.c)
+        )
+        return inserted.mappings().one()
+
+
+def _check_layout(services: Services, layout: Layout) -> None:
+    if layout.chunk_bytes < services.files.min_part_bytes:
+        raise refuse(
+            Problem.CONTENT_RANGE, reason=f"Chunks must have {services.files.min_part_bytes} bytes at least."
+        )
+    if layout.count > MAX_PARTS:
+        raise refuse(Problem.CONTENT_RANGE, reason=f"There must not be more than {MAX_PARTS} chunks.")
+
+
+async def _put(services: Services, row: RowMapping, number: int, received: Received) -> None:
+    size_bytes = received.range.size_bytes
+    if not row["token"]:
+        await services.files.put(row["storage_key"], received.file, size_bytes)
+        return
+    try:
+        await services.files.put_part(
+            row["storage_key"],
+            row["token"],
+            number=number,
+            offset=received.range.start,
+            source=received.file,
+            size_bytes=size_bytes,
+        )
+    except MissingFileError as error:
+        raise refuse(Problem.UPLOAD_NOT_FOUND) from error
+
+
+async def _record(services: Services, slot: Slot, row: RowMapping, number: int) -> RowMapping:
+    """Take note that a part is stored. Locks the upload for that only, so that parts do not wait for each other."""
+    async with services.store.write(slot.project) as tx:
+        current = await _find(tx.connection, slot, lock=True)
+        if current is not None and current["seq"] == row["seq"]:
+            changed = await tx.connection.execute(
+                update(uploads)
+                .where(uploads.c.seq == row["seq"])
+                .values(parts=str(Parts.parse(current["parts"]).with_part(number)), updated_at=tx.now_text)
+                .returning(*uploads.c)
+            )
+            return changed.mappings().one()
+    await _forget(services, slot, row)
+    raise refuse(Problem.UPLOAD_NOT_FOUND)
+
+
+async def _forget(services: Services, slot: Slot, row: RowMapping) -> None:
+    """Have what was stored for an upload removed that was given up meanwhile, perhaps before this was stored."""
+    if row["token"]:
+        # Parts are refused then, or belong to what another request has completed.
+        return
+    async with services.store.write(slot.project) as tx:
+        await discard_file(tx.connection, row["storage_key"], tx.now)

@@ -1,0 +1,109 @@
+"""Removes bytes that nobody needs any more, after the transaction that said so; gives up uploads nobody goes on with.
+
+Every API process does so, now and then. Removing is done once or twice, with the same outcome: keys are never used
+again. A record is forgotten when its bytes are gone, so a crash or a store that is away leaves nothing behind.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from workers.files.store import FileStore
+from workers.store.database import Database
+from workers.store.discarded import discard_rows
+from workers.store.tables import discarded_files, uploads
+from workers.store.times import to_text
+
+log = structlog.get_logger("realtime.files")
+
+SWEEP_INTERVAL_S = 5.0
+"""How often a process looks for what is to be removed; up to twice as long, by chance."""
+
+_BATCH = 100
+
+
+class Discards:
+    """Removes what is recorded as discarded. For one event loop.
+
+    Args:
+        database: where it is recorded.
+        files: where the bytes are.
+        upload_lifetime_s: after how long without a new part an upload is given up.
+    """
+
+    def __init__(self, database: Database, files: FileStore, *, upload_lifetime_s: float) -> None:
+        self._database = database
+        self._files = files
+        self._upload_lifetime = timedelta(seconds=upload_lifetime_s)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Sweep from time to time, until the block ends."""
+        task = asyncio.create_task(self._run(), name="realtime-discards")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def sweep(self) -> int:
+        """Give up uploads that nobody goes on with, remove all that is discarded, and return how many files that was.
+
+        Raises:
+            OSError: the file store fails.
+            sqlalchemy.exc.SQLAlchemyError: the database does.
+        """
+        await self._give_up(datetime.now(UTC))
+        removed = after = 0
+        while batch := await self._read(after):
+            for seq, key, token in batch:
+                # In this order: an upload that is completed meanwhile is then found as a file.
+                await self._files.abort(key, token)
+                await self._files.delete(key)
+                after = seq
+            async with self._database.writing() as connection:
+                await connection.execute(
+                    delete(discarded_files).where(discarded_files.c.seq.in_([seq for seq, *_ in batch]))
+                )
+            removed += len(batch)
+        return removed
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S * (1 + random.random()))  # noqa: S311 - not a secret
+            try:
+                await self.sweep()
+            except (OSError, SQLAlchemyError) as error:
+                log.warning("discarded files wait", error=type(error).__name__)
+            except Exception:
+                # Whatever it is, the next ones must not be given up.
+                log.exception("discarded files wait")
+
+    async def _give_up(self, now: datetime) -> None:
+        is_stale = uploads.c.updated_at < to_text(now - self._upload_lifetime)
+        async with self._database.reading() as connection:
+            stale = (
+                (await connection.execute(select(uploads.c.seq).where(is_stale).limit(_BATCH)))
+                .scalars()
+                .all()
+            )
+        if stale:
+            async with self._database.writing() as connection:
+                given_up = await discard_rows(connection, uploads, now, uploads.c.seq.in_(stale), is_stale)
+            log.info("uploads were given up", count=given_up)
+
+    async def _read(self, after: int) -> list[tuple[int, str, str]]:
+        async with self._database.reading() as connection:
+            found = await connection.execute(
+                select(discarded_files.c.seq, discarded_files.c.storage_key, discarded_files.c.token)
+                .where(discarded_files.c.seq > after)
+                .order_by(discarded_files.c.seq)
+                .limit(_BATCH)
+            )
+            return [(row.seq, row.storage_key, row.token) for row in found]

@@ -1,0 +1,42 @@
+"""Stored bytes that nobody needs any more, recorded in the transaction that deletes what they belonged to.
+
+They are removed after it is committed (:mod:`workers.files.discards`), so that a transaction that fails loses nothing,
+and a crash in between leaves nothing behind.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, delete, insert, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workers.store import tables
+from workers.store.times import to_text
+
+_KEY = "storage_key"
+"""The column of every table whose rows have bytes. They are discarded with their project."""
+
+
+async def discard_file(connection: AsyncConnection, key: str, now: datetime, *, token: str = "") -> None:
+    """Have the bytes of ``key`` removed when the transaction is committed, and the parts of the upload ``token``."""
+    await connection.execute(
+        insert(tables.discarded_files), {"storage_key": key, "token": token, "created_at": to_text(now)}
+    )
+
+
+async def discard_rows(
+    connection: AsyncConnection, table: Table, now: datetime, *where: ColumnElement[bool]
+) -> int:
+    """Delete rows of ``table``, which has a column ``storage_key``, and have their bytes removed; return how many."""
+    token = table.c.token if "token" in table.c else literal("")
+    chosen = select(table.c[_KEY], token, literal(to_text(now))).where(*where, table.c[_KEY] != "")
+    await connection.execute(
+        insert(tables.discarded_files).from_select(["storage_key", "token", "created_at"], chosen)
+    )
+    deleted: Any = await connection.execute(delete(table).where(*where))
+    return int(deleted.rowcount)
+
+
+def has_bytes(table: Table) -> bool:
+    """Tell whether rows of ``table`` have bytes."""
+    return _KEY in table.c and table is not tables.discarded_files
