@@ -312,6 +312,18 @@ class Settings(BaseSettings):
     functions_deployment_max_bytes: int = _number(
         30_000_000, "bytes", "How large the archive of a deployment may be.", ge=1
     )
+    files_url: str = Field(
+        default="",
+        description=(
+            "Where the bytes of files are kept: `s3://key:secret@bucket/prefix?region=…&endpoint=https://…`, of which "
+            "key and secret, region and endpoint may be left to the usual AWS variables. Empty: the folder `files` of "
+            "the data folder."
+        ),
+        repr=False,
+    )
+    upload_lifetime_s: float = _number(
+        86_400, "seconds", "How long an upload may pause between two chunks before it is given up.", gt=0
+    )
     probe_interval_s: float = _number(
         2, "seconds", "How often a hub sends a message to itself through Redis.", gt=0
     )
