@@ -33,6 +33,7 @@ from workers.api.cors import Cors
 from workers.api.dispatch import RouteIndex, joined
 from workers.api.rates import RateHeaders
 from workers.api.services import Services
+from workers.api.uploads import paths
 
 
 class Application(FastAPI):
@@ -46,6 +47,7 @@ class Application(FastAPI):
             max_bytes=settings.api_max_bytes,
             timeout_s=settings.request_timeout_s,
             except_paths=[events.PATH],
+            upload_paths=paths.PATHS,
         )
         return Cors(RateHeaders(limited))
 

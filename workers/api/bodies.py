@@ -24,22 +24,64 @@ class BodyLimits:
     """
 
     def __init__(
-        self, app: ASGIApp, *, max_bytes: int, timeout_s: float, except_paths: Collection[str] = ()
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int,
+        timeout_s: float,
+        except_paths: Collection[str] = (),
+        upload_paths: re.Pattern[str] | None = None,
     ) -> None:
-        """Serve ``app``. The routes at ``except_paths`` have limits of their own."""
+        """Serve ``app``. The routes at ``except_paths`` have limits of their own.
+
+        Forms that are sent to ``upload_paths`` have too, but must go on arriving: no pause may last ``timeout_s``.
+        """
         self._app = app
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._except_paths = frozenset(except_paths)
+        self._upload_paths = upload_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http" or scope["path"] in self._except_paths:
             await self._app(scope, receive, send)
             return
+        headers = dict(scope["headers"])
+        if self._is_upload(scope["path"], headers):
+            await self._app(scope, _Upload(receive, self._timeout_s).receive, send)
+            return
         body = _Body(receive, self._max_bytes, self._timeout_s)
-        body.expect(dict(scope["headers"]).get(b"content-length", b""))
+        body.expect(headers.get(b"content-length", b""))
         await self._app(scope, body.receive, send)
+
+    def _is_upload(self, path: str, headers: dict[bytes, bytes]) -> bool:
+        return (
+            headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
+            and self._upload_paths is not None
+            and self._upload_paths.fullmatch(path) is not None
+        )
+
+
+class _Upload:
+    """The body of a request with a file, as it arrives."""
+
+    def __init__(self, receive: Receive, timeout_s: float) -> None:
+        self._receive = receive
+        self._timeout_s = timeout_s
+        self._complete = False
+
+    async def receive(self) -> Message:
+        """Return the next piece, or what the server has to say after the last one."""
+        if self._complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise Refused(too_late(self._timeout_s)) from error
+        self._complete = not message.get("more_body", False)
+        return message
 
 
 class _Body:

@@ -13,6 +13,7 @@ from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
 from realtime.triggers.store import TriggerStore
 from workers.api.mail import Mailer, mailer_of
+from workers.files.discards import Discards
 from workers.files.opening import open_file_store
 from workers.files.store import FileStore
 from workers.functions.executions import Executions
@@ -71,14 +72,19 @@ class Services:
             ),
         )
 
+    @property
+    def discards(self) -> Discards:
+        """What removes the bytes that nobody needs any more."""
+        return Discards(self.store.database, self.files, upload_lifetime_s=self.settings.upload_lifetime_s)
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Publish what changes leave in the outbox, and run executions that are due, until the block ends.
+        """Publish what changes leave in the outbox, remove discarded files and run executions, until the block ends.
 
         Then close database and files.
         """
         try:
-            async with self.relay.running(), self.executions.running():
+            async with self.relay.running(), self.discards.running(), self.executions.running():
                 yield
         finally:
             await self.files.aclose()

@@ -5,9 +5,7 @@ and a crash in between leaves nothing behind.
 """
 
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import ColumnElement, Table, delete, insert, literal, select
+from sqlalchemy import ColumnElement, Table, delete, insert, literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.store import tables
@@ -15,6 +13,8 @@ from workers.store.times import to_text
 
 _KEY = "storage_key"
 """The column of every table whose rows have bytes. They are discarded with their project."""
+
+_BATCH = 1_000
 
 
 async def discard_file(connection: AsyncConnection, key: str, now: datetime, *, token: str = "") -> None:
@@ -29,12 +29,15 @@ async def discard_rows(
 ) -> int:
     """Delete rows of ``table``, which has a column ``storage_key``, and have their bytes removed; return how many."""
     token = table.c.token if "token" in table.c else literal("")
-    chosen = select(table.c[_KEY], token, literal(to_text(now))).where(*where, table.c[_KEY] != "")
-    await connection.execute(
-        insert(tables.discarded_files).from_select(["storage_key", "token", "created_at"], chosen)
-    )
-    deleted: Any = await connection.execute(delete(table).where(*where))
-    return int(deleted.rowcount)
+    # What is discarded is what was deleted: a row that another transaction deletes meanwhile is its own to decide about.
+    deleted = await connection.execute(delete(table).where(*where).returning(table.c[_KEY], token))
+    rows = deleted.all()
+    discarded = [
+        {"storage_key": key, "token": upload, "created_at": to_text(now)} for key, upload in rows if key
+    ]
+    for first in range(0, len(discarded), _BATCH):
+        await connection.execute(insert(tables.discarded_files), discarded[first : first + _BATCH])
+    return len(rows)
 
 
 def has_bytes(table: Table) -> bool:
