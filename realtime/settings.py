@@ -218,6 +218,10 @@ class Settings(BaseSettings):
     )
     query_depth: int = _number(10, "levels", "How deep `and` and `or` may nest in a query.", ge=1)
 
+    presence_metadata_bytes: int = _number(
+        8_192, "bytes", "How large the metadata of a presence may be, as JSON.", ge=2
+    )
+
     # How connections live and end
     send_buffer_bytes: int = _number(
         1_048_576,
@@ -242,6 +246,13 @@ class Settings(BaseSettings):
     )
     resume_lifetime_s: float = _number(
         3_600, "seconds", "How long a subscription may be away and still return under its ID.", gt=0
+    )
+
+    presence_lease_s: float = _number(
+        15,
+        "seconds",
+        "How long the presences of a hub's connections outlive the hub when it is killed, or cut off from Redis.",
+        ge=1,
     )
 
     # What goes over the wire
@@ -301,6 +312,26 @@ class Settings(BaseSettings):
     )
     files_max_bytes: int = _number(
         5_000_000_000, "bytes", "How large a file may be; a bucket may say less for its own.", ge=1
+    )
+    preview_max_bytes: int = _number(
+        20_971_520, "bytes", "How large an image may be for a preview to be made of it.", ge=1
+    )
+    preview_max_pixels: int = _number(
+        50_000_000,
+        "pixels",
+        "How many pixels such an image may have. A process that makes previews gets 16 bytes of memory for each.",
+        ge=1,
+    )
+    preview_processes: int = _number(
+        2, "processes", "How many processes each API process has at most to draw pictures in.", ge=1
+    )
+    preview_timeout_s: float = _number(15, "seconds", "How long a picture may take.", gt=0)
+    initials_font: str = Field(
+        default="",
+        description=(
+            "The TrueType or OpenType font that initials are drawn in, a path. Empty: one that has the letters of "
+            "English only."
+        ),
     )
     functions_concurrency: int = _number(
         20,
