@@ -59,7 +59,7 @@ async def load_code(connection: AsyncConnection, project_id: str, function_id: s
             deployments.c.id.label("active_id"),
             deployments.c.entrypoint.label("active_entrypoint"),
             deployments.c.commands.label("active_commands"),
-            deployments.c.file_key,
+            deployments.c.storage_key,
             deployments.c.size_bytes,
         )
         .join(deployments, active)
@@ -77,7 +77,7 @@ async def load_code(connection: AsyncConnection, project_id: str, function_id: s
         timeout_s=row["timeout_s"],
         scopes=tuple(row["scopes"]),
         deployment_id=row["active_id"],
-        file_key=row["file_key"],
+        storage_key=row["storage_key"],
         size_bytes=row["size_bytes"],
     )
 

@@ -47,7 +47,7 @@ class Code:
     scopes: tuple[str, ...]
     """What the API key in the call's headers may do."""
     deployment_id: str
-    file_key: str
+    storage_key: str
     """Where the archive, a tar.gz, is in the file store."""
     size_bytes: int
 

@@ -289,7 +289,7 @@ def deployment_model(row: Row) -> Deployment:
         "screenshotLight": "",
         "screenshotDark": "",
         "status": row["status"],
-        "buildLogs": row["notes"],
+        "buildLogs": row["build_logs"],
         "buildDuration": 0,
         "providerRepositoryName": "",
         "providerRepositoryOwner": "",

@@ -54,19 +54,17 @@ deployments = table(
     Column("project_id", ID, nullable=False),
     Column("id", ID, nullable=False),
     Column("function_id", ID, nullable=False),
-    # waiting (for its last chunk), ready, failed or canceled.
+    # ready, as soon as it is here: it is kept when all of it has arrived, and nothing is built of it.
     Column("status", String(16), nullable=False),
     # Whether it becomes the active one once it is ready.
     Column("activate", Boolean, nullable=False),
     Column("entrypoint", Text, nullable=False),
     Column("commands", Text, nullable=False),
     # Where the archive is in the file store, and its size.
-    Column("file_key", Text, nullable=False),
+    Column("storage_key", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
-    # How many bytes of it have arrived.
-    Column("received_bytes", BigInteger, nullable=False),
     # What there is to say about how it was made.
-    Column("notes", Text, nullable=False),
+    Column("build_logs", Text, nullable=False),
     *times(),
     UniqueConstraint("project_id", "id"),
     Index(None, "project_id", "function_id", "seq"),
