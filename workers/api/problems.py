@@ -299,7 +299,7 @@ class Problem(enum.Enum):
     )
     MESSAGE_FAILED = _spec(400, "message_already_failed", "Message with the requested ID has already failed.")
     MESSAGE_TARGET_TYPE = _spec(
-        400, "message_target_not_{type}", "Message with the target ID is not {article} {type} target: {id}"
+        400, "message_target_not_{type}", "Message with the target ID is not {article} {name} target."
     )  # fmt: skip
 
     # Functions
