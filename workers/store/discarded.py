@@ -5,7 +5,8 @@ and a crash in between leaves nothing behind.
 """
 
 from datetime import datetime
-from sqlalchemy import ColumnElement, Table, delete, insert, literal
+
+from sqlalchemy import ColumnElement, Table, delete, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.store import tables
@@ -29,15 +30,21 @@ async def discard_rows(
 ) -> int:
     """Delete rows of ``table``, which has a column ``storage_key``, and have their bytes removed; return how many."""
     token = table.c.token if "token" in table.c else literal("")
-    # What is discarded is what was deleted: a row that another transaction deletes meanwhile is its own to decide about.
-    deleted = await connection.execute(delete(table).where(*where).returning(table.c[_KEY], token))
-    rows = deleted.all()
-    discarded = [
-        {"storage_key": key, "token": upload, "created_at": to_text(now)} for key, upload in rows if key
-    ]
-    for first in range(0, len(discarded), _BATCH):
-        await connection.execute(insert(tables.discarded_files), discarded[first : first + _BATCH])
-    return len(rows)
+    batch = select(table.c.seq).where(*where).limit(_BATCH)
+    discarded = 0
+    # Only what was deleted here: a row that another transaction deletes meanwhile is that one's to decide about.
+    while rows := (
+        await connection.execute(
+            delete(table).where(table.c.seq.in_(batch), *where).returning(table.c[_KEY], token)
+        )
+    ).all():
+        records = [
+            {"storage_key": key, "token": upload, "created_at": to_text(now)} for key, upload in rows if key
+        ]
+        if records:
+            await connection.execute(insert(tables.discarded_files), records)
+        discarded += len(rows)
+    return discarded
 
 
 def has_bytes(table: Table) -> bool:
