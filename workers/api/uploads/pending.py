@@ -58,6 +58,8 @@ class Stored:
     chunks_uploaded: int
     details: Mapping[str, Any]
     """What the first request said of the resource."""
+    owner_id: str
+    """Whoever began it, as its slot said."""
     created_at: str
 
     @property
@@ -151,6 +153,7 @@ def _stored(row: RowMapping) -> Stored:
         chunks_total=Layout(row["total_bytes"], row["chunk_bytes"]).count,
         chunks_uploaded=len(Parts.parse(row["parts"])),
         details=row["details"],
+        owner_id=row["owner_id"],
         created_at=row["created_at"],
     )
 
