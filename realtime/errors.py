@@ -141,9 +141,14 @@ class ErrorKind(enum.Enum):
         1008, "realtime_policy_violation", "Presence requires a project context.", CloseCode.POLICY_VIOLATION
     )
     PRESENCE_NO_USER = ErrorSpec(401, "user_unauthorized", "User must be authorized", None)
-    PRESENCE_UNSUPPORTED = ErrorSpec(
-        1003, "realtime_message_format_invalid", "Presences are not available on this server.", None
+    PRESENCE_USER_UNKNOWN = ErrorSpec(
+        404, "user_not_found", "User with the requested ID could not be found.", None
     )
+    PRESENCE_PERMISSIONS = ErrorSpec(401, "user_unauthorized", "{reason}", None)
+    PRESENCE_INVALID = ErrorSpec(
+        400, "document_invalid_structure", "Invalid document structure: {reason}", None
+    )
+    PRESENCE_EXISTS = ErrorSpec(409, "presence_already_exists", "{reason}", None)
 
 
 class RealtimeError(Exception):
@@ -180,6 +185,29 @@ class InvalidCredentialError(RealtimeError):
     """A token or key was presented and is not valid; ``str(error)`` says why without quoting it."""
 
     type = "user_jwt_invalid"
+
+
+class PresenceInvalidError(RealtimeError):
+    """A member of a presence is not what it may be; ``name`` says which."""
+
+    type = "document_invalid_structure"
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f'Attribute "{name}" has invalid format. {reason}')
+
+
+class PresenceExistsError(RealtimeError):
+    """The ID for a new presence is that of another user's presence (wire specification 13.1)."""
+
+    type = "presence_already_exists"
+
+    def __init__(self, presence_id: str) -> None:
+        super().__init__(
+            f"Presence with the requested ID '{presence_id}' already exists. Try again with a different ID or use "
+            "ID.unique() to generate a unique ID."
+        )
 
 
 class NotPublishedError(RealtimeError):

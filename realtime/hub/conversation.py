@@ -1,9 +1,9 @@
 """Answering what a client sends: wire specification 4.
 
 Messages of one connection are dealt with one after the other, since SDKs send an authentication and the subscribe
-that relies on it without waiting in between. Authentication and subscribing may wait for Redis, or for a client that
-is replayed a great deal; while they do, further messages queue up in the connection's inbox. A ping does not: it asks
-whether somebody is there.
+that relies on it without waiting in between. Authentication, presences and subscribing may wait for Redis, or for a
+client that is replayed a great deal; while they do, further messages queue up in the connection's inbox. A ping does
+not: it asks whether somebody is there.
 """
 
 from collections import deque
@@ -18,7 +18,8 @@ from realtime.hub.connection import Connection
 from realtime.hub.frames import text_frame
 from realtime.hub.limits import message_limits, window_of
 from realtime.hub.metrics import Stats
-from realtime.hub.registry import CONSOLE, Registry
+from realtime.hub.presences import Presences
+from realtime.hub.registry import Registry
 from realtime.hub.room import Room
 from realtime.hub.subscribing import Subscribing
 from realtime.identity.resolver import Resolver
@@ -28,7 +29,6 @@ from realtime.messages import (
     Ping,
     Presence,
     Subscribe,
-    Unsubscribe,
     encode_authenticated,
     parse_message,
 )
@@ -54,6 +54,7 @@ class Conversation:
         registry: Registry,
         resolver: Resolver,
         subscribing: Subscribing,
+        presences: Presences,
         stats: Stats,
         *,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
@@ -62,6 +63,7 @@ class Conversation:
         self._registry = registry
         self._resolver = resolver
         self._subscribing = subscribing
+        self._presences = presences
         self._stats = stats
         self._spawn = spawn
         self._clock = clock
@@ -135,18 +137,15 @@ class Conversation:
                 return self._authenticate(connection, room, parsed)
             if isinstance(parsed, Subscribe):
                 return self._subscribing.subscribe(connection, room, parsed)
-            connection.wire.send(text_frame(self._answer_in_room(connection, room, parsed)))
+            if isinstance(parsed, Presence):
+                return self._set_presence(connection, room, parsed)
+            connection.wire.send(text_frame(self._subscribing.unsubscribe(connection, room, parsed)))
         except ClientError as error:
             self._registry.refuse(connection, error)
         except Exception:
             log.exception("answering a message failed")
             self._registry.refuse(connection, ClientError(ErrorKind.SERVER_ERROR))
         return None
-
-    def _answer_in_room(self, connection: Connection, room: Room, message: Unsubscribe | Presence) -> bytes:
-        if isinstance(message, Unsubscribe):
-            return self._subscribing.unsubscribe(connection, room, message)
-        return self._presence(connection, room)
 
     def _count(self, connection: Connection) -> ClientError | None:
         """Count a message when it comes in, whatever it turns out to be; return how it is refused if it is too many.
@@ -191,10 +190,17 @@ class Conversation:
 
     # Presences (13.4).
 
-    def _presence(self, connection: Connection, room: Room) -> bytes:
-        """Refuse a presence, for the first of the reasons that applies."""
-        if room.project.id == CONSOLE.id:
-            raise ClientError(ErrorKind.PRESENCE_NO_PROJECT)
-        if not connection.identity.user_id:
-            raise ClientError(ErrorKind.PRESENCE_NO_USER)
-        raise ClientError(ErrorKind.PRESENCE_UNSUPPORTED)
+    async def _set_presence(self, connection: Connection, room: Room, message: Presence) -> None:
+        try:
+            answer = await self._presences.set(connection, room, message)
+        except ClientError as error:
+            self._registry.refuse(connection, error)
+        except RedisError as error:
+            log.warning("a user could not be looked up", error=repr(error))
+            self._registry.refuse(connection, ClientError(ErrorKind.UNAVAILABLE))
+        except Exception:
+            log.exception("setting a presence failed")
+            self._registry.refuse(connection, ClientError(ErrorKind.SERVER_ERROR))
+        else:
+            if answer is not None:
+                connection.wire.send(text_frame(answer))

@@ -33,6 +33,7 @@ from realtime.hub.frames import EventFrame
 from realtime.hub.identities import Identities
 from realtime.hub.metrics import Metrics, Stats
 from realtime.hub.opening import Opening
+from realtime.hub.presences import Observers, Presences
 from realtime.hub.registry import CONSOLE, Registry
 from realtime.hub.resumption import Resumption
 from realtime.hub.subscribing import Subscribing
@@ -41,6 +42,9 @@ from realtime.identity.model import Project
 from realtime.identity.resolver import Resolver
 from realtime.identity.store import IdentityStore
 from realtime.messages import event_prefix
+from realtime.presences.holdings import Holdings
+from realtime.presences.store import PresenceStore
+from realtime.presences.sweeper import Sweeper
 from realtime.settings import Settings
 
 log = structlog.get_logger("realtime.hub")
@@ -51,14 +55,14 @@ _KEEP_UP_TICKS = 5
 """How often Redis is told how far clients are to whom nothing is sent."""
 
 _FAREWELL_S = 2.0
-"""How long a hub that stops waits until Redis knows where the subscriptions of its clients go on."""
+"""How long a hub that stops waits until Redis knows where the subscriptions of its clients go on, and who is gone."""
 
 
 class Hub:
     """One process' share of the realtime service. Use :meth:`running`.
 
     The parts that others may use: ``settings``, ``redis``, ``bus``, ``store``, ``resolver``, ``listener``,
-    ``registry``, ``metrics``.
+    ``registry``, ``metrics``, ``presences``.
     """
 
     def __init__(self, settings: Settings, redis: "Redis", records: "Redis") -> None:
@@ -88,9 +92,15 @@ class Hub:
             wait_taken=self._wait_taken,
             on_bridge=self._bridged,
         )
+        hub_id = secrets.token_hex(8)
+        self.presences = PresenceStore(self.bus, lease_s=settings.presence_lease_s)
+        self.holdings = Holdings(
+            self.presences, hub_id=hub_id, lease_s=settings.presence_lease_s, spawn=self._spawn
+        )
+        presences = Presences(self.holdings, self.store, metadata_bytes=settings.presence_metadata_bytes)
         self.records = ResumeRecords(
             redis,
-            hub_id=secrets.token_hex(8),
+            hub_id=hub_id,
             lifetime_s=settings.resume_lifetime_s + 3 * settings.heartbeat_interval_s,
             spawn=self._spawn,
         )
@@ -99,7 +109,7 @@ class Hub:
             self.listener,
             self._load_project,
             self.stats,
-            self.resumption,
+            Observers([self.resumption, presences]),
             turn_s=settings.heartbeat_interval_s,
             loop_time=loop_time,
             clock=time.time,
@@ -113,6 +123,7 @@ class Hub:
             self.registry,
             self.resolver,
             subscribing,
+            presences,
             self.stats,
             spawn=self._spawn,
             clock=time.time,
@@ -159,11 +170,13 @@ class Hub:
             hub._spawn(hub._every_second(hub._tick))
             # By itself, since it may have to wait for Redis: heartbeats and the ends of sessions do not.
             hub._spawn(hub._every_second(hub.registry.reap))
+            hub._spawn(hub.holdings.run())
+            hub._spawn(Sweeper(hub.presences, lease_s=settings.presence_lease_s).run())
             try:
                 yield hub
             finally:
                 hub.resumption.stop()
-                await hub.records.flush(_FAREWELL_S)
+                await asyncio.gather(hub.records.flush(_FAREWELL_S), hub.holdings.flush(_FAREWELL_S))
                 for task in hub._tasks:
                     task.cancel()
                 await asyncio.gather(*hub._tasks, return_exceptions=True)

@@ -141,7 +141,26 @@ ANSWERS = (
     Entry(ErrorKind.TAIL_REFUSED, "The project's events may not be followed.", "Do not subscribe to it."),
     Entry(ErrorKind.PRESENCE_NO_PROJECT, "A presence on the console.", "Connect to a project."),
     Entry(ErrorKind.PRESENCE_NO_USER, "A presence of a guest.", "Authenticate first."),
-    Entry(ErrorKind.PRESENCE_UNSUPPORTED, "Any other presence.", "Do without."),
+    Entry(
+        ErrorKind.PRESENCE_USER_UNKNOWN,
+        "A presence of a user whom the project does not have.",
+        "Create the user; or connect as one.",
+    ),
+    Entry(
+        ErrorKind.PRESENCE_PERMISSIONS,
+        "A presence whose permissions name a role that the user does not hold.",
+        "Name roles of the user, or `any`.",
+    ),
+    Entry(
+        ErrorKind.PRESENCE_INVALID,
+        "A presence whose status is longer than 255 characters, or whose metadata is too large.",
+        "Say less; see `REALTIME_PRESENCE_METADATA_BYTES`.",
+    ),
+    Entry(
+        ErrorKind.PRESENCE_EXISTS,
+        "A new presence under an ID that another user's presence has.",
+        "Take another ID, or `unique()`.",
+    ),
 )
 """Errors in answer to a message (wire specification 4)."""
 

@@ -86,6 +86,11 @@ def encode_unsubscribed(items: Sequence[tuple[str, bool]]) -> bytes:
     return _encode_response({"to": "unsubscribe", "success": True, "subscriptions": removed})
 
 
+def encode_presence(presence: Mapping[str, Any]) -> bytes:
+    """Encode the response to ``presence`` with the presence as it is now (wire specification 13.4)."""
+    return _encode_response({"to": "presence", "presence": presence})
+
+
 def encode_system(code: str, message: str, **extra: Any) -> bytes:
     """Encode a ``system`` frame, which tells a client about its stream (wire specification 16.6).
 

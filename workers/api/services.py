@@ -10,6 +10,8 @@ from starlette.requests import Request
 from realtime.bus import RedisBus
 from realtime.identity.resolver import Resolver
 from realtime.identity.store import IdentityStore
+from realtime.presences.store import PresenceStore
+from realtime.presences.sweeper import Sweeper
 from realtime.settings import Settings
 from realtime.triggers.store import TriggerStore
 from workers.api.mail import Mailer, mailer_of
@@ -18,6 +20,7 @@ from workers.files.opening import open_file_store
 from workers.files.store import FileStore
 from workers.functions.executions import Executions
 from workers.functions.executor import NoExecutor
+from workers.outbound.guard import Guard
 from workers.store.database import open_database
 from workers.store.relay import Relay
 from workers.store.sealing import Sealer
@@ -39,6 +42,7 @@ class Services:
     sealer: Sealer
     files: FileStore
     executions: Executions
+    presences: PresenceStore
 
     @classmethod
     def from_settings(
@@ -70,6 +74,7 @@ class Services:
                 secrets=settings.secrets,
                 concurrency=settings.functions_concurrency,
             ),
+            PresenceStore(bus, lease_s=settings.presence_lease_s),
         )
 
     @property
@@ -77,14 +82,25 @@ class Services:
         """What removes the bytes that nobody needs any more."""
         return Discards(self.store.database, self.files, upload_lifetime_s=self.settings.upload_lifetime_s)
 
+    @property
+    def guard(self) -> Guard:
+        """What may be connected to where strangers say where."""
+        return Guard.from_settings(self.settings)
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Publish what changes leave in the outbox, remove discarded files and run executions, until the block ends.
+        """Publish what changes leave in the outbox, remove what is over, and run executions, until the block ends.
 
         Then close database and files.
         """
+        sweeper = Sweeper(self.presences, lease_s=self.settings.presence_lease_s)
         try:
-            async with self.relay.running(), self.discards.running(), self.executions.running():
+            async with (
+                self.relay.running(),
+                self.discards.running(),
+                self.executions.running(),
+                sweeper.running(),
+            ):
                 yield
         finally:
             await self.files.aclose()

@@ -393,7 +393,7 @@ class TestAuthentication:
 
 
 class TestPresence:
-    """13.4, of which this hub has the checks; presences themselves are not available."""
+    """13.4: how a message is judged. What becomes of a presence is in test_presences.py."""
 
     @pytest.mark.parametrize(
         ("data", "reason"),
@@ -404,7 +404,6 @@ class TestPresence:
             ({"status": "on", "presenceId": "_x"}, "presenceId: Value is not a valid id."),
             ({"status": "on", "permissions": "any"}, "permissions: Permissions must be an array of strings."),
             ({"status": "on", "permissions": [5]}, "permissions: Every permission must be of type string."),
-            ({"status": "on"}, "Presences are not available on this server."),
         ],
     )
     async def test_user_is_told_why_not(self, shared: "RunningHub", data: object, reason: str) -> None:

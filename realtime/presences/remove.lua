@@ -1,0 +1,53 @@
+-- Remove presences, or have holders let go of them, each with the event that tells of it (shared.lua comes before).
+--
+-- ARGV[8]  a hub; nothing is done while its lease runs. Empty for no such condition
+-- ARGV     then five for each presence: its ID, its user, the version that the event was made of, a holder, the event's
+--          envelope. The ID is empty when the user has no presence. The holder is '*' to remove the presence whoever
+--          holds it; otherwise it is removed when that holder is the last.
+--
+-- Returns a text for each: 'removed'; 'held', by others; 'absent', when there is no such presence, or the holder does not
+-- hold it; 'stale', when the presence is another one by now and nothing was done; 'alive', when the hub is.
+
+local answers = {}
+local lease = ARGV[8] ~= '' and redis.call('ZSCORE', leases, ARGV[8])
+local is_alive = lease and tonumber(lease) > now_ms()
+
+local function remove(id, user, envelope)
+  redis.call('HDEL', records, id)
+  redis.call('HDEL', users, user)
+  redis.call('ZREM', order, id)
+  redis.call('ZREM', ends, project .. ':' .. id)
+  let_all_go(user)
+  publish(envelope)
+  return 'removed'
+end
+
+local function handle(id, user, version, holder, envelope)
+  if is_alive then
+    return 'alive'
+  end
+  local present = redis.call('HGET', users, user)
+  if holder == '*' then
+    if version_of(id) == '0' then
+      return 'absent'
+    end
+    return version_of(id) == version and remove(id, user, envelope) or 'stale'
+  end
+  if not present or redis.call('SISMEMBER', holders_of(user), holder) == 0 then
+    let_go(user, holder)
+    return 'absent'
+  end
+  if redis.call('SCARD', holders_of(user)) > 1 then
+    let_go(user, holder)
+    return 'held'
+  end
+  if present ~= id or version_of(id) ~= version then
+    return 'stale'
+  end
+  return remove(id, user, envelope)
+end
+
+for i = 9, #ARGV, 5 do
+  answers[#answers + 1] = handle(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+end
+return answers
