@@ -354,6 +354,13 @@ class Problem(enum.Enum):
         "deleting it."
     )  # fmt: skip
 
+    # Webhooks
+    WEBHOOK_NOT_FOUND = _spec(404, "webhook_not_found", "Webhook with the requested ID could not be found.")
+    WEBHOOK_EXISTS = _spec(
+        409, "webhook_already_exists", "Webhook with the same ID already exists. Try again with a different ID or use "
+        "ID.unique() to generate a unique ID."
+    )  # fmt: skip
+
     # Projects
     PROJECT_NOT_FOUND = _spec(
         404, "project_not_found", "Project with the requested ID could not be found. Please check the value of the "
