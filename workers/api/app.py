@@ -27,6 +27,7 @@ from workers.api import (
     storage,
     teams,
     users,
+    webhooks,
 )
 from workers.api.bodies import BodyLimits
 from workers.api.cors import Cors
@@ -103,6 +104,7 @@ def create_app(
             teams.router,
             users.router,
             databases.router,
+            webhooks.router,
         ).routes
     )
     app.router.routes.insert(0, RouteIndex(app.routes))
