@@ -19,8 +19,10 @@ from workers.api import (
     databases,
     errors,
     events,
+    functions,
     health,
     locale,
+    messaging,
     openapi,
     projects,
     rows,
@@ -95,8 +97,10 @@ def create_app(
         joined(
             events.router,
             account.router,
+            functions.router,
             health.router,
             locale.router,
+            messaging.router,
             projects.router,
             # Before those of databases: `/tablesdb/transactions` is no database.
             rows.router,

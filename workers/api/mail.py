@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import formatdate, make_msgid, parseaddr
+from email.utils import formatdate, make_msgid
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 import structlog
 from starlette.background import BackgroundTask
 
 from realtime.settings import Settings
+from workers.messaging.letters import Sender
+from workers.messaging.smtp import TIMEOUT_S, NotSentError, SmtpServer
 
-TIMEOUT_S = 20.0
-"""How long the mail server may take for one message, in seconds."""
+__all__ = ["LogMailer", "Mail", "Mailer", "NotSentError", "SmtpMailer", "deliver", "mailer_of", "send_later"]
 
 MAX_SENDING = 8
 """How many messages one process hands over at a time; mail servers refuse more."""
@@ -38,10 +38,6 @@ class Mail:
     """An e-mail address."""
     subject: str
     text: str
-
-
-class NotSentError(Exception):
-    """The mail server did not take a message; the text says why."""
 
 
 class Mailer(Protocol):
@@ -69,22 +65,9 @@ class SmtpMailer:
         Raises:
             ValueError: the URL or the sender is not one. The URL's password is not in the text.
         """
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError:
-            parts, port = urlsplit(""), None
-        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-            raise ValueError("REALTIME_SMTP_URL must be smtp://host or smtps://host.")
-        self._is_tls = parts.scheme == "smtps"
-        self._host = parts.hostname
-        self._port = port or (465 if self._is_tls else 25)
-        self._user = unquote(parts.username or "") or None
-        self._password = unquote(parts.password or "") or None
-        name, address = parseaddr(sender)
-        if "@" not in address:
-            raise ValueError("REALTIME_MAIL_FROM must hold an e-mail address.")
-        self._sender = Address(name, addr_spec=address)
+        self._server = SmtpServer.from_url(url)
+        sent_by = Sender.from_text(sender)
+        self._sender = Address(sent_by.name, addr_spec=sent_by.address)
         self._sending = asyncio.Semaphore(MAX_SENDING)
 
     async def send(self, mail: Mail) -> None:
@@ -94,11 +77,11 @@ class SmtpMailer:
             async with self._sending:
                 await aiosmtplib.send(
                     message,
-                    hostname=self._host,
-                    port=self._port,
-                    username=self._user,
-                    password=self._password,
-                    use_tls=self._is_tls,
+                    hostname=self._server.hostname,
+                    port=self._server.port,
+                    username=self._server.username,
+                    password=self._server.password,
+                    use_tls=self._server.encryption == "ssl",
                     timeout=TIMEOUT_S,
                 )
         except (aiosmtplib.SMTPException, OSError, ValueError, IndexError) as error:

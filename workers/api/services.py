@@ -20,6 +20,8 @@ from workers.files.opening import open_file_store
 from workers.files.store import FileStore
 from workers.functions.executions import Executions
 from workers.functions.executor import NoExecutor
+from workers.messaging.dispatcher import Dispatcher
+from workers.messaging.routes import own_route
 from workers.outbound.guard import Guard
 from workers.store.database import open_database
 from workers.store.relay import Relay
@@ -43,6 +45,7 @@ class Services:
     files: FileStore
     executions: Executions
     presences: PresenceStore
+    dispatcher: Dispatcher
 
     @classmethod
     def from_settings(
@@ -75,6 +78,7 @@ class Services:
                 concurrency=settings.functions_concurrency,
             ),
             PresenceStore(bus, lease_s=settings.presence_lease_s),
+            Dispatcher(store, sealer, own_route(settings)),
         )
 
     @property
@@ -89,7 +93,7 @@ class Services:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Publish what changes leave in the outbox, remove what is over, and run executions, until the block ends.
+        """Publish the outbox, remove what is over, run executions and send messages, until the block ends.
 
         Then close database and files.
         """
@@ -99,6 +103,7 @@ class Services:
                 self.relay.running(),
                 self.discards.running(),
                 self.executions.running(),
+                self.dispatcher.running(),
                 sweeper.running(),
             ):
                 yield

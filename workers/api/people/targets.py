@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.events.event import Event
+from workers.api.people.subscriptions import unsubscribe_target
 from workers.api.problems import Problem, refuse
 from workers.models.people import Row, target_model
 from workers.store.ids import new_id
@@ -186,6 +187,7 @@ async def _delete(tx: Transaction, row: Row) -> None:
     await tx.connection.execute(
         delete(targets).where(targets.c.project_id == tx.project.id, targets.c.seq == row["seq"])
     )
+    await unsubscribe_target(tx, row["id"])
 
 
 def _emit(tx: Transaction, row: Row, action: str) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.events.event import Event
 from workers.api.people import hashes, passwords
+from workers.api.people.subscriptions import unsubscribe_user
 from workers.api.people.targets import add_own_target, move_own_target, targets_of
 from workers.api.people.tokens import MAILED_KINDS, PASSWORD_KINDS, void_tokens
 from workers.api.problems import Problem, refuse
@@ -235,6 +236,8 @@ async def delete_user(tx: Transaction, row: Row, *, show: Show) -> None:
         await tx.connection.execute(
             delete(table).where(table.c.project_id == tx.project.id, table.c.user_id == row["id"])
         )
+    # After the targets, which lock out whoever subscribes one of them.
+    await unsubscribe_user(tx, row["id"])
     tx.change_user(row["id"])
     tx.emit(Event("users.[userId].delete", payload, params={"userId": row["id"]}))
 

@@ -1,0 +1,236 @@
+"""Sending one message, from where it was left to its end, or to where it has to be left."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import make_msgid
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workers.messaging.claims import Claim, finish, give_back, next_targets, note
+from workers.messaging.letters import write_letter
+from workers.messaging.routes import Outgoing, Route, provider_route
+from workers.messaging.smtp import NotConnectedError, NotSentError
+from workers.models.people import Row
+from workers.store.sealing import Sealer, UnsealError
+from workers.store.store import Store
+from workers.store.tables import providers, targets
+from workers.store.times import to_text
+
+_LOG = structlog.get_logger("realtime.messaging")
+
+BATCH = 25
+"""How many letters may go out before it is noted that they did: as many are sent again if a sender dies."""
+
+NOTE_AFTER = timedelta(seconds=60)
+"""After how long it is noted even if they are fewer; well within a lease."""
+
+RETRY_AFTER_S = (5, 30, 120)
+"""How long to wait when no mail server can be reached, once after the other; then the message has failed."""
+
+MAX_ERRORS = 100
+"""How many errors a message keeps; further ones are counted."""
+
+_NO_SENDER = {
+    "sms": "There is no sender of text messages here.",
+    "push": "There is no sender of push notifications here.",
+}
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+class Delivery:
+    """A message on its way. Used by one task, once.
+
+    Args:
+        store: where it is.
+        sealer: reads what providers were told.
+        own_route: the way for projects without a provider of their own.
+        claimed: the message.
+        stopping: tells to leave the message to others, after the letter that is going out.
+        clock: the time, aware.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sealer: Sealer,
+        own_route: Route,
+        claimed: Claim,
+        stopping: asyncio.Event,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._own_route = own_route
+        self._claimed = claimed
+        self._stopping = stopping
+        self._clock = clock
+        row = claimed.row
+        self._delivered = row["delivered_total"]
+        self._failed = row["failed_total"]
+        self._errors: list[str] = list(row["delivery_errors"])
+        self._attempts = row["attempts"]
+        self._sent_to = row["sent_to"]
+        # Since it was last noted.
+        self._unnoted = 0
+        self._noted_at = clock()
+
+    async def run(self) -> None:
+        """Send the message.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError, OSError: the database cannot be reached. The lease lapses then.
+        """
+        kind = self._claimed.row["provider_type"]
+        if kind in _NO_SENDER:
+            await self.fail(_NO_SENDER[kind])
+            return
+        try:
+            async with self._store.read() as connection:
+                route = await self._find_route(connection)
+                cc = await self._addresses(connection, self._claimed.row["data"].get("cc", ()))
+            async with route.open() as outgoing:
+                is_over = await self._send_all(route, outgoing, cc)
+        except (ValueError, UnsealError) as error:
+            await self.fail(f"The provider cannot be used: {error}")
+        except NotConnectedError as error:
+            await self._put_off(error)
+        else:
+            if is_over:
+                await self._finish()
+
+    async def fail(self, reason: str) -> None:
+        """Give up those who did not get the message yet. Raises as :meth:`run` does."""
+        self._note_error(reason)
+        await self._finish()
+
+    async def _find_route(self, connection: AsyncConnection) -> Route:
+        """Return the way of the project's oldest enabled provider of the kind ``smtp``, or else the server's own."""
+        found = await connection.execute(
+            select(providers)
+            .where(
+                providers.c.project_id == self._claimed.project.id,
+                providers.c.provider == "smtp",
+                providers.c.enabled,
+            )
+            .order_by(providers.c.seq)
+            .limit(1)
+        )
+        row = found.mappings().one_or_none()
+        if row is None:
+            return self._own_route
+        secrets: Mapping[str, Any] = orjson.loads(self._sealer.unseal(row["secrets"]) or "{}")
+        return provider_route({**row["credentials"], **row["options"], **secrets})
+
+    async def _addresses(self, connection: AsyncConnection, target_ids: Sequence[str]) -> list[str]:
+        if not target_ids:
+            return []
+        found = await connection.execute(
+            select(targets.c.identifier)
+            .where(targets.c.project_id == self._claimed.project.id, targets.c.id.in_(target_ids))
+            .order_by(targets.c.seq)
+        )
+        return list(found.scalars())
+
+    async def _send_all(self, route: Route, outgoing: Outgoing, cc: Sequence[str]) -> bool:
+        """Send to everybody who is left; False when the message has to be left, or was taken by somebody else."""
+        while True:
+            async with self._store.read() as connection:
+                batch = await next_targets(connection, self._claimed.row, after=self._sent_to, limit=BATCH)
+            if not batch:
+                return True
+            for target in batch:
+                if self._stopping.is_set():
+                    await self._leave(self._clock())
+                    return False
+                await self._send(route, outgoing, target, cc)
+                if not await self._note_if_due():
+                    return False
+
+    async def _send(self, route: Route, outgoing: Outgoing, target: Row, cc: Sequence[str]) -> None:
+        try:
+            letter = write_letter(
+                self._claimed.row["data"],
+                sender=route.sender,
+                to=None if target["identifier"] in cc else target["identifier"],
+                cc=cc,
+                message_id=make_msgid(domain=route.sender.domain),
+                sent_at=self._clock(),
+            )
+            await outgoing.send(letter, target["identifier"])
+        except NotConnectedError:
+            raise
+        except (NotSentError, ValueError, IndexError) as error:
+            self._note_error(f"Failed sending to target {target['identifier']} with error: {error}")
+        else:
+            self._delivered += 1
+        self._attempts = 0
+        self._sent_to = target["seq"]
+        self._unnoted += 1
+
+    def _note_error(self, text: str) -> None:
+        self._failed += 1
+        if len(self._errors) < MAX_ERRORS:
+            self._errors.append(text[:1000])
+
+    async def _note_if_due(self) -> bool:
+        """Note how far it is, now and then; False when somebody else took the message."""
+        now = self._clock()
+        if self._unnoted < BATCH and now - self._noted_at < NOTE_AFTER:
+            return True
+        async with self._store.write(self._claimed.project) as tx:
+            is_ours = await note(tx, self._claimed, now, self._progress())
+        self._unnoted, self._noted_at = 0, now
+        return is_ours
+
+    async def _leave(self, until: datetime) -> None:
+        async with self._store.write(self._claimed.project) as tx:
+            await give_back(tx, self._claimed, until, self._progress())
+
+    async def _put_off(self, error: NotConnectedError) -> None:
+        """Try again later, unless that was done often enough or cannot help."""
+        if not error.is_temporary or self._attempts >= len(RETRY_AFTER_S):
+            await self.fail(f"No mail server takes messages: {error}")
+            return
+        wait = timedelta(seconds=RETRY_AFTER_S[self._attempts])
+        self._attempts += 1
+        _LOG.warning("a message waits for a mail server", project=self._claimed.project.id, error=str(error))
+        await self._leave(self._clock() + wait)
+
+    async def _finish(self) -> None:
+        if not self._delivered and not self._errors:
+            self._note_error("There is nobody who could get it.")
+        if self._failed > len(self._errors):
+            self._errors.append(f"There were {self._failed} errors in all.")
+        outcome = self._progress() | {"status": "sent" if self._delivered else "failed"}
+        if self._delivered:
+            outcome["delivered_at"] = to_text(self._clock())
+        async with self._store.write(self._claimed.project) as tx:
+            await finish(tx, self._claimed, outcome)
+        row = self._claimed.row
+        _LOG.info(
+            "message",
+            project=self._claimed.project.id,
+            message=row["id"],
+            status=outcome["status"],
+            delivered=self._delivered,
+            failed=self._failed,
+        )
+
+    def _progress(self) -> dict[str, Any]:
+        """Return the columns that say how far it is."""
+        return {
+            "delivered_total": self._delivered,
+            "failed_total": self._failed,
+            "delivery_errors": self._errors,
+            "attempts": self._attempts,
+            "sent_to": self._sent_to,
+        }
