@@ -5,7 +5,7 @@ disabled bucket does not exist. Bytes are kept by :mod:`workers.files`. Source: 
 """
 
 from workers.api.dispatch import joined
-from workers.api.storage import buckets
+from workers.api.storage import buckets, downloads, files
 
-router = joined(buckets.router)
+router = joined(buckets.router, files.router, downloads.router)
 """Every route of the service."""
