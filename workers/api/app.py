@@ -28,6 +28,7 @@ from workers.api import (
     rows,
     storage,
     teams,
+    tokens,
     users,
     webhooks,
 )
@@ -106,6 +107,7 @@ def create_app(
             rows.router,
             storage.router,
             teams.router,
+            tokens.router,
             users.router,
             databases.router,
             webhooks.router,
