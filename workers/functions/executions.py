@@ -139,7 +139,9 @@ class Executions:
             outcome = await self._outcome(claimed)
         except _PASSING as error:
             # Nothing was run. It is due again when the claim has run out.
-            log.warning("an execution waits in the store", execution=claimed["id"], error=type(error).__name__)
+            log.warning(
+                "an execution waits in the store", execution=claimed["id"], error=type(error).__name__
+            )
             return
         attempt = 0
         while True:

@@ -1,0 +1,421 @@
+"""Executions, on both databases."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from tests.api import PROJECT, Api
+from workers.functions.executor import Call
+from workers.store.tables import executions
+
+SignUp = Callable[[str], Awaitable[httpx.AsyncClient]]
+Deploy = Callable[..., Awaitable[dict[str, Any]]]
+
+PATH = "/v1/functions/hello/executions"
+
+
+class ToldExecutor(Protocol):
+    """See the fixture ``executor``."""
+
+    calls: list[Call]
+    cancelled: int
+    may_end: asyncio.Event
+
+
+async def until_ended(client: httpx.AsyncClient, execution_id: str) -> dict[str, Any]:
+    async with asyncio.timeout(10):
+        while True:
+            execution: dict[str, Any] = (await client.get(f"{PATH}/{execution_id}")).json()
+            if execution["status"] in ("completed", "failed"):
+                return execution
+            await asyncio.sleep(0.01)
+
+
+class TestSync:
+    async def test_answer_has_the_response_and_the_record_has_not(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        deployment = await deploy()
+        body = {
+            "body": "hi",
+            "path": "/greet?loud=1",
+            "method": "PUT",
+            "headers": {"Content-Type": "text/plain", "X-Secret": "s", "X-Appwrite-User-Id": "forged"},
+        }
+        answer = await api.server.post(PATH, json=body)
+        assert answer.status_code == 201
+        execution = answer.json()
+        shown = {
+            "$id": execution["$id"],
+            "$createdAt": execution["$createdAt"],
+            "$updatedAt": execution["$createdAt"],
+            "$permissions": [],
+            "functionId": "hello",
+            "deploymentId": deployment["$id"],
+            "trigger": "http",
+            "status": "completed",
+            "requestMethod": "PUT",
+            "requestPath": "/greet?loud=1",
+            "requestHeaders": [
+                {"name": "content-type", "value": "text/plain"},
+                {"name": "x-appwrite-client-ip", "value": "127.0.0.1"},
+            ],
+            "responseStatusCode": 200,
+            "responseBody": "hi",
+            "responseHeaders": [
+                {"name": "content-type", "value": "text/plain"},
+                {"name": "X-Custom", "value": "yes"},
+                {"name": "content-length", "value": "2"},
+            ],
+            "logs": "It ran.",
+            "errors": "",
+            "duration": 0.25,
+            "scheduledAt": "",
+        }
+        assert execution == shown
+        kept = (await api.server.get(f"{PATH}/{execution['$id']}")).json()
+        assert kept["responseBody"] == ""
+        assert [header["name"] for header in kept["responseHeaders"]] == ["content-type", "content-length"]
+        assert kept["logs"] == "It ran."
+        (call,) = executor.calls
+        assert (call.method, call.path, call.body) == ("PUT", "/greet?loud=1", b"hi")
+        assert call.headers["x-secret"] == "s"
+        assert call.headers["x-appwrite-user-id"] == ""
+        assert call.headers["x-appwrite-user-jwt"] == ""
+        assert call.headers["x-appwrite-execution-id"] == execution["$id"]
+
+    async def test_user_has_a_token_in_the_call_and_one_event_which_only_they_may_read(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor, sign_up: SignUp
+    ) -> None:
+        await deploy(execute=["users"])
+        ada = await sign_up("ada")
+        before = len(await api.published())
+        execution = (await ada.post(PATH, json={"body": "hi"})).json()
+        assert execution["status"] == "completed"
+        assert execution["responseBody"] == "hi"
+        assert (execution["logs"], execution["errors"]) == ("", "")
+        assert execution["$permissions"] == ['read("user:ada")']
+        (event,) = (await api.published())[before:]
+        assert event.name == f"functions.hello.executions.{execution['$id']}.create"
+        assert event.roles == ["user:ada"]
+        assert "executions" in event.channels
+        assert event.payload["responseBody"] == ""
+        assert event.payload["logs"] == ""
+        assert event.payload["status"] == "completed"
+        (call,) = executor.calls
+        assert call.headers["x-appwrite-user-id"] == "ada"
+        acting = api.guest(**{"X-Appwrite-JWT": call.headers["x-appwrite-user-jwt"]})
+        assert (await acting.get("/v1/account")).json()["$id"] == "ada"
+
+    async def test_variables_are_in_the_call_also_if_they_are_secret(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        for key, secret in (("A", True), ("B", False)):
+            body = {"variableId": "unique()", "key": key, "value": f"value of {key}", "secret": secret}
+            assert (await api.server.post("/v1/functions/hello/variables", json=body)).status_code == 201
+        await api.server.post(PATH, json={})
+        assert executor.calls[0].variables() == {"A": "value of A", "B": "value of B"}
+
+    async def test_what_goes_wrong_is_a_failed_execution(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy(timeout=1)
+        crashed = (await api.server.post(PATH, json={"path": "/crash"})).json()
+        assert (crashed["status"], crashed["responseStatusCode"]) == ("failed", 500)
+        assert "RuntimeError" in crashed["errors"]
+        assert "secret" not in crashed["errors"]
+        failed = (await api.server.post(PATH, json={"path": "fail"})).json()
+        assert (failed["status"], failed["responseStatusCode"]) == ("failed", 503)
+        assert failed["errors"] == "It failed."
+        hung = (await api.server.post(PATH, json={"path": "/hang"})).json()
+        assert (hung["status"], hung["responseStatusCode"]) == ("failed", 500)
+        assert "after 1 seconds" in hung["errors"]
+        assert hung["duration"] >= 1
+        assert executor.cancelled == 1
+
+    async def test_without_an_executor_the_execution_fails_and_says_why(
+        self, api: Api, deploy: Deploy
+    ) -> None:
+        await deploy(logging=False)
+        execution = (await api.server.post(PATH, json={})).json()
+        assert (execution["status"], execution["responseStatusCode"]) == ("failed", 500)
+        assert "no executor" in execution["errors"]
+
+    async def test_without_logging_nothing_of_what_the_code_says_is_kept(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy(logging=False)
+        assert (await api.server.post(PATH, json={})).json()["logs"] == ""
+        assert (await api.server.post(PATH, json={"path": "/fail"})).json()["errors"] == ""
+        assert len(executor.calls) == 2
+
+    async def test_more_than_may_run_at_once_are_refused(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        api.services.executions._concurrency = 1
+        first = asyncio.create_task(api.server.post(PATH, json={"path": "/hang"}))
+        async with asyncio.timeout(10):
+            while not executor.calls:
+                await asyncio.sleep(0.01)
+        assert (await api.server.post(PATH, json={})).status_code == 503
+        executor.may_end.set()
+        assert (await first).status_code == 201
+        assert (await api.server.post(PATH, json={})).status_code == 201
+
+
+class TestAccess:
+    async def test_only_whom_the_function_names_may_have_it_run(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor, sign_up: SignUp
+    ) -> None:
+        await deploy(execute=["user:ada"])
+        ada, bob = await sign_up("ada"), await sign_up("bob")
+        assert (await ada.post(PATH, json={})).status_code == 201
+        for other in (bob, api.guest()):
+            answer = await other.post(PATH, json={})
+            assert (answer.status_code, answer.json()["type"]) == (401, "user_unauthorized")
+        assert len(executor.calls) == 1
+
+    async def test_guests_may_if_anybody_may(self, api: Api, deploy: Deploy, executor: ToldExecutor) -> None:
+        await deploy(execute=["any"])
+        execution = (await api.guest().post(PATH, json={})).json()
+        assert execution["status"] == "completed"
+        assert execution["$permissions"] == []
+        assert executor.calls[0].headers["x-appwrite-user-id"] == ""
+        # What a guest had run, nobody can tell from what others had.
+        assert (await api.guest().get(PATH)).status_code == 401
+
+    async def test_function_that_is_disabled_is_there_for_servers_only(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor, sign_up: SignUp
+    ) -> None:
+        await deploy(execute=["any"], enabled=False)
+        ada = await sign_up("ada")
+        for answer in (await ada.post(PATH, json={}), await ada.get(PATH)):
+            assert (answer.status_code, answer.json()["type"]) == (404, "function_not_found")
+        assert (await api.server.post(PATH, json={})).status_code == 201
+        assert len(executor.calls) == 1
+
+    async def test_users_see_their_own_executions_only(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor, sign_up: SignUp
+    ) -> None:
+        await deploy(execute=["users"])
+        ada, bob = await sign_up("ada"), await sign_up("bob")
+        own = (await ada.post(PATH, json={})).json()["$id"]
+        other = (await bob.post(PATH, json={})).json()["$id"]
+        assert [each["$id"] for each in (await ada.get(PATH)).json()["executions"]] == [own]
+        assert (await ada.get(f"{PATH}/{own}")).json()["logs"] == ""
+        assert (await ada.get(f"{PATH}/{other}")).json()["type"] == "execution_not_found"
+        assert (await api.server.get(PATH)).json()["total"] == 2
+        assert (await ada.delete(f"{PATH}/{own}")).status_code == 401
+        assert len(executor.calls) == 2
+
+    async def test_function_without_code_cannot_be_run(self, api: Api) -> None:
+        body = {"functionId": "hello", "name": "Hello", "runtime": "node-22"}
+        await api.server.post("/v1/functions", json=body)
+        answer = await api.server.post(PATH, json={})
+        assert (answer.status_code, answer.json()["type"]) == (404, "deployment_not_found")
+        answer = await api.server.post("/v1/functions/other/executions", json={})
+        assert (answer.status_code, answer.json()["type"]) == (404, "function_not_found")
+
+    async def test_body_that_breaks_a_rule_is_refused(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        wrong: tuple[dict[str, Any], ...] = (
+            {"method": "TRACE"},
+            {"path": "/a b"},
+            {"path": "/" + "p" * 2048},
+            {"headers": {"bad name": "x"}},
+            {"headers": {"name": "two\nlines"}},
+            {"headers": {f"x-{number}": "x" for number in range(101)}},
+            {"headers": []},
+            {"body": 1},
+            {"async": True, "scheduledAt": "soon"},
+            {"async": True, "scheduledAt": "2020-01-01T00:00:00Z"},
+            {"scheduledAt": "2099-01-01T00:00:00Z"},
+        )
+        for body in wrong:
+            answer = await api.server.post(PATH, json=body)
+            assert (answer.status_code, answer.json()["type"]) == (400, "general_argument_invalid"), body
+        assert executor.calls == []
+
+
+class TestAsync:
+    async def test_execution_waits_and_is_then_run_with_an_event_for_each(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor, sign_up: SignUp
+    ) -> None:
+        await deploy(execute=["users"])
+        ada = await sign_up("ada")
+        before = len(await api.published())
+        answer = await ada.post(PATH, json={"async": True, "body": "hi", "headers": {"X-Secret": "s"}})
+        assert answer.status_code == 202
+        waiting = answer.json()
+        assert (waiting["status"], waiting["responseStatusCode"]) == ("waiting", 0)
+        ended = await until_ended(api.server, waiting["$id"])
+        assert (ended["status"], ended["responseStatusCode"]) == ("completed", 200)
+        assert (ended["logs"], ended["duration"]) == ("It ran.", 0.25)
+        events = (await api.published())[before:]
+        name = f"functions.hello.executions.{waiting['$id']}"
+        assert [event.name for event in events] == [f"{name}.create", f"{name}.update"]
+        assert [event.payload["status"] for event in events] == ["waiting", "completed"]
+        assert [event.roles for event in events] == [["user:ada"]] * 2
+        assert events[1].payload["logs"] == ""
+        (call,) = executor.calls
+        assert (call.body, call.headers["x-secret"]) == (b"hi", "s")
+        acting = api.guest(**{"X-Appwrite-JWT": call.headers["x-appwrite-user-jwt"]})
+        assert (await acting.get("/v1/account")).json()["$id"] == "ada"
+
+    async def test_request_is_sealed_while_it_waits_and_forgotten_then(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        body = {"async": True, "path": "/hang", "headers": {"Authorization": "top-secret"}}
+        execution_id = (await api.server.post(PATH, json=body)).json()["$id"]
+        assert "top-secret" not in (await kept(api, execution_id))["sealed_request"]
+        executor.may_end.set()
+        await until_ended(api.server, execution_id)
+        assert (await kept(api, execution_id))["sealed_request"] == ""
+
+    async def test_execution_of_a_process_that_died_is_run_by_another(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        execution_id = (await api.server.post(PATH, json={"async": True, "path": "/hang"})).json()["$id"]
+        await until_called(executor, 1)
+        # The claim has run out, and what made it answers nothing.
+        await change(api, execution_id, due_at="2020-01-01T00:00:00.000+00:00")
+        api.services.executions.wake()
+        await until_called(executor, 2)
+        executor.may_end.set()
+        ended = await until_ended(api.server, execution_id)
+        assert ended["status"] == "completed"
+        assert (await api.names()).count(f"functions.hello.executions.{execution_id}.update") == 1
+
+    async def test_execution_whose_process_died_each_time_is_given_up(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        body = {"async": True, "scheduledAt": later}
+        execution_id = (await api.server.post(PATH, json=body)).json()["$id"]
+        await change(
+            api, execution_id, status="processing", attempts=3, due_at="2020-01-01T00:00:00.000+00:00"
+        )
+        api.services.executions.wake()
+        ended = await until_ended(api.server, execution_id)
+        assert (ended["status"], ended["responseStatusCode"]) == ("failed", 500)
+        assert "given up" in ended["errors"]
+        assert executor.calls == []
+
+    async def test_execution_that_was_running_when_the_process_stopped_goes_back(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await deploy()
+        monkeypatch.setattr("workers.functions.executions.STOP_TIMEOUT_S", 0.01)
+        execution_id = (await api.server.post(PATH, json={"async": True, "path": "/hang"})).json()["$id"]
+        await until_called(executor, 1)
+        await api.services.executions._stop()
+        assert executor.cancelled == 1
+        # Its first attempt does not count; whoever serves next takes it at once.
+        executor.may_end.set()
+        api.services.executions.wake()
+        assert (await until_ended(api.server, execution_id))["status"] == "completed"
+        assert (await kept(api, execution_id))["attempts"] == 1
+
+    async def test_deployment_that_is_gone_by_then_fails_the_execution(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        deployment = await deploy()
+        later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        body = {"async": True, "scheduledAt": later}
+        execution_id = (await api.server.post(PATH, json=body)).json()["$id"]
+        await api.server.delete(f"/v1/functions/hello/deployments/{deployment['$id']}")
+        await change(api, execution_id, due_at="2020-01-01T00:00:00.000+00:00")
+        api.services.executions.wake()
+        ended = await until_ended(api.server, execution_id)
+        assert (ended["status"], ended["responseStatusCode"]) == ("failed", 0)
+        assert "no active deployment" in ended["errors"]
+        assert executor.calls == []
+
+
+class TestScheduled:
+    async def test_execution_is_run_when_its_time_has_come_and_not_before(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        later = datetime.now(UTC) + timedelta(seconds=0.5)
+        body = {"async": True, "scheduledAt": later.isoformat()}
+        answer = await api.server.post(PATH, json=body)
+        assert answer.status_code == 202
+        scheduled = answer.json()
+        assert scheduled["status"] == "scheduled"
+        assert scheduled["scheduledAt"] == later.isoformat(timespec="milliseconds")
+        ended = await until_ended(api.server, scheduled["$id"])
+        assert ended["status"] == "completed"
+        assert ended["$updatedAt"] >= scheduled["scheduledAt"]
+
+    async def test_scheduled_execution_can_be_deleted_and_is_not_run_then(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        body = {"async": True, "scheduledAt": later}
+        scheduled = (await api.server.post(PATH, json=body)).json()
+        assert (await api.server.delete(f"{PATH}/{scheduled['$id']}")).status_code == 204
+        event = (await api.published())[-1]
+        assert event.name == f"functions.hello.executions.{scheduled['$id']}.delete"
+        assert event.payload == scheduled
+        assert (await api.server.get(f"{PATH}/{scheduled['$id']}")).status_code == 404
+
+
+class TestDelete:
+    async def test_execution_that_runs_cannot_be_deleted(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        execution_id = (await api.server.post(PATH, json={"async": True, "path": "/hang"})).json()["$id"]
+        await until_called(executor, 1)
+        answer = await api.server.delete(f"{PATH}/{execution_id}")
+        assert (answer.status_code, answer.json()["type"]) == (400, "execution_in_progress")
+        executor.may_end.set()
+        await until_ended(api.server, execution_id)
+        assert (await api.server.delete(f"{PATH}/{execution_id}")).status_code == 204
+
+    async def test_function_takes_its_executions_along_also_those_that_run(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        execution_id = (await api.server.post(PATH, json={"async": True, "path": "/hang"})).json()["$id"]
+        await until_called(executor, 1)
+        assert (await api.server.delete("/v1/functions/hello")).status_code == 204
+        executor.may_end.set()
+        await deploy()
+        assert (await api.server.get(PATH)).json()["total"] == 0
+        assert f"functions.hello.executions.{execution_id}.update" not in await api.names()
+
+
+async def until_called(executor: ToldExecutor, count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(executor.calls) < count:
+            await asyncio.sleep(0.01)
+
+
+async def kept(api: Api, execution_id: str) -> sa.RowMapping:
+    async with api.services.store.read() as connection:
+        found = await connection.execute(
+            sa.select(executions).where(executions.c.project_id == PROJECT, executions.c.id == execution_id)
+        )
+        return found.mappings().one()
+
+
+async def change(api: Api, execution_id: str, **values: Any) -> None:
+    async with api.services.store.database.writing() as connection:
+        await connection.execute(
+            sa.update(executions).where(executions.c.id == execution_id).values(**values)
+        )
