@@ -21,7 +21,7 @@ from workers.files.store import FileStore
 from workers.functions.executions import Executions
 from workers.functions.executor import NoExecutor
 from workers.messaging.dispatcher import Dispatcher
-from workers.messaging.routes import own_route
+from workers.messaging.routes import Routes
 from workers.outbound.guard import Guard
 from workers.store.database import open_database
 from workers.store.relay import Relay
@@ -78,7 +78,7 @@ class Services:
                 concurrency=settings.functions_concurrency,
             ),
             PresenceStore(bus, lease_s=settings.presence_lease_s),
-            Dispatcher(store, sealer, own_route(settings)),
+            Dispatcher(store, Routes.from_settings(settings, sealer)),
         )
 
     @property

@@ -9,10 +9,9 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from workers.messaging.claims import Claim, Due, claim, next_due
-from workers.messaging.routes import Route
+from workers.messaging.routes import Routes
 from workers.messaging.sending import Delivery, utc_now
 from workers.store.identities import load_project
-from workers.store.sealing import Sealer
 from workers.store.store import Store
 from workers.store.times import to_text, to_unix
 
@@ -35,17 +34,13 @@ class Dispatcher:
 
     Args:
         store: where messages are.
-        sealer: reads what providers were told.
-        own_route: the way for projects without a provider of their own.
+        routes: the ways by which e-mails go out.
         clock: the time, aware.
     """
 
-    def __init__(
-        self, store: Store, sealer: Sealer, own_route: Route, *, clock: Callable[[], datetime] = utc_now
-    ) -> None:
+    def __init__(self, store: Store, routes: Routes, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._store = store
-        self._sealer = sealer
-        self._own_route = own_route
+        self._routes = routes
         self._clock = clock
         self._awake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -115,7 +110,7 @@ class Dispatcher:
             return await claim(tx, due.seq, now)
 
     async def _deliver(self, claimed: Claim) -> None:
-        delivery = Delivery(self._store, self._sealer, self._own_route, claimed, self._stopping, self._clock)
+        delivery = Delivery(self._store, self._routes, claimed, self._stopping, self._clock)
         try:
             await delivery.run()
         except (SQLAlchemyError, OSError) as error:

@@ -5,13 +5,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from email.message import EmailMessage
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
+import orjson
 import structlog
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.settings import Settings
 from workers.messaging.letters import Sender
 from workers.messaging.smtp import Encryption, SmtpServer, parse_hosts, smtp_session
+from workers.models.people import Row
+from workers.outbound.guard import Guard
+from workers.store.sealing import Sealer
+from workers.store.tables import providers
 
 _LOG = structlog.get_logger("realtime.mail")
 
@@ -47,11 +54,13 @@ class SmtpRoute:
 
     servers: Sequence[SmtpServer]
     sender: Sender
+    guard: Guard | None = None
+    """Says what may be connected to; None for everything."""
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Outgoing]:
         """Open a session, which begins with the first letter."""
-        async with smtp_session(self.servers, self.sender.address) as session:
+        async with smtp_session(self.servers, self.sender.address, guard=self.guard) as session:
             yield session
 
 
@@ -72,27 +81,60 @@ class _LogOutgoing:
         _LOG.info("mail", to=recipient, subject=letter["Subject"], text=letter.get_content())
 
 
-def own_route(settings: Settings) -> Route:
-    """Return the way of the settings, by which the mail of accounts goes too.
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The ways of every project."""
+
+    own: Route
+    """The way of projects without a provider of their own."""
+    sealer: Sealer
+    """Reads what providers were told."""
+    guard: Guard
+    """Says to which mail servers those who write to a project may have us connect."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings, sealer: Sealer) -> Self:
+        """Return the ways that the settings ask for.
+
+        Raises:
+            ValueError: the mail server's URL or the sender is not one.
+        """
+        sender = Sender.from_text(settings.mail_from)
+        own: Route = LogRoute(sender)
+        if settings.smtp_url:
+            own = SmtpRoute([SmtpServer.from_url(settings.smtp_url)], sender)
+        return cls(own, sealer, Guard.from_settings(settings))
+
+    async def find(self, connection: AsyncConnection, project_id: str) -> Route:
+        """Return the way of the project's oldest enabled provider of the kind ``smtp``, or else the server's own.
+
+        Raises:
+            UnsealError: what the provider was told cannot be read any more.
+        """
+        found = await connection.execute(
+            select(providers)
+            .where(providers.c.project_id == project_id, providers.c.provider == "smtp", providers.c.enabled)
+            .order_by(providers.c.seq)
+            .limit(1)
+        )
+        row = found.mappings().one_or_none()
+        if row is None:
+            return self.own
+        return _provider_route(told(self.sealer, row), self.guard)
+
+
+def told(sealer: Sealer, row: Row) -> dict[str, Any]:
+    """Return all that the provider of a row of ``providers`` was told, with its secrets, by the names of the API.
 
     Raises:
-        ValueError: the mail server's URL or the sender is not one.
+        UnsealError: the secrets cannot be read any more.
     """
-    sender = Sender.from_text(settings.mail_from)
-    return (
-        SmtpRoute([SmtpServer.from_url(settings.smtp_url)], sender) if settings.smtp_url else LogRoute(sender)
-    )
+    secrets = orjson.loads(sealer.unseal(row["secrets"]) or "{}")
+    return {**row["credentials"], **row["options"], **secrets}
 
 
-def provider_route(given: Mapping[str, Any]) -> SmtpRoute:
-    """Return the way of a provider of the kind ``smtp``.
-
-    Args:
-        given: what it was told, by the names of the API: ``host``, ``port``, ``password``, ``fromEmail``, ...
-
-    Raises:
-        ValueError: its host is none.
-    """
+def _provider_route(given: Mapping[str, Any], guard: Guard) -> SmtpRoute:
+    """Return the way of a provider, by what it was told: the ``host``, ``fromEmail`` and the like of the API."""
     encryption = _ENCRYPTIONS.get(
         given.get("encryption") or "", "offered" if given.get("autoTLS", True) else "none"
     )
@@ -110,4 +152,4 @@ def provider_route(given: Mapping[str, Any]) -> SmtpRoute:
         password=given.get("password"),
         encryption=encryption,
     )
-    return SmtpRoute(servers, sender)
+    return SmtpRoute(servers, sender, guard)

@@ -1,24 +1,23 @@
 """Sending one message, from where it was left to its end, or to where it has to be left."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import make_msgid
 from typing import Any
 
-import orjson
 import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.messaging.claims import Claim, finish, give_back, next_targets, note
 from workers.messaging.letters import write_letter
-from workers.messaging.routes import Outgoing, Route, provider_route
+from workers.messaging.routes import Outgoing, Route, Routes
 from workers.messaging.smtp import NotConnectedError, NotSentError
 from workers.models.people import Row
-from workers.store.sealing import Sealer, UnsealError
+from workers.store.sealing import UnsealError
 from workers.store.store import Store
-from workers.store.tables import providers, targets
+from workers.store.tables import targets
 from workers.store.times import to_text
 
 _LOG = structlog.get_logger("realtime.messaging")
@@ -51,8 +50,7 @@ class Delivery:
 
     Args:
         store: where it is.
-        sealer: reads what providers were told.
-        own_route: the way for projects without a provider of their own.
+        routes: the ways by which e-mails go out.
         claimed: the message.
         stopping: tells to leave the message to others, after the letter that is going out.
         clock: the time, aware.
@@ -61,15 +59,13 @@ class Delivery:
     def __init__(
         self,
         store: Store,
-        sealer: Sealer,
-        own_route: Route,
+        routes: Routes,
         claimed: Claim,
         stopping: asyncio.Event,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store = store
-        self._sealer = sealer
-        self._own_route = own_route
+        self._routes = routes
         self._claimed = claimed
         self._stopping = stopping
         self._clock = clock
@@ -95,7 +91,7 @@ class Delivery:
             return
         try:
             async with self._store.read() as connection:
-                route = await self._find_route(connection)
+                route = await self._routes.find(connection, self._claimed.project.id)
                 cc = await self._addresses(connection, self._claimed.row["data"].get("cc", ()))
             async with route.open() as outgoing:
                 is_over = await self._send_all(route, outgoing, cc)
@@ -111,24 +107,6 @@ class Delivery:
         """Give up those who did not get the message yet. Raises as :meth:`run` does."""
         self._note_error(reason)
         await self._finish()
-
-    async def _find_route(self, connection: AsyncConnection) -> Route:
-        """Return the way of the project's oldest enabled provider of the kind ``smtp``, or else the server's own."""
-        found = await connection.execute(
-            select(providers)
-            .where(
-                providers.c.project_id == self._claimed.project.id,
-                providers.c.provider == "smtp",
-                providers.c.enabled,
-            )
-            .order_by(providers.c.seq)
-            .limit(1)
-        )
-        row = found.mappings().one_or_none()
-        if row is None:
-            return self._own_route
-        secrets: Mapping[str, Any] = orjson.loads(self._sealer.unseal(row["secrets"]) or "{}")
-        return provider_route({**row["credentials"], **row["options"], **secrets})
 
     async def _addresses(self, connection: AsyncConnection, target_ids: Sequence[str]) -> list[str]:
         if not target_ids:

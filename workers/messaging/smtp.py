@@ -1,7 +1,9 @@
 """Mail servers: where they are, and a session with one in which letters are handed over."""
 
+import asyncio
 import contextlib
 import re
+import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -9,6 +11,9 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
+
+from workers.outbound.guard import Guard
+from workers.outbound.targets import TargetError
 
 TIMEOUT_S = 20.0
 """How long a mail server may take to be connected to, and for one letter, in seconds."""
@@ -114,9 +119,10 @@ class SmtpSession:
     Servers end sessions when they have taken enough letters; then another one is begun.
     """
 
-    def __init__(self, servers: Sequence[SmtpServer], sender: str) -> None:
+    def __init__(self, servers: Sequence[SmtpServer], sender: str, guard: Guard | None) -> None:
         self._servers = servers
         self._sender = sender
+        self._guard = guard
         self._client: aiosmtplib.SMTP | None = None
 
     async def send(self, letter: EmailMessage, recipient: str) -> None:
@@ -155,41 +161,74 @@ class SmtpSession:
     async def _connect(self) -> aiosmtplib.SMTP:
         failures: list[NotConnectedError] = []
         for server in self._servers:
-            client = aiosmtplib.SMTP(
-                hostname=server.hostname,
-                port=server.port,
-                username=server.username,
-                password=server.password,
-                use_tls=server.encryption == "ssl",
-                start_tls=_START_TLS[server.encryption],
-                timeout=TIMEOUT_S,
-            )
             try:
-                await client.connect()
+                return await self._connect_to(server)
             except (aiosmtplib.SMTPException, OSError, ValueError, IndexError) as error:
-                client.close()
                 reason = f"{server.hostname}:{server.port}: {_reason(error)}"
                 failures.append(NotConnectedError(reason, is_temporary=_is_temporary(error)))
-            else:
-                return client
         raise NotConnectedError(
             "; ".join(map(str, failures)), is_temporary=any(each.is_temporary for each in failures)
         )
 
+    async def _connect_to(self, server: SmtpServer) -> aiosmtplib.SMTP:
+        dialled = None if self._guard is None else await _dial(self._guard, server)
+        client = aiosmtplib.SMTP(
+            hostname=server.hostname,
+            port=server.port if dialled is None else None,
+            sock=dialled,
+            username=server.username,
+            password=server.password,
+            use_tls=server.encryption == "ssl",
+            start_tls=_START_TLS[server.encryption],
+            timeout=TIMEOUT_S,
+        )
+        try:
+            await client.connect()
+        except BaseException:
+            client.close()
+            if dialled is not None:
+                dialled.close()
+            raise
+        return client
+
 
 @contextlib.asynccontextmanager
-async def smtp_session(servers: Sequence[SmtpServer], sender: str) -> AsyncIterator[SmtpSession]:
+async def smtp_session(
+    servers: Sequence[SmtpServer], sender: str, *, guard: Guard | None = None
+) -> AsyncIterator[SmtpSession]:
     """Open a session that is ended with the block. It is begun with the first letter.
 
     Args:
         servers: tried in order.
         sender: the address that letters come from, and that is told of those that cannot be delivered.
+        guard: says what may be connected to; None for everything.
     """
-    session = SmtpSession(servers, sender)
+    session = SmtpSession(servers, sender, guard)
     try:
         yield session
     finally:
         await session.aclose()
+
+
+async def _dial(guard: Guard, server: SmtpServer) -> socket.socket:
+    """Return a connection to one of the very addresses that were judged; see :mod:`workers.outbound.guard`."""
+    loop = asyncio.get_running_loop()
+    failure = OSError("The name has no addresses.")
+    async with asyncio.timeout(TIMEOUT_S):
+        for address in await guard.resolve(server.hostname, server.port):
+            dialled = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+            dialled.setblocking(False)
+            try:
+                await loop.sock_connect(dialled, (address, server.port))
+            except OSError as error:
+                dialled.close()
+                failure = error
+            except BaseException:
+                dialled.close()
+                raise
+            else:
+                return dialled
+    raise failure
 
 
 def _is_over(error: BaseException) -> bool:
@@ -200,6 +239,8 @@ def _is_over(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, TargetError):
+        return "the host is not a public one"
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused) and error.recipients:
         error = error.recipients[0]
     if isinstance(error, aiosmtplib.SMTPResponseException):

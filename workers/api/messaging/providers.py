@@ -21,6 +21,7 @@ from workers.api.messaging.kinds import KINDS, ProviderKind
 from workers.api.problems import Problem, refuse
 from workers.api.responses import documented, respond
 from workers.api.services import services_of
+from workers.messaging.routes import told
 from workers.models.messaging import Provider, ProviderList, provider_model
 from workers.models.people import Row
 from workers.store.conditions import contains_text
@@ -110,7 +111,7 @@ def _updates(kind: ProviderKind) -> Callable[..., Awaitable[Response]]:
             row = await _require(tx.connection, tx.project.id, providerId, lock=True)
             if row["provider"] != kind.word:
                 raise refuse(Problem.PROVIDER_TYPE)
-            given = settings_of(services.sealer, row) | _said(kind, body)
+            given = told(services.sealer, row) | _said(kind, body)
             is_enabled = row["enabled"] if body.enabled is None else body.enabled
             if is_enabled and kind.missing(given):
                 raise refuse(Problem.PROVIDER_CREDENTIALS, names=", ".join(kind.missing(given)))
@@ -185,16 +186,6 @@ async def delete_provider(request: Request, providerId: str, caller: Writer) -> 
         await tx.connection.execute(delete(providers).where(providers.c.seq == row["seq"]))
         _emit(tx, "delete", row)
     return respond(None)
-
-
-def settings_of(sealer: Sealer, row: Row) -> dict[str, Any]:
-    """Return all that the provider of a row of ``providers`` was told, with its secrets, by name.
-
-    Raises:
-        UnsealError: the secrets cannot be read any more.
-    """
-    secrets = orjson.loads(sealer.unseal(row["secrets"]) or "{}")
-    return {**row["credentials"], **row["options"], **secrets}
 
 
 def _said(kind: ProviderKind, body: Any) -> dict[str, Any]:
