@@ -13,7 +13,8 @@ _CHOSEN_QUALITY = {Format.JPEG: 85, Format.WEBP: 80, Format.AVIF: 70}
 
 _SETTINGS: dict[Format, dict[str, Any]] = {
     Format.JPEG: {},
-    Format.PNG: {},
+    # Half the time of the default, for a few percent more bytes.
+    Format.PNG: {"compress_level": 4},
     Format.GIF: {},
     Format.WEBP: {},
     # Slower settings save a few bytes, and take many times as long.

@@ -24,6 +24,9 @@ MAX_WAITING = 32
 _MAX_JOBS = 200
 """How many jobs a process does before it is replaced."""
 
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "16777216"}
+"""Has glibc give back the memory of large images, rather than keep it for more of them."""
+
 _LOG = structlog.get_logger("realtime.images")
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -154,7 +157,7 @@ class _Process:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             # Nothing else of the environment, in which secrets are.
-            env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **_MALLOC},
         )
         return cls(process)
 
