@@ -6,7 +6,7 @@ policy keeps scripts off also there. Sources: RFC 9110 sections 13 and 14, RFC 6
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -101,7 +101,7 @@ class _Stream(StreamingResponse):
     """A response that closes what it reads from, also when the client goes away."""
 
     def __init__(
-        self, first: bytes, blocks: AsyncIterator[bytes], status: int, headers: dict[str, str]
+        self, first: bytes, blocks: AsyncGenerator[bytes, None], status: int, headers: dict[str, str]
     ) -> None:
         self._blocks = blocks
         super().__init__(_chain(first, blocks), status, headers)
@@ -110,9 +110,7 @@ class _Stream(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            closing = getattr(self._blocks, "aclose", None)
-            if closing is not None:
-                await closing()
+            await self._blocks.aclose()
 
 
 async def _chain(first: bytes, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

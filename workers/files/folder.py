@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,7 +55,7 @@ class FolderStore:
             return
         await in_thread(self._upload(token).unlink, missing_ok=True)
 
-    async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+    async def read(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Read block by block, each in a thread."""
         file = await in_thread(self._open, check_key(key))
         try:

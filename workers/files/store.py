@@ -6,7 +6,7 @@ are is in SQL.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import BinaryIO, Protocol
 
 from workers.store.ids import new_id
@@ -75,7 +75,7 @@ class FileStore(Protocol):
     async def abort(self, key: str, token: str) -> None:
         """Give an upload up, with the parts it has. Does nothing when there is none, as for the empty token."""
 
-    def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+    def read(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Iterate over the bytes from ``start`` up to ``end``, exclusive, in blocks of a bounded size.
 
         Whoever stops early closes the iterator (``aclose``).
@@ -102,12 +102,12 @@ class FileStore(Protocol):
 
 
 def new_key(*parts: str) -> str:
-    """Return a key that was never used, below ``parts``: IDs, the project's first, such as ``demo``, ``files``.
+    """Return a key that was never used, made of ``parts``: IDs, the project's first, such as ``demo``, ``file``.
 
     Raises:
         ValueError: a part is no ID.
     """
-    return check_key("/".join((*parts, new_id())))
+    return check_key(f"{'/'.join(parts)}-{new_id()}")
 
 
 def check_key(key: str) -> str:
