@@ -354,12 +354,33 @@ class Problem(enum.Enum):
         "deleting it."
     )  # fmt: skip
 
+    # Health
+    QUEUE_SIZE = _spec(
+        503, "health_queue_size_exceeded", "Queue size threshold hit. Current size is {size} and threshold is set to "
+        "{threshold}."
+    )  # fmt: skip
+    CERTIFICATES = _spec(
+        501, "general_not_implemented", "This server knows no certificates: TLS is the business of the proxy in front."
+    )  # fmt: skip
+
     # Webhooks
     WEBHOOK_NOT_FOUND = _spec(404, "webhook_not_found", "Webhook with the requested ID could not be found.")
     WEBHOOK_EXISTS = _spec(
         409, "webhook_already_exists", "Webhook with the same ID already exists. Try again with a different ID or use "
         "ID.unique() to generate a unique ID."
     )  # fmt: skip
+
+    # Presences
+    PRESENCE_NOT_FOUND = _spec(
+        404, "presence_not_found", "Presence with the requested ID could not be found."
+    )
+    PRESENCE_EXISTS = _spec(409, "presence_already_exists", "{reason}")
+    PRESENCE_USER = _spec(
+        401, "user_unauthorized", "userId is not allowed for non-API key and non-privileged users"
+    )
+    PRESENCE_USER_MISSING = _spec(
+        400, "general_bad_request", "userId is required for API key authentication"
+    )
 
     # Projects
     PROJECT_NOT_FOUND = _spec(

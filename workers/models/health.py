@@ -21,6 +21,30 @@ class HealthTime(TypedDict):
     diff: int
 
 
+class HealthQueue(TypedDict):
+    """How much waits to be done."""
+
+    size: int
+
+
+class HealthAntivirus(TypedDict):
+    """Whether files are searched for viruses."""
+
+    version: str
+    status: Literal["disabled", "offline", "online"]
+
+
+class HealthCertificate(TypedDict):
+    """The certificate of a domain; the times are Unix times in seconds."""
+
+    name: str
+    subjectSN: str
+    issuerOrganisation: str
+    validFrom: str
+    validTo: str
+    signatureTypeSN: str
+
+
 class HealthVersion(TypedDict):
     """The server's version."""
 

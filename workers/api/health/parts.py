@@ -19,9 +19,18 @@ from starlette.responses import Response
 
 from realtime import __version__
 from workers.api.access import requires
+from workers.api.problems import Problem, refuse
 from workers.api.responses import documented, respond
 from workers.api.services import services_of
-from workers.models.health import HealthStatus, HealthTime, HealthVersion, status_model
+from workers.files.folder import FolderStore
+from workers.models.health import (
+    HealthAntivirus,
+    HealthCertificate,
+    HealthStatus,
+    HealthTime,
+    HealthVersion,
+    status_model,
+)
 
 router = APIRouter(tags=["health"])
 
@@ -40,7 +49,7 @@ async def get_health(request: Request) -> Response:
     async def ask_both() -> None:
         await asyncio.gather(services_of(request).bus.ping(), _select(request))
 
-    return await _check("api", ask_both)
+    return await check("api", ask_both)
 
 
 @router.get(
@@ -52,7 +61,7 @@ async def get_health(request: Request) -> Response:
 )
 async def get_database(request: Request) -> Response:
     """Tell whether the database answers."""
-    return await _check("db", lambda: _select(request))
+    return await check("db", lambda: _select(request))
 
 
 @router.get(
@@ -64,7 +73,7 @@ async def get_database(request: Request) -> Response:
 )
 async def get_cache(request: Request) -> Response:
     """Tell whether Redis answers, which holds the read model and the rates."""
-    return await _check("cache", services_of(request).bus.ping)
+    return await check("cache", services_of(request).bus.ping)
 
 
 @router.get(
@@ -76,7 +85,56 @@ async def get_cache(request: Request) -> Response:
 )
 async def get_pubsub(request: Request) -> Response:
     """Tell whether events can be published. A hub tells on the same path whether they also arrive."""
-    return await _check("pubsub", services_of(request).bus.ping)
+    return await check("pubsub", services_of(request).bus.ping)
+
+
+@router.get(
+    "/v1/health/storage",
+    response_model=None,
+    responses=documented(HealthStatus),
+    dependencies=_READ,
+    operation_id="healthGetStorage",
+)
+async def get_storage(request: Request) -> Response:
+    """Tell whether files can be kept where the settings say."""
+    return await check("storage", services_of(request).files.check)
+
+
+@router.get(
+    "/v1/health/storage/local",
+    response_model=None,
+    responses=documented(HealthStatus),
+    dependencies=_READ,
+    operation_id="healthGetStorageLocal",
+)
+async def get_local_storage(request: Request) -> Response:
+    """Tell whether files can be kept in the data folder, where everything is that is not kept elsewhere."""
+    folder = FolderStore(services_of(request).settings.data_dir / "files")
+    return await check("local", folder.check)
+
+
+@router.get(
+    "/v1/health/anti-virus",
+    response_model=None,
+    responses=documented(HealthAntivirus),
+    dependencies=_READ,
+    operation_id="healthGetAntivirus",
+)
+async def get_antivirus() -> Response:
+    """Tell that files are not searched for viruses."""
+    return respond({"version": "", "status": "disabled"})
+
+
+@router.get(
+    "/v1/health/certificate",
+    response_model=None,
+    responses=documented(HealthCertificate),
+    dependencies=_READ,
+    operation_id="healthGetCertificate",
+)
+async def get_certificate() -> Response:
+    """Refuse: certificates are those of the proxy in front of the server, which does not know them."""
+    raise refuse(Problem.CERTIFICATES)
 
 
 @router.get(
@@ -110,7 +168,8 @@ async def _select(request: Request) -> None:
         await connection.execute(text("SELECT 1"))
 
 
-async def _check(name: str, ask: Callable[[], Awaitable[Any]]) -> Response:
+async def check(name: str, ask: Callable[[], Awaitable[Any]]) -> Response:
+    """Answer whether the part called ``name`` answers what it is asked, and how long that took."""
     started = time.perf_counter()
     try:
         async with asyncio.timeout(TIMEOUT_S):
