@@ -97,8 +97,11 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def running_api(settings: Settings) -> AsyncIterator[Api]:
-    """Run the API on the migrated database and the Redis of ``settings``, with the project in it."""
+async def running_api(settings: Settings, *, is_first: bool = True) -> AsyncIterator[Api]:
+    """Run the API on the migrated database and the Redis of ``settings``, with the project in it.
+
+    One that is not the first finds the project there.
+    """
     redis = connect(settings.redis_url)
     identities = IdentityStore(redis)
     services = Services.from_settings(
@@ -110,7 +113,8 @@ async def running_api(settings: Settings) -> AsyncIterator[Api]:
     app = create_app(services=services)
     try:
         async with services.running():
-            await _insert_project(services)
+            if is_first:
+                await _insert_project(services)
             async with _client(app, {"X-Appwrite-Key": KEY}) as server:
                 yield Api(app, services, server)
     finally:
