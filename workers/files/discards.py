@@ -9,6 +9,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy import delete, select
@@ -26,6 +27,14 @@ SWEEP_INTERVAL_S = 5.0
 """How often a process looks for what is to be removed; up to twice as long, by chance."""
 
 _BATCH = 100
+
+
+class _Discarded(NamedTuple):
+    """What is to be removed: a row of ``discarded_files``."""
+
+    seq: int
+    key: str
+    token: str
 
 
 class Discards:
@@ -55,24 +64,32 @@ class Discards:
     async def sweep(self) -> int:
         """Give up uploads that nobody goes on with, remove all that is discarded, and return how many files that was.
 
+        What the file store fails to remove waits for the next time.
+
         Raises:
-            OSError: the file store fails.
-            sqlalchemy.exc.SQLAlchemyError: the database does.
+            sqlalchemy.exc.SQLAlchemyError: the database cannot be reached, for example.
         """
         await self._give_up(datetime.now(UTC))
         removed = after = 0
         while batch := await self._read(after):
-            for seq, key, token in batch:
-                # In this order: an upload that is completed meanwhile is then found as a file.
-                await self._files.abort(key, token)
-                await self._files.delete(key)
-                after = seq
-            async with self._database.writing() as connection:
-                await connection.execute(
-                    delete(discarded_files).where(discarded_files.c.seq.in_([seq for seq, *_ in batch]))
-                )
-            removed += len(batch)
+            gone = [record.seq for record in batch if await self._remove(record)]
+            after = batch[-1].seq
+            if gone:
+                async with self._database.writing() as connection:
+                    await connection.execute(delete(discarded_files).where(discarded_files.c.seq.in_(gone)))
+            removed += len(gone)
         return removed
+
+    async def _remove(self, record: _Discarded) -> bool:
+        try:
+            # In this order: an upload that is completed meanwhile is then found as a file.
+            await self._files.abort(record.key, record.token)
+            await self._files.delete(record.key)
+        except (OSError, ValueError) as error:
+            # The others need not wait for it.
+            log.warning("a discarded file waits", key=record.key, error=type(error).__name__)
+            return False
+        return True
 
     async def _run(self) -> None:
         while True:
@@ -98,7 +115,7 @@ class Discards:
                 given_up = await discard_rows(connection, uploads, now, uploads.c.seq.in_(stale), is_stale)
             log.info("uploads were given up", count=given_up)
 
-    async def _read(self, after: int) -> list[tuple[int, str, str]]:
+    async def _read(self, after: int) -> list[_Discarded]:
         async with self._database.reading() as connection:
             found = await connection.execute(
                 select(discarded_files.c.seq, discarded_files.c.storage_key, discarded_files.c.token)
@@ -106,4 +123,4 @@ class Discards:
                 .order_by(discarded_files.c.seq)
                 .limit(_BATCH)
             )
-            return [(row.seq, row.storage_key, row.token) for row in found]
+            return [_Discarded(*row) for row in found]

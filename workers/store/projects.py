@@ -16,6 +16,7 @@ from realtime.identity.model import Platform
 from realtime.identity.secrets import hash_secret
 from workers.models.projects import key_model, platform_model, project_model
 from workers.store import tables
+from workers.store.discarded import discard_rows, has_bytes
 from workers.store.ids import new_id
 from workers.store.row_tables import drop_row_tables
 from workers.store.store import Transaction
@@ -115,7 +116,11 @@ async def delete_project(tx: Transaction) -> bool:
     )
     await drop_row_tables(tx.connection, [seq for (seq,) in found.all()])
     for table in tables.metadata.sorted_tables:
-        if "project_id" in table.c and table is not tables.outbox:
+        if "project_id" not in table.c or table is tables.outbox:
+            continue
+        if has_bytes(table):
+            await discard_rows(tx.connection, table, tx.now, table.c.project_id == tx.project.id)
+        else:
             await tx.connection.execute(delete(table).where(table.c.project_id == tx.project.id))
     await tx.connection.execute(delete(tables.projects).where(tables.projects.c.id == tx.project.id))
     tx.change_project()
