@@ -36,7 +36,7 @@ Threshold = Annotated[
 ]
 
 
-def _waiting(name: Name, now: str) -> Select[tuple[int]] | None:
+def _waiting(name: Name, now: str) -> Select[int] | None:
     """Return what counts the work that waits; None where there is never any."""
     count = select(func.count())
     match name:
