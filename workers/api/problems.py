@@ -266,6 +266,20 @@ class Problem(enum.Enum):
         400, "storage_file_type_unsupported", "The given file extension is not supported. The bucket takes "
         "only: {extensions}."
     )  # fmt: skip
+    TRANSFORMATIONS_DISABLED = _spec(
+        403, "storage_bucket_transformations_disabled", "Image transformations are disabled for the requested bucket."
+    )  # fmt: skip
+    IMAGE_UNREADABLE = _spec(
+        400, "storage_file_type_unsupported", "The file is no image that can be drawn: JPEG, PNG, GIF, WebP or AVIF, "
+        "and whole."
+    )  # fmt: skip
+    IMAGE_TOO_LARGE = _spec(
+        400, "storage_invalid_file_size", "The image is too large to be drawn: it may have {size_bytes} bytes and "
+        "{pixels} pixels, and must not take too long."
+    )  # fmt: skip
+    IMAGES_BUSY = _spec(
+        503, "general_service_unavailable", "The server draws as many images as it can. Try again."
+    )
     TOKEN_NOT_FOUND = _spec(404, "token_not_found", "The requested file token could not be found.")
     TOKEN_EXPIRED = _spec(401, "token_expired", "The requested file token has expired.")
 

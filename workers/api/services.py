@@ -20,6 +20,7 @@ from workers.files.opening import open_file_store
 from workers.files.store import FileStore
 from workers.functions.executions import Executions
 from workers.functions.executor import NoExecutor
+from workers.images.pool import ImagePool
 from workers.messaging.dispatcher import Dispatcher
 from workers.messaging.routes import Routes
 from workers.outbound.guard import Guard
@@ -46,6 +47,7 @@ class Services:
     executions: Executions
     presences: PresenceStore
     dispatcher: Dispatcher
+    images: ImagePool
 
     @classmethod
     def from_settings(
@@ -79,6 +81,7 @@ class Services:
             ),
             PresenceStore(bus, lease_s=settings.presence_lease_s),
             Dispatcher(store, Routes.from_settings(settings, sealer)),
+            ImagePool.from_settings(settings),
         )
 
     @property
@@ -95,7 +98,7 @@ class Services:
     async def running(self) -> AsyncIterator[None]:
         """Publish the outbox, remove what is over, run executions and send messages, until the block ends.
 
-        Then close database and files.
+        Then close database and files, and end the processes that draw.
         """
         sweeper = Sweeper(self.presences, lease_s=self.settings.presence_lease_s)
         try:
@@ -108,6 +111,7 @@ class Services:
             ):
                 yield
         finally:
+            await self.images.aclose()
             await self.files.aclose()
             await self.store.database.aclose()
 

@@ -5,7 +5,7 @@ disabled bucket does not exist. Bytes are kept by :mod:`workers.files`. Source: 
 """
 
 from workers.api.dispatch import joined
-from workers.api.storage import buckets, downloads, files
+from workers.api.storage import buckets, downloads, files, previews
 
-router = joined(buckets.router, files.router, downloads.router)
+router = joined(buckets.router, files.router, downloads.router, previews.router)
 """Every route of the service."""
