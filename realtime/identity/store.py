@@ -20,6 +20,9 @@ from realtime.bus.keys import (
     bucket,
     keys_key,
     live_channel,
+    presence_order_key,
+    presence_users_key,
+    presences_key,
     project_key,
     projects_key,
     split_user_key,
@@ -99,7 +102,7 @@ class IdentityStore:
         )
 
     async def delete_project(self, project_id: str) -> bool:
-        """Delete the project with its users, keys and triggers; its events stay until the log's own end.
+        """Delete the project with its users, keys, triggers and presences; its events stay until the log's own end.
 
         The project is gone at once; its users follow, found by a scan of the whole database. If that is cut
         short, call again.
@@ -115,6 +118,9 @@ class IdentityStore:
             user_phones_key(project_id),
             keys_key(project_id),
             triggers_key(project_id),
+            presences_key(project_id),
+            presence_users_key(project_id),
+            presence_order_key(project_id),
         )
         existed = await self._run(
             self._write_project,

@@ -30,6 +30,7 @@ MAX_METADATA_LEVELS = 32
 MAX_LIFETIME = timedelta(days=30)
 """How far in the future a presence may end; those of connections end there, unless their connections do before."""
 
+_MAX_SHOWN_ROLES = 50
 _ACTIONS = ("read", "update", "delete")
 
 
@@ -200,7 +201,9 @@ def find_unheld(permissions: Iterable[str], roles: Collection[str]) -> str | Non
 
 def explain_unheld(roles: Iterable[str]) -> str:
     """Return what somebody with ``roles`` is told who names a role of others (wire specification 13.2)."""
-    return f"Permissions must be one of: ({', '.join([ANY, *sorted(roles)])})"
+    shown = [ANY, *sorted(roles)]
+    more = ["..."] if len(shown) > _MAX_SHOWN_ROLES else []
+    return f"Permissions must be one of: ({', '.join([*shown[:_MAX_SHOWN_ROLES], *more])})"
 
 
 def check_metadata(metadata: Any, *, max_bytes: int) -> None:
@@ -232,12 +235,13 @@ def _levels(value: Any) -> int:
 
 
 def check_status(status: str) -> None:
-    """Check that a status is not too long to be kept.
+    """Check that a status is a text that can be kept.
 
     Raises:
-        PresenceInvalidError: it is.
+        PresenceInvalidError: it is empty, too long, or holds half of a surrogate pair.
     """
-    if not 1 <= len(status) <= MAX_STATUS_CHARS:
+    is_text = not any("\ud800" <= character <= "\udfff" for character in status)
+    if not is_text or not 1 <= len(status) <= MAX_STATUS_CHARS:
         raise PresenceInvalidError(
             "status",
             f"Value must be a valid string and at least 1 chars and no longer than {MAX_STATUS_CHARS} chars",

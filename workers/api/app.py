@@ -24,6 +24,7 @@ from workers.api import (
     locale,
     messaging,
     openapi,
+    presences,
     projects,
     rows,
     storage,
@@ -102,6 +103,7 @@ def create_app(
             health.router,
             locale.router,
             messaging.router,
+            presences.router,
             projects.router,
             # Before those of databases: `/tablesdb/transactions` is no database.
             rows.router,

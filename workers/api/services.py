@@ -14,6 +14,7 @@ from realtime.presences.store import PresenceStore
 from realtime.presences.sweeper import Sweeper
 from realtime.settings import Settings
 from realtime.triggers.store import TriggerStore
+from workers.api.list_cache import ListCache
 from workers.api.mail import Mailer, mailer_of
 from workers.files.discards import Discards
 from workers.files.opening import open_file_store
@@ -46,6 +47,7 @@ class Services:
     files: FileStore
     executions: Executions
     presences: PresenceStore
+    lists: ListCache
     dispatcher: Dispatcher
     images: ImagePool
 
@@ -60,7 +62,8 @@ class Services:
             OSError: the data folder cannot be written.
         """
         database = open_database(settings)
-        relay = Relay(database, bus, WriteThrough(identities, TriggerStore(bus.redis)))
+        presences = PresenceStore(bus, lease_s=settings.presence_lease_s)
+        relay = Relay(database, bus, WriteThrough(identities, TriggerStore(bus.redis), presences))
         store, sealer = Store(database, relay), Sealer.from_settings(settings)
         return cls(
             settings,
@@ -79,7 +82,8 @@ class Services:
                 secrets=settings.secrets,
                 concurrency=settings.functions_concurrency,
             ),
-            PresenceStore(bus, lease_s=settings.presence_lease_s),
+            presences,
+            ListCache(),
             Dispatcher(store, Routes.from_settings(settings, sealer)),
             ImagePool.from_settings(settings),
         )

@@ -17,7 +17,7 @@ from realtime.errors import InvalidQueryError
 from realtime.queries.payload import SEARCHED_CHARACTERS, words_of
 from realtime.queries.query import LOGICAL_METHODS, Query
 from workers.store.dialects import by_code_point, folded, has_item, may_have_words
-from workers.store.fields import TEXT_KINDS, Field, bind
+from workers.store.fields import TEXT_KINDS, Field, Kind, bind
 from workers.store.queries import unknown_attribute
 
 MAX_SEARCHES = 5
@@ -41,7 +41,7 @@ def conditions_of(filters: Iterable[Query], fields: Mapping[str, Field]) -> list
             too much is searched for.
     """
     conditions = list(filters)
-    _check_searches(conditions)
+    check_searches(conditions)
     return [_condition(query, fields) for query in conditions]
 
 
@@ -50,12 +50,31 @@ def contains_text(columns: Iterable[ColumnElement[Any]], text: str) -> Condition
     return or_(*(_like(column, f"%{_escaped(text.replace(chr(0), ''))}%") for column in columns))
 
 
+def search_pattern(text: str) -> str | None:
+    """Return the regular expression that finds what a ``search`` for ``text`` finds, in lower case; None for nothing.
+
+    It is one that Python, which SQLite is given, and PostgreSQL read alike.
+    """
+    words = words_of(text.lower())
+    if not words:
+        return None
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        phrase = r"\W+".join(words)
+        return rf"(^|\W){phrase}(\W|$)"
+    return rf"(^|\W)(({'|'.join(words)})(\W|$)|{words[-1]})"
+
+
 def operand(field: Field) -> ColumnElement[Any]:
     """Return what stands for ``field`` where values are put in order."""
     return by_code_point(field.column) if field.kind in TEXT_KINDS else field.column
 
 
-def _check_searches(filters: Iterable[Query]) -> None:
+def check_searches(filters: Iterable[Query]) -> None:
+    """Check that a list does not search for too much.
+
+    Raises:
+        InvalidQueryError: it does.
+    """
     texts = [query.values[0] for query in _leaves(filters) if query.method in _SEARCHES]
     if len(texts) > MAX_SEARCHES:
         raise InvalidQueryError(f"Invalid query: At most {MAX_SEARCHES} search queries are allowed.")
@@ -86,21 +105,25 @@ def _condition(query: Query, fields: Mapping[str, Field]) -> Condition:
         return field.column.is_(None)
     if query.method == "isNotNull":
         return field.column.is_not(None)
-    _check_kind(query, field)
+    check_kind(query, field.kind)
     return _BUILDERS[query.method](field, query)
 
 
-def _check_kind(query: Query, field: Field) -> None:
-    """Refuse a method that makes no sense for the attribute."""
+def check_kind(query: Query, kind: Kind) -> None:
+    """Check that a condition makes sense for an attribute of ``kind``.
+
+    Raises:
+        InvalidQueryError: it does not.
+    """
     subject = f'Cannot query {query.method} on attribute "{query.attribute}" because it is'
-    if query.method in _TEXT_METHODS and field.kind not in {"string", "id"}:
+    if query.method in _TEXT_METHODS and kind not in {"string", "id"}:
         raise InvalidQueryError(f"Invalid query: {subject} not a string.")
     if query.method in _CONTAINMENTS:
-        if field.kind not in ("string", "id", "json-array"):
+        if kind not in ("string", "id", "json-array"):
             raise InvalidQueryError(f"Invalid query: {subject} not an array or string.")
-    elif field.kind == "json-array":
+    elif kind == "json-array":
         raise InvalidQueryError(f"Invalid query: {subject} an array.")
-    elif field.kind == "opaque":
+    elif kind == "opaque":
         raise InvalidQueryError(f"Invalid query: {subject} not comparable.")
 
 
@@ -153,19 +176,12 @@ def _ends_with(field: Field, query: Query) -> Condition:
 
 
 def _search(field: Field, query: Query) -> Condition:
-    """Search for any of the words, the last also as the beginning of one; in double quotes, for the phrase.
-
-    The pattern is one that Python's regular expressions, which SQLite is given, and PostgreSQL's read alike.
-    """
+    """Search for any of the words, the last also as the beginning of one; in double quotes, for the phrase."""
     text = str(bind(field.kind, query.values[0], query.attribute).value)
     words = words_of(text.lower())
-    if not words:
+    pattern = search_pattern(text)
+    if pattern is None:
         return false()
-    if len(text) > 1 and text[0] == text[-1] == '"':
-        phrase = r"\W+".join(words)
-        pattern = rf"(^|\W){phrase}(\W|$)"
-    else:
-        pattern = rf"(^|\W)(({'|'.join(words)})(\W|$)|{words[-1]})"
     found = func.substr(folded(field.column), 1, SEARCHED_CHARACTERS).regexp_match(pattern)
     return and_(may_have_words(field.column, words), found) if field.has_word_index else found
 

@@ -189,12 +189,12 @@ async def _find_place(
 ) -> _Place:
     """Return where the row of ``cursor`` is in the order of ``keys``."""
     if "id" not in source.c or "\0" in cursor.id:
-        raise _no_cursor()
+        raise no_cursor()
     columns = [key.column.label(f"key_{position}") for position, key in enumerate(keys)]
     found = await connection.execute(select(*columns).where(*where, source.c.id == cursor.id).limit(1))
     values = found.first()
     if values is None:
-        raise _no_cursor()
+        raise no_cursor()
     beyond: list[ColumnElement[bool]] = []
     level: list[ColumnElement[bool]] = []
     for key, value in zip(keys, values, strict=True):
@@ -219,7 +219,8 @@ async def _total(
     return int((await connection.execute(select(func.count()).select_from(counted))).scalar_one())
 
 
-def _no_cursor() -> CursorNotFoundError:
+def no_cursor() -> CursorNotFoundError:
+    """Return the error for a cursor whose resource is not in the list."""
     return CursorNotFoundError(
         "The cursor is invalid. This can happen if the item represented by the cursor has been deleted."
     )

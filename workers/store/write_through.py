@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.identity.store import IdentityStore
+from realtime.presences.store import PresenceStore
 from realtime.triggers.store import TriggerStore
 from workers.store.identities import load_key, load_project, load_users
 from workers.store.triggers import load_functions, load_webhooks
@@ -21,9 +22,13 @@ log = structlog.get_logger("realtime.relay")
 class WriteThrough:
     """Writes to both read models. Raises what SQLAlchemy and redis-py raise."""
 
-    def __init__(self, identities: IdentityStore, triggers: TriggerStore) -> None:
+    def __init__(
+        self, identities: IdentityStore, triggers: TriggerStore, presences: PresenceStore | None = None
+    ) -> None:
+        """Write to these; the presence of a user who is gone goes too, or expires if ``presences`` is None."""
         self._identities = identities
         self._triggers = triggers
+        self._presences = presences
         self._writers = {
             "user": self._write_users,
             "key": self._write_keys,
@@ -58,6 +63,8 @@ class WriteThrough:
             with _skipping_refused(project_id, user_id):
                 if user is None:
                     await self._identities.delete_user(project_id, user_id)
+                    if self._presences is not None:
+                        await self._presences.delete_of_user(project_id, user_id)
                 else:
                     await self._identities.put_user(project_id, user)
 
