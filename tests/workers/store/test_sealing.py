@@ -34,6 +34,12 @@ class TestSealer:
     def test_newest_key_seals(self) -> None:
         assert Sealer(["new"]).unseal(Sealer(["old", "new"]).seal("a secret")) == "a secret"
 
+    def test_each_purpose_is_signed_with_keys_of_its_own(self) -> None:
+        sealer = Sealer(["old", "new"])
+        keys = [*sealer.signing_keys("a"), *sealer.signing_keys("b"), "old", "new"]
+        assert len(set(keys)) == 6
+        assert Sealer(["old"]).signing_keys("a") == sealer.signing_keys("a")[:1]
+
     @pytest.mark.parametrize("sealed", ["", "x"])
     def test_other_key_or_damage_is_an_error(self, sealed: str) -> None:
         sealed = sealed or Sealer(["old"]).seal("a secret")

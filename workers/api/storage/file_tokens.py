@@ -55,17 +55,17 @@ def read_token_id(sealer: Sealer, project_id: str, secret: str) -> str | None:
     return None
 
 
-async def require_token(
+async def find_token(
     connection: AsyncConnection, services: Services, file: Row, secret: str
-) -> RowMapping:
-    """Return the row of the token that opens a file, given by its row of ``files``.
+) -> RowMapping | None:
+    """Return the row of the token that opens a file, given by its row of ``files``; None if the secret does not.
 
     Raises:
-        ApiError: 401 ``user_unauthorized``, the secret is of no token of this file; ``token_expired``.
+        ApiError: 401 ``token_expired``.
     """
     token_id = read_token_id(services.sealer, file["project_id"], secret)
     if token_id is None:
-        raise refuse(Problem.USER_UNAUTHORIZED)
+        return None
     found = await connection.execute(
         select(file_tokens).where(
             file_tokens.c.project_id == file["project_id"],
@@ -74,9 +74,7 @@ async def require_token(
         )
     )
     row = found.mappings().one_or_none()
-    if row is None:
-        raise refuse(Problem.USER_UNAUTHORIZED)
-    if row["expires_at"] is not None and row["expires_at"] <= to_text(datetime.now(UTC)):
+    if row is not None and row["expires_at"] is not None and row["expires_at"] <= to_text(datetime.now(UTC)):
         raise refuse(Problem.TOKEN_EXPIRED)
     return row
 

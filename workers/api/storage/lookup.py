@@ -10,7 +10,7 @@ from workers.api.access import Caller
 from workers.api.params import is_resource_id
 from workers.api.problems import Problem, refuse
 from workers.api.services import services_of
-from workers.api.storage.file_tokens import note_access, require_token
+from workers.api.storage.file_tokens import find_token, note_access
 from workers.api.storage.opened import OpenBucket
 from workers.models.people import Row
 from workers.store.tables import buckets, files
@@ -93,8 +93,8 @@ async def open_file(request: Request, caller: Caller, bucket_id: str, file_id: s
     """Return a file that ``caller`` may read, or that the request has a token for: its parameter ``token``.
 
     Raises:
-        ApiError: 404 ``storage_bucket_not_found`` or ``storage_file_not_found``; 401 ``user_unauthorized``, or
-            ``token_expired``, for a token that does not open the file, or not any more.
+        ApiError: 404 ``storage_bucket_not_found`` or ``storage_file_not_found``, the latter also if the caller may not
+            read it; 401 ``token_expired``.
     """
     services = services_of(request)
     secret = request.query_params.get("token", "")
@@ -103,8 +103,8 @@ async def open_file(request: Request, caller: Caller, bucket_id: str, file_id: s
         bucket = await open_bucket(connection, caller, bucket_id)
         row = await require_file(connection, bucket, file_id)
         if secret and not bucket.allows("read", row):
-            token = await require_token(connection, services, row, secret)
-        else:
+            token = await find_token(connection, services, row, secret)
+        if token is None:
             bucket.require("read", row)
     if token is not None:
         await note_access(services, caller.project, token)
