@@ -24,7 +24,7 @@ def clean_name(claimed: str) -> str:
     if len(name) > MAX_NAME_CHARS:
         stem, dot, extension = name.rpartition(".")
         if not dot or len(extension) > _MAX_EXTENSION_CHARS:
-            return name[:MAX_NAME_CHARS]
+            return name[:MAX_NAME_CHARS].rstrip()
         return stem[: MAX_NAME_CHARS - len(extension) - 1] + dot + extension
     return name
 

@@ -127,14 +127,14 @@ async def _spool(
     try:
         async for piece in request.stream():
             body_bytes += len(piece)
-            if body_bytes > limit + _FORM_BYTES and size_bytes <= limit:
-                raise too_large(limit + _FORM_BYTES)
             for block in form.feed(piece):
                 size_bytes += len(block)
                 waiting_bytes += len(block)
                 waiting.append(block)
             if size_bytes > limit:
                 break
+            if body_bytes > limit + _FORM_BYTES:
+                raise too_large(limit + _FORM_BYTES)
             if waiting_bytes >= _WRITE_BYTES:
                 await in_thread(_write, file, waiting)
                 waiting, waiting_bytes = [], 0
