@@ -243,8 +243,9 @@ def triggers_key(project: str) -> str:
 def triggers_version_key(number: int) -> str:
     """Name the version of all triggers in bucket ``number``.
 
-    String: a number that each change of a trigger counts up; it stays for ever, so that no number comes twice. Per
-    bucket, so that a worker notices every change by reading 64 of them.
+    String: the microsecond of the last change of a trigger, by the clock of the server, or one more than the number
+    before. So no number comes twice, also when Redis has lost what it held. Per bucket, so that a worker notices every
+    change by reading 64 of them.
     """
     return f"{{b{number}}}:triggers-version"
 

@@ -33,6 +33,7 @@ from realtime.bus.keys import (
     user_key_pattern,
     user_phones_key,
 )
+from realtime.bus.scripts import VERSION_SCRIPT, read_script
 from realtime.events.event import IdentityChange
 from realtime.identity.model import CONSOLE, ApiKey, Project, User
 from realtime.identity.secrets import hash_secret
@@ -62,7 +63,9 @@ class IdentityStore:
         self._publish_command = publish_command(redis)
         self._read_access = redis.register_script(_script("read_access.lua"))
         self._accesses = SharedReads(self._get_access)
-        self._write_project = redis.register_script(_script("write_project.lua"))
+        self._write_project = redis.register_script(
+            read_script(VERSION_SCRIPT, Path(__file__).with_name("write_project.lua"))
+        )
         self._write_user = redis.register_script(_script("write_user.lua"))
         self._write_key = redis.register_script(_script("write_key.lua"))
 

@@ -1,4 +1,5 @@
--- Write or delete a project's record, keep the bucket's list of projects, and announce the change.
+-- Write or delete a project's record, keep the bucket's list of projects, and announce the change; bus/version.lua
+-- comes before it.
 --
 -- KEYS: 1 the record, 2 the bucket's set of projects; when deleting also 3 the version of the bucket's triggers, and
 --       4.. keys to delete with the project
@@ -9,7 +10,7 @@
 local existed = redis.call('EXISTS', KEYS[1])
 if ARGV[5] == '' then
     redis.call('DEL', KEYS[1], unpack(KEYS, 4))
-    redis.call('INCR', KEYS[3])
+    renew_version(KEYS[3])
     redis.call('SREM', KEYS[2], ARGV[4])
 else
     redis.call('SET', KEYS[1], ARGV[5])

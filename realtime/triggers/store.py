@@ -1,9 +1,10 @@
 """The triggers' read model in Redis: where the API writes webhooks and functions, and workers read them.
 
 All triggers of a project are one hash, which a worker reads in one step and keeps (key names:
-:mod:`realtime.bus.keys`). Each bucket has a version, which every change of a trigger in it counts up, in the same
-script; so a worker notices any change of any project by reading 64 numbers, and reads again only what may be
-different. Which names an event is matched by is decided by who reads: wire specification 11.2 and 12.1.
+:mod:`realtime.bus.keys`). Each bucket has a version, which every change of a trigger in it replaces by one that was
+never there, in the same script; so a worker notices any change of any project by reading 64 numbers, and reads again
+only what may be different. Which names an event is matched by is decided by who reads: wire specification 11.2 and
+12.1.
 """
 
 from collections.abc import Iterable
@@ -14,12 +15,15 @@ import msgspec
 import structlog
 from redis.asyncio import Redis
 
+from realtime.bus.cluster import ClusterClient
 from realtime.bus.keys import BUCKETS, bucket, triggers_key, triggers_version_key
+from realtime.bus.scripts import VERSION_SCRIPT, read_script
 from realtime.permissions import is_valid_id
 from realtime.triggers.model import FunctionTrigger, Triggers, Webhook
 
 log = structlog.get_logger("realtime.triggers")
 
+_FOLDER = Path(__file__).parent
 _TYPES: dict[str, type[Webhook | FunctionTrigger]] = {"webhook": Webhook, "function": FunctionTrigger}
 
 
@@ -35,8 +39,8 @@ class TriggerStore:
     def __init__(self, redis: Redis) -> None:
         """Use ``redis``, whose owner closes it; made without ``decode_responses``."""
         self._redis = redis
-        self._read = redis.register_script(_script("read_triggers.lua"))
-        self._write = redis.register_script(_script("write_trigger.lua"))
+        self._read = redis.register_script(read_script(_FOLDER / "read_triggers.lua"))
+        self._write = redis.register_script(read_script(VERSION_SCRIPT, _FOLDER / "write_trigger.lua"))
 
     async def put_webhook(self, project_id: str, webhook: Webhook) -> None:
         """Create the webhook, or replace its record.
@@ -81,11 +85,14 @@ class TriggerStore:
         return [(kind, trigger_id) for kind, _, trigger_id in split]
 
     async def versions(self) -> list[int]:
-        """Return the version of every bucket, by its number. One round trip; one to each node of a cluster."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for number in range(BUCKETS):
-            pipeline.get(triggers_version_key(number))
-        return [int(version or 0) for version in await pipeline.execute()]
+        """Return the version of every bucket, by its number. One round trip; one a bucket on a Cluster."""
+        names = [triggers_version_key(number) for number in range(BUCKETS)]
+        if isinstance(self._redis, ClusterClient):
+            # One after the other: at once, each would have a connection of its own.
+            found = [await _answer(self._redis.get(name)) for name in names]
+        else:
+            found = await _answer(self._redis.mget(names))
+        return [int(version or 0) for version in found]
 
     async def _put(self, project_id: str, kind: str, trigger: Webhook | FunctionTrigger) -> None:
         for id_ in (project_id, trigger.id):
@@ -95,10 +102,6 @@ class TriggerStore:
 
     async def _change(self, project_id: str, name: str, record: bytes) -> bool:
         return bool(await self._write(keys=_keys(project_id), args=[name, record]))
-
-
-def _script(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 async def _answer(reply: Any) -> Any:
