@@ -10,11 +10,12 @@ import fcntl
 import os
 import secrets
 from collections.abc import AsyncGenerator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from workers.files.store import BLOCK_BYTES, FileStoreError, MissingFileError, check_key
-from workers.files.threads import in_thread
+from workers.files.threads import in_thread, opened
 
 _UPLOADS = ".uploads"
 """The folder of what is not complete. No key begins with a dot."""
@@ -57,16 +58,13 @@ class FolderStore:
 
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Read block by block, each in a thread."""
-        file = await in_thread(self._open, check_key(key))
-        try:
+        async with opened(partial(self._open, check_key(key)), os.close) as file:
             while start < end:
                 block = await in_thread(os.pread, file, min(BLOCK_BYTES, end - start), start)
                 if not block:
                     raise FileStoreError(f"{key} is shorter than it should be.")
                 yield block
                 start += len(block)
-        finally:
-            os.close(file)
 
     async def copy(self, source: str, key: str) -> None:
         """Give the bytes a second name: they are never changed."""

@@ -1,7 +1,8 @@
 """Blocking file I/O in threads, so that the event loop goes on meanwhile."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
@@ -18,8 +19,27 @@ async def in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs)
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
-        await asyncio.wait([working])
-        if not working.cancelled():
-            # Retrieved, so that it is not reported as one that nobody saw.
-            working.exception()
+        await _outcome(working)
         raise
+
+
+@contextlib.asynccontextmanager
+async def opened(opening: Callable[[], _T], closing: Callable[[_T], object]) -> AsyncIterator[_T]:
+    """Open something in a thread, and close it when the block ends; also if the caller is cancelled meanwhile."""
+    working = asyncio.ensure_future(asyncio.to_thread(opening))
+    try:
+        file = await asyncio.shield(working)
+    except asyncio.CancelledError:
+        if await _outcome(working) is None:
+            closing(working.result())
+        raise
+    try:
+        yield file
+    finally:
+        closing(file)
+
+
+async def _outcome(working: asyncio.Future[_T]) -> BaseException | None:
+    """Wait for the end of a thread, and return its error, which then counts as seen."""
+    await asyncio.wait([working])
+    return asyncio.CancelledError() if working.cancelled() else working.exception()

@@ -8,6 +8,7 @@ import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -21,7 +22,7 @@ from workers.api.services import services_of
 from workers.api.uploads.forms import MAX_FIELD_BYTES, Form, InvalidFormError
 from workers.api.uploads.names import clean_name
 from workers.api.uploads.ranges import ChunkRange, InvalidRangeError
-from workers.files.threads import in_thread
+from workers.files.threads import in_thread, opened
 
 ID_HEADER = "X-Appwrite-ID"
 """In which all chunks but the first name the resource that they belong to."""
@@ -90,8 +91,7 @@ async def receive_upload(request: Request, *, max_bytes: int, part: str = "file"
     except InvalidFormError as error:
         raise bad_request(str(error)) from error
     folder = services_of(request).settings.data_dir
-    file: Any = await in_thread(_open_nameless, folder)
-    try:
+    async with opened(partial(_open_nameless, folder), _close) as file:
         size_bytes, fields = await _spool(request, form, file, announced, max_bytes)
         if form.file_name is None or size_bytes == 0:
             raise refuse(Problem.FILE_EMPTY)
@@ -103,8 +103,6 @@ async def receive_upload(request: Request, *, max_bytes: int, part: str = "file"
             range=announced or ChunkRange.whole(size_bytes),
             resource_id=resource_id,
         )
-    finally:
-        file.close()
 
 
 def _announced(request: Request) -> ChunkRange | None:
@@ -159,6 +157,10 @@ def _check_size(size_bytes: int, announced: ChunkRange | None, max_bytes: int) -
 def _open_nameless(folder: Path) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryFile(dir=folder, buffering=0)
+
+
+def _close(file: Any) -> None:
+    file.close()
 
 
 def _write(file: Any, blocks: list[bytes]) -> None:

@@ -24,7 +24,8 @@ class TestChunkRange:
         [
             "", "bytes", "0-4/5", "bytes 0-5/5", "bytes 3-2/5", "bytes -1-2/5", "bytes 0-4/*", "bytes */5", "bytes 0-4",
             "bytes 0-4/5, bytes 5-6/7", "bytes=0-4/5", "items 0-4/5", "bytes 0 - 4/5", "bytes 0-4/5x",
-            "bytes \u0660-\u0664/\u0665", "bytes 0-0/0", "bytes 0-99999999999999999/100000000000000000", "bytes 0x0-4/5", "bytes +0-4/5",
+            "bytes \u0660-\u0664/\u0665", "bytes 0-0/0",
+            "bytes 0-99999999999999999/100000000000000000", "bytes 0x0-4/5", "bytes +0-4/5",
         ],
     )  # fmt: skip
     def test_anything_else_is_refused(self, header: str) -> None:
