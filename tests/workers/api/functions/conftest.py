@@ -25,9 +25,17 @@ class ToldExecutor:
         # How many calls were cancelled.
         self.cancelled = 0
         self.may_end = asyncio.Event()
+        self._called = asyncio.Condition()
+
+    async def until_called(self, count: int) -> None:
+        """Wait until there were ``count`` calls."""
+        async with asyncio.timeout(10), self._called:
+            await self._called.wait_for(lambda: len(self.calls) >= count)
 
     async def execute(self, call: Call) -> Outcome:
         self.calls.append(call)
+        async with self._called:
+            self._called.notify_all()
         match call.path:
             case "/hang":
                 try:
@@ -61,7 +69,7 @@ def archive() -> Callable[..., bytes]:
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-        return gzip.compress(packed.getvalue())
+        return gzip.compress(packed.getvalue(), mtime=0)
 
     return make
 

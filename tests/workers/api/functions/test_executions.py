@@ -26,6 +26,8 @@ class ToldExecutor(Protocol):
     cancelled: int
     may_end: asyncio.Event
 
+    async def until_called(self, count: int) -> None: ...
+
 
 async def until_ended(client: httpx.AsyncClient, execution_id: str) -> dict[str, Any]:
     async with asyncio.timeout(10):
@@ -161,9 +163,7 @@ class TestSync:
         await deploy()
         api.services.executions._concurrency = 1
         first = asyncio.create_task(api.server.post(PATH, json={"path": "/hang"}))
-        async with asyncio.timeout(10):
-            while not executor.calls:
-                await asyncio.sleep(0.01)
+        await executor.until_called(1)
         assert (await api.server.post(PATH, json={})).status_code == 503
         executor.may_end.set()
         assert (await first).status_code == 201
@@ -287,11 +287,11 @@ class TestAsync:
     ) -> None:
         await deploy()
         execution_id = (await api.server.post(PATH, json={"async": True, "path": "/hang"})).json()["$id"]
-        await until_called(executor, 1)
+        await executor.until_called(1)
         # The claim has run out, and what made it answers nothing.
         await change(api, execution_id, due_at="2020-01-01T00:00:00.000+00:00")
         api.services.executions.wake()
-        await until_called(executor, 2)
+        await executor.until_called(2)
         executor.may_end.set()
         ended = await until_ended(api.server, execution_id)
         assert ended["status"] == "completed"
@@ -319,7 +319,7 @@ class TestAsync:
         await deploy()
         monkeypatch.setattr("workers.functions.executions.STOP_TIMEOUT_S", 0.01)
         execution_id = (await api.server.post(PATH, json={"async": True, "path": "/hang"})).json()["$id"]
-        await until_called(executor, 1)
+        await executor.until_called(1)
         await api.services.executions._stop()
         assert executor.cancelled == 1
         # Its first attempt does not count; whoever serves next takes it at once.
@@ -380,7 +380,7 @@ class TestDelete:
     ) -> None:
         await deploy()
         execution_id = (await api.server.post(PATH, json={"async": True, "path": "/hang"})).json()["$id"]
-        await until_called(executor, 1)
+        await executor.until_called(1)
         answer = await api.server.delete(f"{PATH}/{execution_id}")
         assert (answer.status_code, answer.json()["type"]) == (400, "execution_in_progress")
         executor.may_end.set()
@@ -392,18 +392,12 @@ class TestDelete:
     ) -> None:
         await deploy()
         execution_id = (await api.server.post(PATH, json={"async": True, "path": "/hang"})).json()["$id"]
-        await until_called(executor, 1)
+        await executor.until_called(1)
         assert (await api.server.delete("/v1/functions/hello")).status_code == 204
         executor.may_end.set()
         await deploy()
         assert (await api.server.get(PATH)).json()["total"] == 0
         assert f"functions.hello.executions.{execution_id}.update" not in await api.names()
-
-
-async def until_called(executor: ToldExecutor, count: int) -> None:
-    async with asyncio.timeout(10):
-        while len(executor.calls) < count:
-            await asyncio.sleep(0.01)
 
 
 async def kept(api: Api, execution_id: str) -> sa.RowMapping:

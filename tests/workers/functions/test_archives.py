@@ -1,0 +1,147 @@
+"""What archives of deployments are accepted."""
+
+import gzip
+import io
+import tarfile
+import tracemalloc
+import zlib
+from collections.abc import Iterable
+
+import pytest
+
+from workers.functions import archives
+from workers.functions.archives import InvalidArchiveError, check_archive
+
+
+def member(name: str, *, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname, made.size = kind, link, size
+    return made
+
+
+def packed(members: Iterable[tarfile.TarInfo], *, form: int = tarfile.PAX_FORMAT) -> bytes:
+    """Return a tar.gz with these members, all bytes of which are zero."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=form) as tar:
+        for each in members:
+            tar.addfile(each, io.BytesIO(bytes(each.size)))
+    return gzip.compress(file.getvalue())
+
+
+def check(content: bytes) -> None:
+    check_archive(io.BytesIO(content))
+
+
+class TestAccepted:
+    @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+    def test_files_folders_and_links_within_it_pass(self, form: int) -> None:
+        members = [
+            member("src", kind=tarfile.DIRTYPE),
+            member("src/main.py", size=100_000),
+            member("./package.json", size=10),
+            member("src/same.py", kind=tarfile.SYMTYPE, link="main.py"),
+            member("src/twin.py", kind=tarfile.LNKTYPE, link="src/main.py"),
+        ]
+        check(packed(members, form=form))
+
+    @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+    def test_long_names_and_other_scripts_pass(self, form: int) -> None:
+        check(packed([member("d/" * 60 + "ä" * 80, size=1), member("after", size=1)], form=form))
+
+    def test_what_any_tar_makes_of_several_files_passes(self) -> None:
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w:gz") as tar:
+            for number in range(50):
+                tar.addfile(member(f"f{number}", size=number), io.BytesIO(bytes(number)))
+        check(file.getvalue())
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        "made",
+        [
+            member("../outside"),
+            member("inside/../../outside"),
+            member("/etc/passwd"),
+            member("link", kind=tarfile.SYMTYPE, link="/etc/passwd"),
+            member("link", kind=tarfile.SYMTYPE, link="../outside"),
+            member("link", kind=tarfile.LNKTYPE, link="../outside"),
+        ],
+    )
+    def test_member_that_leads_out_is_refused(self, made: tarfile.TarInfo) -> None:
+        with pytest.raises(InvalidArchiveError, match="leads out of it"):
+            check(packed([member("fine"), made]))
+
+    @pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+    def test_device_is_refused(self, kind: bytes) -> None:
+        with pytest.raises(InvalidArchiveError):
+            check(packed([member("device", kind=kind)]))
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"PK\x03\x04 a zip",
+            gzip.compress(b""),
+            gzip.compress(b"no archive" * 1000),
+            packed([member("main.py", size=10)])[:-5],
+            packed([member("main.py", size=10_000)])[:60],
+            zlib.compress(b"x"),
+        ],
+    )
+    def test_what_is_no_archive_is_refused(self, content: bytes) -> None:
+        with pytest.raises(InvalidArchiveError):
+            check(content)
+
+    def test_plain_tar_is_refused(self) -> None:
+        with pytest.raises(InvalidArchiveError, match=r"no tar\.gz"):
+            check(gzip.decompress(packed([member("main.py")])))
+
+    def test_archive_without_members_is_refused(self) -> None:
+        with pytest.raises(InvalidArchiveError, match="empty"):
+            check(packed([]))
+
+    def test_every_cut_and_flipped_byte_is_refused_or_harmless(self) -> None:
+        whole = packed([member("src/main.py", size=50), member("b", size=3)])
+        for place in range(len(whole)):
+            for content in (whole[:place], whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :]):
+                try:
+                    check(content)
+                except InvalidArchiveError:
+                    continue
+
+
+class TestBounds:
+    def test_too_many_members_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
+        check(packed(member(f"f{number}") for number in range(3)))
+        with pytest.raises(InvalidArchiveError, match="more than 3 members"):
+            check(packed(member(f"f{number}") for number in range(4)))
+
+    def test_bomb_is_refused_by_what_it_claims(self) -> None:
+        # A terabyte, of which nothing is there.
+        header = member("zeros", size=2**40).tobuf(format=tarfile.GNU_FORMAT)
+        with pytest.raises(InvalidArchiveError, match="larger than"):
+            check(gzip.compress(header))
+
+    def test_bomb_behind_the_end_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 1_000_000)
+        plain = gzip.decompress(packed([member("main.py", size=1)]))
+        with pytest.raises(InvalidArchiveError, match="larger than"):
+            check(gzip.compress(plain + bytes(2_000_000)))
+
+    @pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+    def test_header_that_would_fill_the_memory_is_refused(self, kind: bytes) -> None:
+        header = member("long", kind=kind, size=500_000_000).tobuf(format=tarfile.GNU_FORMAT)
+        compressor = zlib.compressobj(wbits=31)
+        bomb = compressor.compress(header) + b"".join(
+            compressor.compress(bytes(1_000_000)) for _ in range(50)
+        )
+        tracemalloc.start()
+        try:
+            with pytest.raises(InvalidArchiveError, match="headers are too large"):
+                check(bomb + compressor.flush())
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 5_000_000
