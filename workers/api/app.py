@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from realtime import __version__
 from workers.api import (
     account,
+    avatars,
     databases,
     errors,
     events,
@@ -99,6 +100,7 @@ def create_app(
         joined(
             events.router,
             account.router,
+            avatars.router,
             functions.router,
             health.router,
             locale.router,

@@ -283,6 +283,14 @@ class Problem(enum.Enum):
     TOKEN_NOT_FOUND = _spec(404, "token_not_found", "The requested file token could not be found.")
     TOKEN_EXPIRED = _spec(401, "token_expired", "The requested file token has expired.")
 
+    # Avatars
+    PICTURES_MISSING = _spec(501, "general_not_implemented", "This server has no {what}.")
+    AVATAR_IMAGE_NOT_FOUND = _spec(404, "avatar_image_not_found", "The requested image was not found.")
+    AVATAR_ICON_NOT_FOUND = _spec(404, "avatar_icon_not_found", "The requested icon could not be found.")
+    AVATAR_REMOTE_URL = _spec(
+        404, "avatar_remote_url_failed", "Failed to fetch favicon from the requested URL."
+    )
+
     # Messaging
     PROVIDER_NOT_FOUND = _spec(
         404, "provider_not_found", "Provider with the requested ID could not be found."
@@ -392,9 +400,7 @@ class Problem(enum.Enum):
     PRESENCE_USER = _spec(
         401, "user_unauthorized", "userId is not allowed for non-API key and non-privileged users"
     )
-    PRESENCE_USER_MISSING = _spec(
-        400, "general_bad_request", "userId is required for API key authentication"
-    )
+    PRESENCE_USER_MISSING = _spec(400, "general_bad_request", "userId is required for API key authentication")
 
     # Projects
     PROJECT_NOT_FOUND = _spec(
