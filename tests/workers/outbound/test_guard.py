@@ -1,11 +1,20 @@
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from realtime.settings import Settings
 from workers.outbound import guard as module
@@ -31,8 +40,39 @@ class Names:
         return [ip_address(each) for each in answer]
 
 
+class Certificate(NamedTuple):
+    """A certificate for `hooks.example.com` that signs itself."""
+
+    serving: ssl.SSLContext
+    trusting: ssl.SSLContext
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("hooks.example.com")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(
+        made.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(path)
+    return Certificate(serving, ssl.create_default_context(cafile=str(path)))
+
+
 @contextlib.asynccontextmanager
-async def serving(port: int, address: str = "127.0.0.1") -> AsyncIterator[list[bytes]]:
+async def serving(
+    port: int, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[list[bytes]]:
     """Serve HTTP, and collect the heads of requests."""
     heads: list[bytes] = []
 
@@ -43,7 +83,7 @@ async def serving(port: int, address: str = "127.0.0.1") -> AsyncIterator[list[b
         writer.close()
         await writer.wait_closed()
 
-    async with await asyncio.start_server(answer, address, port):
+    async with await asyncio.start_server(answer, address, port, ssl=tls):
         yield heads
 
 
@@ -195,6 +235,36 @@ class TestTransport:
             with pytest.raises(httpx.ConnectError):
                 await client.get(f"http://127.0.0.2:{outside}/")
         assert heads == []
+
+    async def test_certificate_is_that_of_the_name(
+        self, certificate: Certificate, free_port: Callable[[], int]
+    ) -> None:
+        port = free_port()
+        names = Names(hooks_example_com=[["127.0.0.1"]], other_example_com=[["127.0.0.1"]])
+        transport = PublicOnlyTransport(Guard(allow_private=True, look_up=names), verify=certificate.trusting)
+        async with (
+            serving(port, tls=certificate.serving) as heads,
+            httpx.AsyncClient(transport=transport) as client,
+        ):
+            assert (await client.get(f"https://hooks.example.com:{port}/")).status_code == 204
+            with pytest.raises(httpx.ConnectError, match=r"certificate|Hostname"):
+                await client.get(f"https://other.example.com:{port}/")
+        assert len(heads) == 1
+
+    @pytest.mark.parametrize(("verify", "passes"), [(True, False), (False, True)])
+    async def test_certificate_of_nobody_known_passes_only_unverified(
+        self, certificate: Certificate, verify: bool, passes: bool, free_port: Callable[[], int]
+    ) -> None:
+        port = free_port()
+        guard = Guard(allow_private=True, look_up=Names(hooks_example_com=[["127.0.0.1"]]))
+        transport = PublicOnlyTransport(guard, verify=verify)
+        async with (
+            serving(port, tls=certificate.serving) as heads,
+            httpx.AsyncClient(transport=transport) as client,
+        ):
+            with contextlib.nullcontext() if passes else pytest.raises(httpx.ConnectError):
+                await client.get(f"https://hooks.example.com:{port}/")
+        assert len(heads) == passes
 
     async def test_next_address_is_tried_when_one_does_not_answer(self, free_port: Callable[[], int]) -> None:
         port = free_port()
