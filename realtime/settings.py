@@ -163,12 +163,12 @@ class Settings(BaseSettings):
         description="The headers in which those proxies name the client's address, in order.",
     )
 
-    # What the server may connect to when others say where: webhooks, remote pictures
+    # What the server may connect to when others say where
     webhooks_allow_private: bool = Field(
         default=False,
         description=(
-            "Whether webhooks and remote pictures may be at addresses of the own network, such as `localhost`: for "
-            "development."
+            "Whether webhooks, remote pictures and mail servers of projects may be at addresses of the own network, "
+            "such as `localhost`: for development."
         ),
     )
     webhooks_allowed_networks: Annotated[Names, AfterValidator(check_networks)] = Field(
