@@ -167,7 +167,7 @@ class Settings(BaseSettings):
     webhooks_allow_private: bool = Field(
         default=False,
         description=(
-            "Whether webhooks, remote pictures and mail servers of projects may be at addresses of the own network, "
+            "Whether webhooks and mail servers of projects may be at addresses of the own network, "
             "such as `localhost`: for development."
         ),
     )
