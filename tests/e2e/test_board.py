@@ -1,5 +1,7 @@
 """The shared board of `realtime dev`, in Chromium: two people in two windows, and what each sees of the other."""
 
+import asyncio
+import io
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from PIL import Image, ImageDraw
 from playwright.async_api import Browser, Locator, Page, WebSocketRoute, async_playwright, expect
 
 if TYPE_CHECKING:
@@ -100,6 +103,20 @@ class Window:
         if private:
             await form.get_by_label("Only for me").check()
         await form.get_by_role("button", name="Add").click()
+
+    async def choose(self, column: str, name: str, content: bytes, media_type: str = "image/png") -> None:
+        picker = self.page.locator(f"[data-column={column}] .add input[type=file]")
+        await picker.set_input_files({"name": name, "mimeType": media_type, "buffer": content})
+
+    async def has_loaded(self, picture: Locator) -> None:
+        """Wait until there is a picture that is not broken."""
+        await expect(picture).to_be_visible()
+        loaded = "image => image.complete && image.naturalWidth > 0 || null"
+        await self.page.wait_for_function(loaded, arg=await picture.element_handle())
+
+    async def shows_here(self, *names: str) -> None:
+        """Wait until exactly these people are said to be here, in this order."""
+        await expect(self.page.locator("#here .name")).to_have_text(names)
 
     def card(self, title: str) -> Locator:
         return self.page.locator(".item", has=self.page.locator(".title", has_text=title))
@@ -253,3 +270,116 @@ async def test_board_catches_up_after_the_connection_was_lost(board: "Server", b
     assert len(sockets) == 2
     await ada.add("todo", "Third")
     await bob.shows(todo=["Second", "Third"])
+
+
+async def test_people_are_shown_for_as_long_as_they_have_a_window(board: "Server", browser: Browser) -> None:
+    visitor = await Window.open(browser, board)
+    ada = await Window.open(browser, board)
+    await expect(ada.page.locator("#here")).to_be_hidden()
+    await ada.stay_a_guest("Ada")
+    await ada.shows_here("Ada (you)")
+    bob = await Window.open(browser, board, narrow=True)
+    await bob.stay_a_guest("<i>Bob</i>")
+    await ada.shows_here("Ada (you)", "<i>Bob</i>")
+    await bob.shows_here("<i>Bob</i> (you)", "Ada")
+
+    # A second window of the same person is the same person.
+    second = Window(await ada.page.context.new_page())
+    await second.page.goto(f"http://localhost:{board.port}/")
+    await second.shows_here("Ada (you)", "<i>Bob</i>")
+    await bob.shows_here("<i>Bob</i> (you)", "Ada")
+    await bob.picture("board-here-narrow")
+    await ada.page.close()
+    carol = await Window.open(browser, board)
+    await carol.stay_a_guest("Carol")
+    # By then, a word that Ada had left would have come.
+    await bob.shows_here("<i>Bob</i> (you)", "Ada", "Carol")
+    await second.page.close()
+    await bob.shows_here("<i>Bob</i> (you)", "Carol")
+    await carol.page.get_by_role("button", name="Log out").click()
+    await bob.shows_here("<i>Bob</i> (you)")
+    await expect(visitor.page.locator("#here")).to_be_hidden()
+    assert [window.problems for window in (visitor, bob, carol)] == [[], [], []]
+
+
+def drawn(width: int, height: int) -> bytes:
+    """Return a PNG of hills below a sun."""
+    image = Image.new("RGB", (width, height), "#bfe3ff")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((width * 0.62, height * 0.12, width * 0.78, height * 0.12 + width * 0.16), fill="#ffd166")
+    draw.ellipse((-width * 0.3, height * 0.55, width * 0.7, height * 1.9), fill="#5aa469")
+    draw.ellipse((width * 0.35, height * 0.65, width * 1.4, height * 2), fill="#3f7d4e")
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    return written.getvalue()
+
+
+async def test_card_carries_a_picture(board: "Server", browser: Browser) -> None:
+    ada = await Window.open(browser, board)
+    bob = await Window.open(browser, board)
+    await ada.stay_a_guest("Ada")
+    await ada.choose("todo", "hills.png", drawn(900, 600))
+    await expect(ada.page.locator("[data-column=todo] .chosen")).to_have_text("hills.png")
+    await ada.add("todo", "Hike")
+    await bob.has_loaded(bob.card("Hike").locator(".picture img"))
+    await ada.has_loaded(ada.card("Hike").locator(".picture img"))
+    await expect(ada.page.locator("[data-column=todo] .chosen")).to_be_hidden()
+    await ada.choose("done", "secret.png", drawn(300, 500))
+    await ada.add("done", "Plan", private=True)
+    await ada.has_loaded(ada.card("Plan").locator(".picture img"))
+    await ada.add("doing", "Pack")
+    await bob.shows(todo=["Hike"], doing=["Pack"], done=[])
+    await ada.picture("board-picture")
+
+    # By the keyboard, and back.
+    await bob.page.get_by_role("button", name="Show the picture of Hike").focus()
+    await bob.page.keyboard.press("Enter")
+    await bob.has_loaded(bob.page.locator("#viewer img"))
+    await bob.picture("board-picture-large")
+    await bob.page.keyboard.press("Escape")
+    await expect(bob.page.locator("#viewer")).to_be_hidden()
+    await expect(bob.page.get_by_role("button", name="Show the picture of Hike")).to_be_focused()
+
+    # Who comes later finds it too.
+    await bob.page.reload()
+    await bob.has_loaded(bob.card("Hike").locator(".picture img"))
+    await ada.use("delete", "Hike")
+    await bob.shows(todo=[], doing=["Pack"])
+    await ada.use("delete", "Plan")
+    await ada.shows(done=[])
+    await expect_files(board, 0)
+    assert [ada.problems, bob.problems] == [[], []]
+
+
+async def test_what_is_no_picture_is_refused_and_leaves_nothing(board: "Server", browser: Browser) -> None:
+    ada = await Window.open(browser, board, narrow=True)
+    await ada.stay_a_guest("Ada")
+    refusals = (
+        ("notes.txt", b"Milk, bread", "text/plain", "“notes.txt” is not a PNG, JPEG, GIF or WebP picture."),
+        ("huge.png", bytes(5_000_001), "image/png", "“huge.png” is larger than 5 MB."),
+        ("fake.png", b"<script>alert(1)</script>", "image/png", "“fake.png” cannot be read as a picture."),
+    )
+    for name, content, media_type, told in refusals:
+        await ada.choose("todo", name, content, media_type)
+        await ada.add("todo", "Kept")
+        await expect(ada.page.locator("#problem")).to_have_text(told)
+        await expect(ada.page.get_by_placeholder("Add a card").first).to_have_value("Kept")
+    await ada.picture("board-picture-refused")
+    await ada.page.get_by_role("button", name="Without picture").click()
+    await ada.add("todo", "Kept")
+    await ada.shows(todo=["Kept"])
+    await expect(ada.page.locator("#problem")).to_be_hidden()
+    await expect_files(board, 0)
+    width = await ada.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= NARROW["width"]
+    assert ada.problems == []
+
+
+async def expect_files(server: "Server", count: int) -> None:
+    """Wait until the bucket of the board holds so many files."""
+    headers = {"X-Appwrite-Project": server.project, "X-Appwrite-Key": server.key}
+    async with asyncio.timeout(10), httpx.AsyncClient(trust_env=False, headers=headers) as client:
+        while True:
+            listed = await client.get(f"{server.endpoint}/storage/buckets/pictures/files")
+            if listed.json()["total"] == count:
+                return

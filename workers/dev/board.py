@@ -1,7 +1,7 @@
-"""The board's database, with the table of its cards."""
+"""The board's database, with the table of its cards, and the bucket of their pictures."""
 
 import msgspec
-from sqlalchemy import insert, select
+from sqlalchemy import Table, insert, select
 
 from realtime.identity.model import Project
 from workers.store import tables
@@ -11,21 +11,45 @@ from workers.store.store import Store, Transaction
 
 BOARD = "board"
 CARDS = "cards"
+PICTURES = "pictures"
+
+MAX_PICTURE_BYTES = 5_000_000
 
 
 async def seed_board(store: Store, project_id: str) -> None:
-    """Make the board's database and table in a project, unless they are there.
+    """Make the board's database, table and bucket in a project, unless they are there.
 
     There are no events of it: it is done before the server is open.
     """
     async with store.write(Project(id=project_id)) as tx:
-        found = await tx.connection.execute(
-            select(tables.databases.c.seq).where(
-                tables.databases.c.project_id == project_id, tables.databases.c.id == BOARD
-            )
-        )
-        if found.first() is None:
+        if not await _exists(tx, tables.databases, BOARD):
             await _make_board(tx)
+        if not await _exists(tx, tables.buckets, PICTURES):
+            await _make_bucket(tx)
+
+
+async def _exists(tx: Transaction, table: Table, resource_id: str) -> bool:
+    found = await tx.connection.execute(
+        select(table.c.id).where(table.c.project_id == tx.project.id, table.c.id == resource_id)
+    )
+    return found.first() is not None
+
+
+async def _make_bucket(tx: Transaction) -> None:
+    await tx.connection.execute(
+        insert(tables.buckets).values(
+            project_id=tx.project.id,
+            id=PICTURES,
+            name="Pictures",
+            # The picture of a card is the file of its ID, and has its permissions.
+            file_security=True,
+            permissions=['create("users")'],
+            max_file_bytes=MAX_PICTURE_BYTES,
+            extensions=["gif", "jpg", "png", "webp"],
+            created_at=tx.now_text,
+            updated_at=tx.now_text,
+        )
+    )
 
 
 async def _make_board(tx: Transaction) -> None:

@@ -32,9 +32,12 @@ FILES = {
     "appwrite.js": _SCRIPT,
     "board.js": _SCRIPT,
     "cards.js": _SCRIPT,
+    "connection.js": _SCRIPT,
     "events.js": _SCRIPT,
+    "here.js": _SCRIPT,
     "hub.js": _SCRIPT,
     "people.js": _SCRIPT,
+    "pictures.js": _SCRIPT,
     "appwrite.LICENSE.txt": "text/plain; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }

@@ -1,4 +1,4 @@
-"""The board's table, on each kind of database: the API takes it for one of its own."""
+"""The board's table and bucket, on each kind of database: the API takes them for its own."""
 
 from pathlib import Path
 
@@ -35,3 +35,22 @@ async def test_board_is_made_once_and_is_a_table_like_any_other(
 
         await seed_board(store, "demo")
         assert (await api.server.get(path)).json()["total"] == 1
+
+
+async def test_pictures_have_a_bucket_that_a_board_of_before_gets_too(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    settings = Settings(database_url=database_url, redis_url=redis_url, data_dir=tmp_path, limits="off")
+    async with running_api(settings) as api:
+        path = "/v1/storage/buckets/pictures"
+        await seed_board(api.services.store, "demo")
+        made = (await api.server.get(path)).json()
+        assert made["fileSecurity"]
+        assert made["$permissions"] == ['create("users")']
+        body = {"fileId": "a", "permissions[]": 'read("any")'}
+        refused = await api.server.post(f"{path}/files", data=body, files={"file": ("a.svg", b"<svg/>")})
+        assert (refused.status_code, refused.json()["type"]) == (400, "storage_file_type_unsupported")
+        assert (await api.server.delete(path)).status_code == 204
+        await seed_board(api.services.store, "demo")
+        again = (await api.server.get(path)).json()
+        assert again["allowedFileExtensions"] == ["gif", "jpg", "png", "webp"]

@@ -1,7 +1,10 @@
 /** The shared board: the page around the cards. It is written with Appwrite's web SDK and knows nothing but the project. */
-import { Client } from "/dev/static/appwrite.js";
+import { Client, ID } from "/dev/static/appwrite.js";
 import { Cards } from "/dev/static/cards.js";
+import { Connection } from "/dev/static/connection.js";
+import { Here } from "/dev/static/here.js";
 import { People } from "/dev/static/people.js";
+import { Pictures } from "/dev/static/pictures.js";
 
 const COLUMNS = [
   { id: "todo", title: "To do" },
@@ -15,6 +18,9 @@ const $ = (selector, root = document) => root.querySelector(selector);
 
 let people = null;
 let cards = null;
+let pictures = null;
+let here = null;
+let connection = null;
 let person = null;
 const items = new Map();
 const lists = new Map();
@@ -69,15 +75,63 @@ function buildColumn(column) {
   form.elements.title.setAttribute("aria-label", `New card in ${column.title}`);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const title = form.elements.title.value.trim();
-    if (!title) return;
-    const isForMe = form.elements.private.checked;
-    form.reset();
-    attempt(() => cards.add({ title, column: column.id, isPrivate: isForMe, person }));
+    add(form, column.id);
   });
+  prepareFile(form, column);
   acceptDrops(list, column.id);
   lists.set(column.id, list);
   $("#board").append(root);
+}
+
+function prepareFile(form, column) {
+  const { picture } = form.elements;
+  const showName = () => {
+    const [file] = picture.files;
+    $(".chosen", form).textContent = file?.name ?? "";
+    $(".chosen-foot", form).hidden = !file;
+  };
+  picture.accept = Pictures.accept;
+  picture.setAttribute("aria-label", `Picture for the new card in ${column.title}`);
+  picture.addEventListener("change", showName);
+  form.addEventListener("reset", () => queueMicrotask(showName));
+  $(".unchoose", form).addEventListener("click", () => {
+    picture.value = "";
+    showName();
+    picture.focus();
+  });
+}
+
+/** Make a card of what was typed; what goes wrong leaves it where it is, to be tried again. */
+async function add(form, column) {
+  const { title: field, private: onlyMe, picture, send } = form.elements;
+  const title = field.value.trim();
+  if (!title || send.disabled) return;
+  const card = { id: ID.unique(), column, title, isPrivate: onlyMe.checked, person };
+  const [file] = picture.files;
+  if (!file) {
+    form.reset();
+    await attempt(() => cards.add(card));
+    return;
+  }
+  send.disabled = true;
+  await attempt(async () => {
+    // First, so that nobody sees the card without it.
+    await pictures.add({ ...card, file });
+    try {
+      await cards.add(card);
+    } catch (error) {
+      await pictures.remove(card.id);
+      throw error;
+    }
+    form.reset();
+  });
+  send.disabled = false;
+}
+
+async function remove(id) {
+  const hadPicture = pictures.has(id);
+  await cards.remove(id);
+  if (hadPicture) await pictures.remove(id);
 }
 
 function acceptDrops(list, column) {
@@ -116,10 +170,26 @@ function buildItem(id) {
   $(".tools", item).addEventListener("click", ({ target }) => {
     const tool = target.dataset.tool;
     if (tool === "edit") edit(item);
-    if (tool === "delete") attempt(() => cards.remove(id));
+    if (tool === "delete") attempt(() => remove(id));
     if (tool === "back" || tool === "on") step(item, tool === "on" ? 1 : -1, target);
   });
+  $(".picture", item).addEventListener("click", () => enlarge(id));
+  // Somebody else's program may have uploaded what is no picture; errors do not bubble.
+  $(".picture img", item).addEventListener("error", ({ target }) => {
+    target.dataset.broken = target.dataset.address;
+    render();
+  });
   return item;
+}
+
+/** Show a picture as large as the window; Escape, or a click, ends that. */
+function enlarge(id) {
+  const row = cards.get(id);
+  const viewer = $("#viewer");
+  $("img", viewer).src = pictures.full(id);
+  $("img", viewer).alt = $("#viewer-title").textContent = row.title;
+  viewer.dataset.id = id;
+  viewer.showModal();
 }
 
 /** Move a card to the end of the next column, and keep the focus on it. */
@@ -160,7 +230,19 @@ function edit(item) {
   });
 }
 
+function fillPicture(button, row) {
+  const image = $("img", button);
+  const address = pictures.has(row.$id) ? pictures.thumbnail(row.$id) : "";
+  button.hidden = !address || image.dataset.broken === address;
+  button.setAttribute("aria-label", `Show the picture of ${row.title}`);
+  if (image.dataset.address === address) return;
+  image.dataset.address = address;
+  if (address) image.src = address;
+  else image.removeAttribute("src");
+}
+
 function fill(item, row) {
+  fillPicture($(".picture", item), row);
   const title = $(".title", item);
   if (title) title.textContent = row.title;
   item.draggable = person !== null && title !== null;
@@ -201,6 +283,7 @@ function render() {
     if (shown.has(id)) continue;
     item.remove();
     items.delete(id);
+    if ($("#viewer").dataset.id === id) $("#viewer").close();
   }
 }
 
@@ -227,6 +310,24 @@ function tell(text) {
 }
 
 // People
+
+/** Bring the list of who is here in line; who stays keeps their place on the page. */
+function renderHere() {
+  const list = $("#here ul");
+  const found = here.people();
+  $("#here").hidden = found.length === 0;
+  $("#here .count").textContent = found.length;
+  const entries = new Map([...list.children].map((entry) => [entry.dataset.id, entry]));
+  for (const { id, name, isMe } of found) {
+    const entry = entries.get(id) ?? $("#here-template").content.cloneNode(true).firstElementChild;
+    entries.delete(id);
+    entry.dataset.id = id;
+    paint($(".avatar", entry), name);
+    $(".name", entry).textContent = isMe ? `${name} (you)` : name;
+    list.append(entry);
+  }
+  for (const entry of entries.values()) entry.remove();
+}
 
 function chooseWay(way) {
   const form = $("#join");
@@ -268,7 +369,7 @@ async function enter() {
     $("#person .name").textContent = person.email ? person.name : `${person.name} (guest)`;
     paint($("#person .avatar"), person.name);
   }
-  await cards.open();
+  await connection.open(person, person && Here.presenceOf(person));
 }
 
 function showState(state) {
@@ -286,8 +387,10 @@ async function start() {
       tell(describe(action, before, row));
       queueMicrotask(() => items.get(row.$id)?.classList.add("fresh"));
     },
-    state: showState,
   });
+  pictures = new Pictures(client, render);
+  here = new Here(client, renderHere);
+  connection = new Connection(client, [cards, pictures, here], { state: showState, failed: complain });
   COLUMNS.forEach(buildColumn);
   $("#join").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -300,6 +403,9 @@ async function start() {
     await people.leave();
     await enter();
   }));
+  const viewer = $("#viewer");
+  viewer.addEventListener("click", () => viewer.close());
+  viewer.addEventListener("close", () => $("img", viewer).removeAttribute("src"));
   chooseWay("guest");
   await enter();
 }

@@ -4,19 +4,26 @@
  * What somebody may see and do is decided by the permissions of each row: a card for all can be read by anybody, changed
  * by whoever is logged in and deleted by who made it; a private card belongs to its maker in every respect.
  */
-import { Channel, ID, Permission, Query, Realtime, Role, TablesDB } from "/dev/static/appwrite.js";
+import { Channel, Permission, Query, Role, TablesDB } from "/dev/static/appwrite.js";
 
 const TABLE = { databaseId: "board", tableId: "cards" };
 const ROWS = Channel.tablesdb(TABLE.databaseId).table(TABLE.tableId).row();
 const MOST = 500;
-// The SDK does not say when the server has taken a subscription, so what came before that is fetched after it.
-const SECOND_LOOK_MS = 1000;
+
+/** Who may do what with a card, and with its picture. */
+export function permissionsOf(person, isPrivate) {
+  const me = Role.user(person.$id);
+  return [
+    Permission.read(isPrivate ? me : Role.any()),
+    Permission.update(isPrivate ? me : Role.users()),
+    Permission.delete(me),
+  ];
+}
 
 export class Cards {
-  #client;
+  channel = ROWS;
   #tables;
   #listeners;
-  #realtime = null;
   #rows = new Map();
   // Each row as the last event or list had it: what the next event is compared with, whatever this page has changed since.
   #told = new Map();
@@ -24,32 +31,16 @@ export class Cards {
   #heard = new Map();
   #clock = 0;
 
-  /** Listeners: changed() after any change, happened(action, before, row) for events, state(name) of the connection. */
+  /** Listeners: changed() after any change, happened(action, before, row) for events. */
   constructor(client, listeners) {
-    this.#client = client;
     this.#tables = new TablesDB(client);
     this.#listeners = listeners;
   }
 
-  /** Watch and load as whoever is logged in now; what somebody else could see is forgotten. */
-  async open() {
-    await this.#realtime?.disconnect();
-    const realtime = (this.#realtime = new Realtime(this.#client));
+  /** Forget what somebody else could see. */
+  forget() {
     this.#rows.clear();
     this.#told.clear();
-    this.#listeners.state("connecting");
-    realtime.onOpen(() => {
-      if (realtime !== this.#realtime) return;
-      this.#listeners.state("connected");
-      this.#load(realtime);
-      setTimeout(() => this.#load(realtime), SECOND_LOOK_MS);
-    });
-    realtime.onClose(() => {
-      if (realtime === this.#realtime) this.#listeners.state("waiting");
-    });
-    await realtime.subscribe(ROWS, (event) => {
-      if (realtime === this.#realtime) this.#receive(event);
-    });
   }
 
   /** Return the cards in one column, from top to bottom. */
@@ -63,15 +54,11 @@ export class Cards {
     return this.#rows.get(id);
   }
 
-  async add({ title, column, isPrivate, person }) {
-    const me = Role.user(person.$id);
-    const permissions = [
-      Permission.read(isPrivate ? me : Role.any()),
-      Permission.update(isPrivate ? me : Role.users()),
-      Permission.delete(me),
-    ];
-    const data = { title, column, position: this.#place(this.in(column), Infinity), by: person.name, changedBy: person.name };
-    this.#put(await this.#tables.createRow({ ...TABLE, rowId: ID.unique(), data, permissions }));
+  async add({ id, title, column, isPrivate, person }) {
+    const position = this.#place(this.in(column), Infinity);
+    const data = { title, column, position, by: person.name, changedBy: person.name };
+    const permissions = permissionsOf(person, isPrivate);
+    this.#put(await this.#tables.createRow({ ...TABLE, rowId: id, data, permissions }));
     this.#listeners.changed();
   }
 
@@ -107,10 +94,10 @@ export class Cards {
     return before === undefined ? after - 1 : (before + after) / 2;
   }
 
-  async #load(realtime) {
+  async load(isCurrent) {
     const started = ++this.#clock;
     const { rows } = await this.#tables.listRows({ ...TABLE, queries: [Query.orderAsc("position"), Query.limit(MOST)] });
-    if (realtime !== this.#realtime) return;
+    if (!isCurrent()) return;
     const listed = new Set(rows.map((row) => row.$id));
     for (const id of this.#rows.keys()) {
       if (!listed.has(id) && this.#heard.get(id) < started) this.#rows.delete(id);
@@ -124,7 +111,7 @@ export class Cards {
     this.#listeners.changed();
   }
 
-  #receive({ events, payload: row }) {
+  receive({ events, payload: row }) {
     const action = events[0].split(".").at(-1);
     const before = this.#told.get(row.$id);
     this.#told.set(row.$id, row);
