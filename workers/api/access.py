@@ -6,6 +6,7 @@ permissions, which keys bypass. Credentials are checked against the read model, 
 connection never disagree. Sources: wire specification 2.1, 2.4, 8.1 and 10.6.
 """
 
+import contextlib
 import enum
 import hmac
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from realtime.identity.secrets import decode_session, verify_secret
 from workers.api import errors
 from workers.api.problems import Problem, refuse
 from workers.api.services import Services, services_of
+from workers.functions.ephemeral_keys import PREFIX as EPHEMERAL
 
 PROJECT_HEADER = "X-Appwrite-Project"
 KEY_HEADER = "X-Appwrite-Key"
@@ -203,12 +205,19 @@ async def require_scope(request: Request, project: Project, scope: str) -> ApiKe
     if not secret:
         raise errors.missing_scope("guests", scope)
     try:
-        key = await services_of(request).resolver.check_key(project, secret)
+        key = await _check_key(services_of(request), project, secret)
     except InvalidCredentialError as error:
         raise errors.missing_scope("guests", scope) from error
     if not key.allows(scope):
         raise errors.missing_scope("applications", scope)
     return key
+
+
+async def _check_key(services: Services, project: Project, secret: str) -> ApiKey:
+    """Return the API key with this secret. Raises as :meth:`~realtime.identity.resolver.Resolver.check_key`."""
+    if secret.startswith(EPHEMERAL):
+        return await services.executions.keys.open(project.id, secret)
+    return await services.resolver.check_key(project, secret)
 
 
 def is_root(request: Request) -> bool:
@@ -240,20 +249,24 @@ async def _resolve(request: Request, project: Project) -> Caller:
     credentials = read_credentials(request.headers.items(), project.id)
     try:
         if credentials.key and not any(credentials.sessions) and not credentials.jwt:
-            return _resolve_key(services, project, request.state.key)
+            return await _resolve_key(request, project, credentials.key)
         identity = await services.resolver.resolve(project, credentials)
     except ClientError as error:
         if error.kind is ErrorKind.KEY_INVALID:
             return Caller(project, CallerKind.GUEST, GUEST, GUEST_SCOPES)
         raise
     if identity.key_id:
-        return _resolve_key(services, project, request.state.key)
+        return await _resolve_key(request, project, credentials.key)
     if identity.user_id:
         return Caller(project, CallerKind.USER, identity, USER_SCOPES)
     return await _explain_guest(services, project, credentials)
 
 
-def _resolve_key(services: Services, project: Project, key: ApiKey | None) -> Caller:
+async def _resolve_key(request: Request, project: Project, secret: str) -> Caller:
+    services, key = services_of(request), request.state.key
+    if secret.startswith(EPHEMERAL):
+        with contextlib.suppress(InvalidCredentialError):
+            key = await services.executions.keys.open(project.id, secret)
     if key is None or not services.resolver.is_current(key.expires_at):
         return Caller(project, CallerKind.GUEST, GUEST, GUEST_SCOPES)
     return Caller(project, CallerKind.KEY, GUEST, frozenset(key.scopes), key)

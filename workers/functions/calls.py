@@ -9,6 +9,7 @@ from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.identity.jwt import mint
+from workers.functions.ephemeral_keys import EphemeralKeys
 from workers.functions.executor import Call, Code
 from workers.functions.headers import event_headers, http_headers, schedule_headers
 from workers.store.sealing import Sealer
@@ -99,12 +100,16 @@ class CallFactory:
     """Makes calls, with the credentials that their code may use.
 
     Args:
-        secrets: what tokens are signed with, oldest first; without any, calls bear none.
+        secrets: what tokens of users are signed with, oldest first; without any, calls bear none.
+        keys: makes the API keys of executions.
         clock: Unix time in seconds.
     """
 
-    def __init__(self, secrets: tuple[str, ...], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, secrets: tuple[str, ...], keys: EphemeralKeys, clock: Callable[[], float] = time.time
+    ) -> None:
         self._secret = secrets[-1] if secrets else ""
+        self._keys = keys
         self._clock = clock
 
     def make(
@@ -131,7 +136,9 @@ class CallFactory:
     def _headers(
         self, project_id: str, code: Code, execution: Mapping[Any, Any], request: Request
     ) -> dict[str, str]:
-        execution_id, key = execution["id"], ""
+        execution_id = execution["id"]
+        life_s = code.timeout_s + CREDENTIALS_OUTLIVE_S
+        key = self._keys.issue(project_id, code.scopes, life_s=life_s)
         match execution["trigger"]:
             case "event":
                 return event_headers(
@@ -144,17 +151,20 @@ class CallFactory:
             execution_id=execution_id,
             key=key,
             user_id=request.user_id,
-            user_jwt=self._user_jwt(project_id, code, request),
+            user_jwt=self._user_jwt(project_id, request, life_s),
             client_ip=request.client_ip,
         )
 
-    def _user_jwt(self, project_id: str, code: Code, request: Request) -> str:
+    def _user_jwt(self, project_id: str, request: Request, life_s: int) -> str:
         """Return a token that stands for whoever made the call, in this project only; empty for nobody."""
         if not request.user_id or not self._secret:
             return ""
-        claims = {"userId": request.user_id, "sessionId": request.session_id, "project": project_id}
-        return mint(claims | self._life(code), self._secret)
-
-    def _life(self, code: Code) -> dict[str, int]:
         now = int(self._clock())
-        return {"iat": now, "exp": now + code.timeout_s + CREDENTIALS_OUTLIVE_S}
+        claims = {
+            "userId": request.user_id,
+            "sessionId": request.session_id,
+            "project": project_id,
+            "iat": now,
+            "exp": now + life_s,
+        }
+        return mint(claims, self._secret)

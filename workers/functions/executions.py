@@ -17,6 +17,7 @@ from realtime.bus.backoff import backoff_s
 from realtime.identity.model import Project
 from workers.functions import queue
 from workers.functions.calls import CallFactory, Request, load_code, load_variables
+from workers.functions.ephemeral_keys import EphemeralKeys
 from workers.functions.executor import FAILED, Call, Executor, Failure, Outcome
 from workers.functions.record import ended
 from workers.functions.runs import given_up, no_deployment, run
@@ -61,7 +62,8 @@ class Executions:
             concurrency: how many executions run at a time out of the store, and as many again for those who wait.
         """
         self.executor = executor
-        self.calls = CallFactory(secrets)
+        self.keys = EphemeralKeys(sealer)
+        self.calls = CallFactory(secrets, self.keys)
         self._store = store
         self._sealer = sealer
         self._concurrency = concurrency

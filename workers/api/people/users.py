@@ -32,6 +32,7 @@ Show = Callable[[Row, Sequence[Row]], Mapping[str, Any]]
 
 _BELONGINGS = (
     tables.sessions, tables.tokens, tables.targets, tables.challenges, tables.logs, tables.transactions,
+    tables.executions,
 )  # fmt: skip
 """What is deleted with a user, besides memberships."""
 

@@ -413,3 +413,31 @@ async def change(api: Api, execution_id: str, **values: Any) -> None:
         await connection.execute(
             sa.update(executions).where(executions.c.id == execution_id).values(**values)
         )
+
+
+class TestKey:
+    """The API key that a call brings along."""
+
+    async def test_function_may_do_what_its_scopes_say_and_no_more(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy(scopes=["users.read", "events.write"])
+        await api.server.post(PATH, json={"headers": {"X-Appwrite-Key": "forged"}})
+        secret = executor.calls[0].headers["x-appwrite-key"]
+        function = api.holder(secret)
+        assert (await function.get("/v1/users")).status_code == 200
+        body = {"userId": "eve", "name": "Eve"}
+        refused = await function.post("/v1/users", json=body)
+        assert (refused.status_code, refused.json()["type"]) == (401, "general_unauthorized_scope")
+        event = {"event": "teams.red.create", "payload": {"$id": "red"}}
+        assert (await function.post("/v1/events", json=event)).status_code == 202
+        altered = api.holder(f"{secret[:-3]}abc")
+        assert (await altered.get("/v1/users")).status_code == 401
+        assert (await altered.post("/v1/events", json=event)).status_code == 401
+
+    async def test_key_of_another_project_is_none(self, api: Api, deploy: Deploy) -> None:
+        await deploy()
+        secret = api.services.executions.keys.issue("other", ["*"], life_s=60)
+        assert (await api.holder(secret).get("/v1/users")).status_code == 401
+        secret = api.services.executions.keys.issue(PROJECT, ["*"], life_s=-1)
+        assert (await api.holder(secret).get("/v1/users")).status_code == 401
