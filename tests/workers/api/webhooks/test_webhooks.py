@@ -8,10 +8,12 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from realtime.identity.model import Project
 from realtime.triggers.model import Webhook
 from realtime.triggers.store import TriggerStore
-from tests.api import PROJECT, Api
+from tests.api import PROJECT, Api, until_blocked
 from workers.store import tables
+from workers.store.projects import delete_project
 from workers.store.sealing import Sealer
 
 URL = "https://93.184.216.34/hook"
@@ -385,3 +387,23 @@ class TestAliases:
         assert found.version > before
         async with api.services.store.read() as connection:
             assert (await connection.execute(select(tables.webhooks))).all() == []
+
+
+class TestRaces:
+    async def test_project_that_is_being_deleted_gets_no_webhook(self, api: Api) -> None:
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            await delete_project(tx)
+            creating = asyncio.create_task(api.server.post("/v1/webhooks", json=body()))
+            if tx.connection.dialect.name == "postgresql":
+                await until_blocked(api)
+        response = await creating
+        assert (response.status_code, response.json()["type"]) == (404, "project_not_found")
+        async with api.services.store.read() as connection:
+            assert (await connection.execute(select(tables.webhooks))).all() == []
+
+    async def test_changes_at_once_leave_workers_with_what_sql_has(self, api: Api) -> None:
+        await create(api)
+        names = [f"Name {number}" for number in range(10)]
+        changes = (api.server.put("/v1/webhooks/w1", json=body(name=name)) for name in names)
+        assert {response.status_code for response in await asyncio.gather(*changes)} == {200}
+        assert (await in_read_model(api))["w1"].name == (await row_of(api))["name"]
