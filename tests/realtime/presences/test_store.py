@@ -2,46 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from realtime.bus import RedisBus, connect
+from realtime.bus import RedisBus
 from realtime.bus.keys import bucket
 from realtime.errors import PresenceExistsError
 from realtime.presences.model import Draft, Presence, default_permissions, presence_model
 from realtime.presences.store import PAGE, Holder, PresenceStore
 
+if TYPE_CHECKING:
+    from tests.realtime.presences.conftest import Clock
+
 PROJECT = "demo"
 ONE, TWO = Holder("hub", 1), Holder("hub", 2)
-
-
-class Clock:
-    """A clock that tests put forward."""
-
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_(self, **delta: float) -> None:
-        self.now += timedelta(**delta)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def store(redis_url: str, clock: Clock) -> AsyncIterator[PresenceStore]:
-    client = connect(redis_url)
-    yield PresenceStore(RedisBus(client), lease_s=10, clock=clock)
-    await client.aclose()
 
 
 def draft(user_id: str = "ada", presence_id: str = "p1", status: str = "on", **members: Any) -> Draft:
@@ -98,10 +75,10 @@ class TestUpsert:
         assert envelope["data"]["payload"] == presence_model(made)
 
     async def test_users_second_one_changes_the_first_and_keeps_its_id(
-        self, store: PresenceStore, clock: Clock
+        self, store: PresenceStore, clock: "Clock"
     ) -> None:
         first, _ = await store.upsert(PROJECT, draft())
-        clock.pass_(seconds=1)
+        clock.advance(seconds=1)
         second, _ = await store.upsert(PROJECT, draft(presence_id="p2", status="away"))
 
         assert (second.id, second.status, second.created_at) == ("p1", "away", first.created_at)
@@ -125,10 +102,10 @@ class TestUpsert:
         assert await events(store, "other") == ["presences.p1.upsert"]
 
     async def test_expired_one_ends_before_the_new_one_begins(
-        self, store: PresenceStore, clock: Clock
+        self, store: PresenceStore, clock: "Clock"
     ) -> None:
         await store.upsert(PROJECT, draft())
-        clock.pass_(minutes=16)
+        clock.advance(minutes=16)
         made, _ = await store.upsert(PROJECT, draft("bob", status="new"))
 
         assert await listed(store) == [made]
@@ -144,9 +121,9 @@ class TestUpsert:
 
 
 class TestUpdate:
-    async def test_changes_are_kept_and_told(self, store: PresenceStore, clock: Clock) -> None:
+    async def test_changes_are_kept_and_told(self, store: PresenceStore, clock: "Clock") -> None:
         made, _ = await store.upsert(PROJECT, draft())
-        clock.pass_(seconds=1)
+        clock.advance(seconds=1)
         changed = await store.update(PROJECT, "p1", set_status("away"))
 
         assert changed is not None
@@ -161,10 +138,10 @@ class TestUpdate:
         assert await store.update(PROJECT, "p1", lambda _presence: None) == made
         assert await events(store) == ["presences.p1.upsert"]
 
-    async def test_missing_or_expired_one_is_none(self, store: PresenceStore, clock: Clock) -> None:
+    async def test_missing_or_expired_one_is_none(self, store: PresenceStore, clock: "Clock") -> None:
         assert await store.update(PROJECT, "p1", set_status("away")) is None
         await store.upsert(PROJECT, draft())
-        clock.pass_(minutes=16)
+        clock.advance(minutes=16)
         assert await store.update(PROJECT, "p1", set_status("away")) is None
 
     async def test_several_at_the_same_moment_all_count(self, store: PresenceStore) -> None:
@@ -205,9 +182,9 @@ class TestDelete:
         assert not await store.delete_of_user(PROJECT, "ada")
         assert await events(store) == []
 
-    async def test_expired_one_can_be_deleted(self, store: PresenceStore, clock: Clock) -> None:
+    async def test_expired_one_can_be_deleted(self, store: PresenceStore, clock: "Clock") -> None:
         await store.upsert(PROJECT, draft())
-        clock.pass_(days=1)
+        clock.advance(days=1)
         assert await store.delete(PROJECT, "p1")
 
     async def test_that_of_a_user_is_found_by_the_user(self, store: PresenceStore) -> None:
@@ -304,11 +281,11 @@ class TestPages:
         pages = [len(page) async for page in store.pages(PROJECT)]
         assert pages == [PAGE, 7]
 
-    async def test_expired_ones_are_left_out(self, store: PresenceStore, clock: Clock) -> None:
+    async def test_expired_ones_are_left_out(self, store: PresenceStore, clock: "Clock") -> None:
         await store.upsert(PROJECT, draft())
-        clock.pass_(minutes=10)
+        clock.advance(minutes=10)
         await store.upsert(PROJECT, draft("bob", presence_id="p2"))
-        clock.pass_(minutes=10)
+        clock.advance(minutes=10)
 
         assert [each.id for each in await listed(store)] == ["p2"]
 
