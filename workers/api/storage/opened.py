@@ -71,6 +71,9 @@ class OpenBucket:
         if not self.row["file_security"]:
             raise refuse(Problem.USER_UNAUTHORIZED)
         granted = exists().where(
+            # Named again, so that whoever may read few of many files has them found by an index.
+            file_permissions.c.project_id == self.caller.project.id,
+            file_permissions.c.bucket_seq == self.seq,
             file_permissions.c.file_seq == files.c.seq,
             file_permissions.c.action == "read",
             is_among(file_permissions.c.role, [ANY, *sorted(self.caller.roles)]),
