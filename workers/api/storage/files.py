@@ -51,6 +51,10 @@ FIELDS = {
 """What files are listed by."""
 
 
+_HIDDEN = {"name": "", "permissions": [], "signature": "", "mime_type": "", "size_bytes": 0, "chunks": 0}
+"""What whoever may change a file, and not read it, is answered of what they did not send."""
+
+
 class FileChange(Body):
     """What a file is to be called, and who may do what to it. What is left out, or null, stays as it is."""
 
@@ -242,8 +246,11 @@ async def update_file(
             )
             await _insert_permissions(tx, bucket, row["seq"], changes["permissions"])
         await tx.connection.execute(update(files).where(files.c.seq == row["seq"]).values(changes))
-        model = _emit(tx, bucket, "update", dict(row) | changes)
-    return respond(model)
+        changed = dict(row) | changes
+        _emit(tx, bucket, "update", changed)
+    if not bucket.allows("read", changed):
+        changed |= _HIDDEN | changes
+    return respond(file_model(changed, bucket.id))
 
 
 @router.delete(

@@ -120,6 +120,18 @@ class TestUpdate:
             after = (await ada.put(FILE, json=body)).json()
             assert after == before | {"$updatedAt": after["$updatedAt"]}
 
+    async def test_who_may_not_read_is_answered_what_they_sent(
+        self, api: Api, make_bucket: Make, log_in: LogIn, upload: Upload
+    ) -> None:
+        await make_bucket(permissions=['update("users")'])
+        await upload(api.server, permissions=['read("user:bob")'])
+        after = (await (await log_in("ada")).put(FILE, json={"name": "new.txt"})).json()
+        assert (after["$id"], after["name"], after["$permissions"]) == ("f1", "new.txt", [])
+        assert (after["signature"], after["mimeType"], after["sizeOriginal"]) == ("", "", 0)
+        whole = (await api.server.get(FILE)).json()
+        assert (await api.published())[-1].payload == whole
+        assert whole["$permissions"] == ['read("user:bob")']
+
     async def test_only_roles_that_are_held_can_be_granted(
         self, api: Api, make_bucket: Make, log_in: LogIn, upload: Upload
     ) -> None:
