@@ -7,6 +7,9 @@ from collections.abc import Callable, Hashable
 MAX_BYTES = 16_777_216
 """How much is kept; the oldest goes first."""
 
+_MAX_SHARE = 0.1
+"""Which part of the room one answer may take."""
+
 _OVERHEAD_BYTES = 1_024
 """About what an answer takes besides its bytes."""
 
@@ -37,8 +40,10 @@ class ListCache:
         return None
 
     def put(self, asked: Hashable, answer: bytes, *, ttl_s: float) -> None:
-        """Keep an answer for ``ttl_s`` seconds, or until there is no room for it."""
+        """Keep an answer for ``ttl_s`` seconds, or until there is no room for it; not one that takes others' room."""
         self._remove(asked)
+        if len(answer) > self._max_bytes * _MAX_SHARE:
+            return
         self._answers[asked] = self._clock() + ttl_s, answer
         self._size_bytes += len(answer) + _OVERHEAD_BYTES
         while self._size_bytes > self._max_bytes:
