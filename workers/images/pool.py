@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self, cast
 
 import msgspec
@@ -63,7 +64,13 @@ class ImagePool:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Return a pool as the settings want it; no process is started yet."""
+        """Return a pool as the settings want it; no process is started yet.
+
+        Raises:
+            ValueError: the font of initials is not there.
+        """
+        if settings.initials_font and not Path(settings.initials_font).is_file():
+            raise ValueError(f"REALTIME_INITIALS_FONT: there is no file {settings.initials_font}.")
         return cls(
             Limits(settings.preview_max_pixels, settings.initials_font),
             processes=settings.preview_processes,
@@ -77,7 +84,7 @@ class ImagePool:
         Raises:
             ImageRefusedError: the image is unreadable, or takes more than it may.
             ImagesBusyError: too many jobs wait.
-            OSError: the image cannot be read from where it is, or no process can be started.
+            OSError: the image cannot be read from where it is, no process can be started, or one ended by itself.
         """
         if source is not None and source.size_bytes > self._max_source_bytes:
             raise ImageRefusedError(Refused.TOO_LARGE)
@@ -108,8 +115,10 @@ class ImagePool:
                 raise
             _LOG.warning("an image took too long", job=type(job).__name__, timeout_s=self._timeout_s)
             return Refusal(Refused.TOO_LARGE)
-        except _DiedError:
-            _LOG.warning("an image ended its process", job=type(job).__name__)
+        except _DiedError as error:
+            _LOG.warning("a process that draws ended", job=type(job).__name__)
+            if source is None:
+                raise OSError("A process that draws ended.") from error
             return Refusal(Refused.UNREADABLE)
         finally:
             # Also when whoever asked is gone: an answer that nobody reads would be taken for the next one's.

@@ -3,10 +3,12 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from realtime.settings import Settings
 from workers.images import pool as pools
 from workers.images.jobs import Format, ImageRefusedError, Initials, Preview, QrCode, Refused
 from workers.images.pool import ImagePool, ImagesBusyError, Source
@@ -76,7 +78,7 @@ class TestDraw:
         assert not pool._idle
 
     async def test_job_that_takes_too_long_ends_with_its_process(self) -> None:
-        pool = small_pool(timeout_s=0.05)
+        pool = small_pool(timeout_s=0.001)
         with pytest.raises(ImageRefusedError) as refused:
             # No process starts so quickly.
             await pool.draw(QrCode("late"))
@@ -97,8 +99,11 @@ class TestDraw:
         # Bytes that are no message end a process while it has a job.
         monkeypatch.setattr(pools, "_framed", lambda _request: (5).to_bytes(4) + b"wrong")
         with pytest.raises(ImageRefusedError) as refused:
-            await pool.draw(QrCode("third"))
+            await pool.draw(Preview(), source(png(2, 2)))
         assert refused.value.why is Refused.UNREADABLE
+        # No image is to blame.
+        with pytest.raises(OSError, match="ended"):
+            await pool.draw(QrCode("third"))
         assert not pool._idle
 
     async def test_source_that_fails_is_told_as_it_is(self, pool: ImagePool) -> None:
@@ -154,6 +159,15 @@ class TestQueue:
         held.set()
         assert all(await asyncio.gather(first, *queued))
         await pool.draw(QrCode("later"))
+
+
+class TestFromSettings:
+    def test_font_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
+        font = tmp_path / "font.ttf"
+        with pytest.raises(ValueError, match="REALTIME_INITIALS_FONT"):
+            ImagePool.from_settings(Settings(initials_font=str(font)))
+        font.touch()
+        ImagePool.from_settings(Settings(initials_font=str(font)))
 
 
 class TestProcess:
