@@ -340,6 +340,9 @@ class Settings(BaseSettings):
         "callers who wait for the answer.",
         ge=1,
     )
+    functions_retention_s: float = _number(
+        1_209_600, "seconds", "How long executions are kept after they have ended; 0 for ever."
+    )
     functions_deployment_max_bytes: int = _number(
         30_000_000, "bytes", "How large the archive of a deployment may be.", ge=1
     )
@@ -363,6 +366,20 @@ class Settings(BaseSettings):
         "seconds",
         "How long Redis may be silent before the hub gives the link up and makes a new one.",
         gt=0,
+    )
+
+    # What is kept, and for how long
+    maintenance_interval_s: float = _number(
+        300, "seconds", "About how often an API process removes what is over.", gt=0
+    )
+    activity_max_age_s: float = _number(
+        7_776_000, "seconds", "How long the log of what people did is kept; 0 for good."
+    )
+    executions_max_age_s: float = _number(
+        1_209_600, "seconds", "How long an execution is kept after it ended; 0 for good."
+    )
+    messages_max_age_s: float = _number(
+        0, "seconds", "How long a message is kept after it was sent or has failed; 0 for good."
     )
 
     # What it says

@@ -26,6 +26,7 @@ from workers.messaging.dispatcher import Dispatcher
 from workers.messaging.routes import Routes
 from workers.outbound.guard import Guard
 from workers.store.database import open_database
+from workers.store.maintenance import Maintenance
 from workers.store.relay import Relay
 from workers.store.sealing import Sealer
 from workers.store.store import Store
@@ -81,6 +82,7 @@ class Services:
                 NoExecutor(),
                 secrets=settings.secrets,
                 concurrency=settings.functions_concurrency,
+                retention_s=settings.functions_retention_s,
             ),
             presences,
             ListCache(),
@@ -104,6 +106,7 @@ class Services:
 
         Then close database and files, and end the processes that draw.
         """
+        maintenance = Maintenance(self.store, self.settings)
         sweeper = Sweeper(self.presences, lease_s=self.settings.presence_lease_s)
         try:
             async with (
@@ -111,6 +114,7 @@ class Services:
                 self.discards.running(),
                 self.executions.running(),
                 self.dispatcher.running(),
+                maintenance.running(),
                 sweeper.running(),
             ):
                 yield

@@ -7,8 +7,9 @@ becomes of the process that accepted it (:mod:`workers.functions.queue`).
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,6 +36,9 @@ POLL_INTERVAL_S = 1.0
 MAX_ATTEMPTS = 3
 """How often an execution is begun, if whoever runs it dies each time."""
 
+CLEAN_UP_INTERVAL_S = 600.0
+"""How often, about, each process looks for executions that are to be deleted."""
+
 STOP_TIMEOUT_S = 5.0
 """How long a process that stops waits for what it runs, before that is ended and left to others."""
 
@@ -50,7 +54,14 @@ class Executions:
     """What runs executions in one process. For one event loop; :meth:`running` opens and closes it."""
 
     def __init__(
-        self, store: Store, sealer: Sealer, executor: Executor, *, secrets: tuple[str, ...], concurrency: int
+        self,
+        store: Store,
+        sealer: Sealer,
+        executor: Executor,
+        *,
+        secrets: tuple[str, ...],
+        concurrency: int,
+        retention_s: float,
     ) -> None:
         """Make it.
 
@@ -60,6 +71,8 @@ class Executions:
             executor: what runs code.
             secrets: what the tokens in calls are signed with, oldest first.
             concurrency: how many executions run at a time out of the store, and as many again for those who wait.
+                One project has at most three quarters of them.
+            retention_s: how long executions that have ended are kept, in seconds; 0 for ever.
         """
         self.executor = executor
         self.keys = EphemeralKeys(sealer)
@@ -67,8 +80,10 @@ class Executions:
         self._store = store
         self._sealer = sealer
         self._concurrency = concurrency
-        # Runs for those who wait for the answer.
-        self._direct = 0
+        self._share = max(1, concurrency * 3 // 4)
+        self._retention = timedelta(seconds=retention_s)
+        # Runs for those who wait for the answer, by project.
+        self._direct: Counter[str] = Counter()
         # Runs of what waited in the store, by their tasks.
         self._runs: dict[asyncio.Task[None], Row] = {}
         self._woken = asyncio.Event()
@@ -76,12 +91,16 @@ class Executions:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Executions"]:
         """Run what is due until the block ends; then wait a little, and leave the rest to other processes."""
-        loop = asyncio.create_task(self._serve(), name="realtime-executions")
+        loops = [
+            asyncio.create_task(self._serve(), name="realtime-executions"),
+            asyncio.create_task(self._clean_up(), name="realtime-executions-retention"),
+        ]
         try:
             yield self
         finally:
-            loop.cancel()
-            await asyncio.gather(loop, return_exceptions=True)
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
             await self._stop()
 
     def wake(self) -> None:
@@ -94,13 +113,15 @@ class Executions:
         Raises:
             TooManyError: it has to be tried again later.
         """
-        if self._direct >= self._concurrency:
+        if self._direct.total() >= self._concurrency or self._direct[call.project_id] >= self._share:
             raise TooManyError
-        self._direct += 1
+        self._direct[call.project_id] += 1
         try:
             return await run(self.executor, call, limit_s=limit_s)
         finally:
-            self._direct -= 1
+            self._direct[call.project_id] -= 1
+            # Without its zeros.
+            self._direct = +self._direct
 
     async def _serve(self) -> None:
         while True:
@@ -119,15 +140,45 @@ class Executions:
         if free <= 0:
             return
         now = datetime.now(UTC)
+        held = Counter(row["project_id"] for row in self._runs.values())
+        full = {project_id for project_id, count in held.items() if count >= self._share}
         async with self._store.read() as connection:
-            found = await queue.find_due(connection, now, free)
+            found = await queue.find_due(connection, now, free, except_projects=full)
         for due in found:
+            if held[due["project_id"]] >= self._share:
+                # The others of what was found had their turn; what is left is looked for anew.
+                self.wake()
+                continue
+            held[due["project_id"]] += 1
             async with self._store.database.writing() as connection:
                 claimed = await queue.claim(connection, due, now)
             if claimed is not None:
                 task = asyncio.create_task(self._carry_out(claimed), name="realtime-execution")
                 self._runs[task] = claimed
                 task.add_done_callback(self._forget)
+
+    async def _clean_up(self) -> None:
+        """Delete now and then what ended long ago."""
+        while self._retention:
+            await asyncio.sleep(CLEAN_UP_INTERVAL_S * (0.5 + random.random()))  # noqa: S311 - not a secret
+            try:
+                await self.delete_old()
+            except _PASSING as error:
+                log.warning("old executions stay", error=type(error).__name__)
+
+    async def delete_old(self) -> int:
+        """Delete executions that ended longer ago than they are kept, and return how many.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: the database fails.
+        """
+        before, total = datetime.now(UTC) - self._retention, 0
+        while True:
+            async with self._store.database.writing() as connection:
+                deleted = await queue.delete_old(connection, before)
+            total += deleted
+            if not deleted:
+                return total
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():

@@ -6,11 +6,11 @@ released by anybody but their holder, and a run may be repeated, but is never lo
 old holder from a new one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.events.event import Event
@@ -23,15 +23,21 @@ from workers.store.times import to_text
 LEASE_MARGIN_S = 30
 """How long after its timeout a run may still be about to record its end."""
 
+_BATCH = 1_000
+"""How many executions are looked at, or deleted, at a time."""
 
-async def find_due(connection: AsyncConnection, now: datetime, limit: int) -> list[Row]:
-    """Return executions that are due, of any project, those first that have waited longest.
 
-    Each has the columns ``seq``, ``due_at``, and ``timeout_s`` of its function.
+async def find_due(
+    connection: AsyncConnection, now: datetime, limit: int, *, except_projects: Collection[str] = ()
+) -> list[Row]:
+    """Return executions that are due, those first that have waited longest.
+
+    Each has the columns ``seq``, ``project_id``, ``due_at``, and ``timeout_s`` of its function.
     """
     found = await connection.execute(
         select(
             executions.c.seq,
+            executions.c.project_id,
             executions.c.due_at,
             func.coalesce(functions.c.timeout_s, 0).label("timeout_s"),
         )
@@ -40,7 +46,7 @@ async def find_due(connection: AsyncConnection, now: datetime, limit: int) -> li
             (functions.c.project_id == executions.c.project_id)
             & (functions.c.id == executions.c.function_id),
         )
-        .where(executions.c.due_at <= to_text(now))
+        .where(executions.c.due_at <= to_text(now), executions.c.project_id.not_in(sorted(except_projects)))
         .order_by(executions.c.due_at, executions.c.seq)
         .limit(limit)
     )
@@ -85,6 +91,35 @@ async def end(tx: Transaction, claimed: Row, columns: Mapping[str, Any]) -> bool
     if row is not None:
         emit_execution(tx, "update", row)
     return row is not None
+
+
+async def count_waiting(connection: AsyncConnection, project_id: str, limit: int) -> int:
+    """Return how many executions of a project have not ended, but no more than ``limit``."""
+    # Comparing leaves out those that have ended; unlike with `IS NOT NULL`, the index serves it everywhere.
+    waiting = (
+        select(executions.c.seq)
+        .where(executions.c.project_id == project_id, executions.c.due_at > "")
+        .limit(limit)
+        .subquery()
+    )
+    return int((await connection.execute(select(func.count()).select_from(waiting))).scalar_one())
+
+
+async def delete_old(connection: AsyncConnection, before: datetime) -> int:
+    """Delete executions that ended before a time, of any project, and return how many: at most one batch.
+
+    Nobody is told of it.
+    """
+    # The first ones only, so that what is looked at is bounded: they are the oldest.
+    oldest = select(executions.c.seq).order_by(executions.c.seq).limit(_BATCH).subquery()
+    deleted: Any = await connection.execute(
+        delete(executions).where(
+            executions.c.seq.in_(select(oldest.c.seq)),
+            executions.c.due_at.is_(None),
+            executions.c.updated_at < to_text(before),
+        )
+    )
+    return int(deleted.rowcount)
 
 
 def _is_held(claimed: Row) -> list[Any]:

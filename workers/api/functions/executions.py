@@ -24,7 +24,7 @@ from workers.functions.calls import load_code, load_variables
 from workers.functions.executions import TooManyError
 from workers.functions.executor import Code
 from workers.functions.headers import kept_request_headers
-from workers.functions.queue import emit_execution
+from workers.functions.queue import count_waiting, emit_execution
 from workers.functions.record import all_headers, body_text, ended
 from workers.models.functions import Execution, ExecutionList, execution_model, header_list
 from workers.models.people import Row
@@ -50,6 +50,9 @@ FIELDS = {
     "scheduledAt": Field(executions.c.scheduled_at, "datetime"),
 }
 """What executions are listed by."""
+
+MAX_WAITING = 1_000
+"""How many executions of a project may wait, or run, when users or guests want another one that is to wait."""
 
 MAX_WAIT_S = 30
 """How long a caller waits for an execution, whatever the function's timeout is."""
@@ -117,6 +120,10 @@ async def _keep(
         if body.is_late(tx.now):
             raise errors.bad_request("Invalid `scheduledAt` param: Value must be a date in the future.")
         await require_function(tx.connection, caller.project.id, code.function_id, share=True)
+        if not caller.is_privileged:
+            waiting = await count_waiting(tx.connection, caller.project.id, MAX_WAITING)
+            if waiting >= MAX_WAITING:
+                raise refuse(Problem.BUSY)
         row = _row(caller, code, body, asked, tx.now_text) | {
             "status": "scheduled" if body.scheduledAt else "waiting",
             "scheduled_at": body.scheduledAt or None,

@@ -106,5 +106,6 @@ executions = table(
     UniqueConstraint("project_id", "id"),
     Index(None, "project_id", "function_id", "seq"),
     Index(None, "project_id", "user_id"),
+    Index(None, "project_id", "due_at"),
     Index(None, "due_at"),
 )

@@ -132,4 +132,5 @@ def _create_executions() -> None:
         "ix_executions_project_id_function_id_seq", "executions", ["project_id", "function_id", "seq"]
     )
     op.create_index("ix_executions_project_id_user_id", "executions", ["project_id", "user_id"])
+    op.create_index("ix_executions_project_id_due_at", "executions", ["project_id", "due_at"])
     op.create_index("ix_executions_due_at", "executions", ["due_at"])
