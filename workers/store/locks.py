@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.store.database import Database
 
+_TRY_CLASS = 0x7275
 _POSTGRES_CLASS = 0x7274  # "rt": sets these locks apart from those of other programs in the same database
 
 
@@ -81,3 +82,17 @@ class RelayLock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+async def try_lock(connection: AsyncConnection, name: str) -> bool:
+    """Take the lock ``name`` until the transaction ends; False when somebody else has it.
+
+    Whoever writes to SQLite has all of it, and so every lock.
+    """
+    if connection.dialect.name == "sqlite":
+        return True
+    taken = await connection.execute(
+        text("SELECT pg_try_advisory_xact_lock(:class, :name)"),
+        {"class": _TRY_CLASS, "name": zlib.crc32(name.encode()) - 2**31},
+    )
+    return bool(taken.scalar_one())

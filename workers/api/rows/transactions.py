@@ -26,14 +26,12 @@ from workers.api.services import Services, services_of
 from workers.models.rows import Transaction, TransactionList, transaction_model
 from workers.store import tables
 from workers.store.ids import new_id
+from workers.store.maintenance import TRANSACTION_KEPT_S
 from workers.store.pages import Field, fetch_page
 from workers.store.store import Transaction as Change
 from workers.store.times import to_text
 
 MIN_TTL_S, MAX_TTL_S, DEFAULT_TTL_S = 60, 3600, 300
-
-KEPT_S = 24 * 3600
-"""For how long after its expiry a transaction can still be looked at."""
 
 router = APIRouter(route_class=RetriedRoute)
 
@@ -219,7 +217,7 @@ async def _forget(tx: Change) -> None:
     """Forget the project's transactions that nobody can need any more."""
     table, held = tables.transactions, tables.operations
     is_old = (table.c.project_id == tx.project.id) & (
-        table.c.expires_at < to_text(tx.now - timedelta(seconds=KEPT_S))
+        table.c.expires_at < to_text(tx.now - timedelta(seconds=TRANSACTION_KEPT_S))
     )
     old = select(table.c.id).where(is_old)
     await tx.connection.execute(

@@ -46,6 +46,7 @@ transactions = table(
     Column("expires_at", TIME, nullable=False),
     *times(),
     UniqueConstraint("project_id", "id"),
+    Index(None, "expires_at"),
 )
 
 operations = table(

@@ -61,6 +61,7 @@ sessions = table(
     *times(),
     UniqueConstraint("project_id", "id"),
     Index(None, "project_id", "user_id"),
+    Index(None, "expires_at"),
 )
 
 tokens = table(
@@ -79,6 +80,7 @@ tokens = table(
     *times(),
     UniqueConstraint("project_id", "id"),
     Index(None, "project_id", "user_id"),
+    Index(None, "expires_at"),
 )
 
 challenges = table(
@@ -97,6 +99,7 @@ challenges = table(
     *times(),
     UniqueConstraint("project_id", "id"),
     Index(None, "project_id", "user_id"),
+    Index(None, "expires_at"),
 )
 
 targets = table(
