@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -170,6 +171,7 @@ class TestFromSettings:
         ImagePool.from_settings(Settings(initials_font=str(font)))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux tells what another process has.")
 class TestProcess:
     async def test_process_knows_nothing_of_the_environment(
         self, pool: ImagePool, monkeypatch: pytest.MonkeyPatch
