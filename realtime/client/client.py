@@ -23,6 +23,7 @@ from realtime.client.frames import (
     realtime_url,
     token_expiry,
 )
+from realtime.client.presence import OwnPresence
 from realtime.client.schedule import Backoff
 from realtime.client.subscription import Gap, GapHook, GapReason, Subscription
 
@@ -98,6 +99,7 @@ class RealtimeClient:
         self._timeouts = timeouts or Timeouts()
         self._ssl = ssl
         self._subscriptions: dict[str, Subscription] = {}
+        self._presence = OwnPresence()
         # None while there is no usable connection; subscriptions made then wait for the next one.
         self._connection: Connection | None = None
         self._running: asyncio.Task[None] | None = None
@@ -164,6 +166,42 @@ class RealtimeClient:
             queue_size=self._queue_size,
             on_gap=on_gap,
         )
+
+    async def set_presence(
+        self,
+        status: str,
+        *,
+        metadata: object = None,
+        permissions: Sequence[str] | None = None,
+        presence_id: str = "",
+    ) -> dict[str, Any]:
+        """Let others see that the client's user is there; return the presence as they are shown it.
+
+        It lasts as long as the client: until the context ends, it is set again on every connection. Waits until the hub
+        has confirmed it, over reconnects if need be. Cancelling stops the wait only.
+
+        Args:
+            status: 1 to 255 characters, such as ``online``.
+            metadata: what else there is to see, any JSON value.
+            permissions: who may see it, ``read("team:red")``, out of the user's own roles; None for the user alone.
+            presence_id: the ID of a user's first presence; empty for one that the hub makes.
+
+        Raises:
+            RefusedError: the hub refused it, or the client for good. Nothing is set again.
+        """
+        if self._running is None or self._running.done():
+            raise self._failure or RuntimeError("the client is not open: async with RealtimeClient(...)")
+        data: dict[str, Any] = {"status": status, "metadata": metadata}
+        if permissions is not None:
+            data["permissions"] = list(permissions)
+        if presence_id:
+            data["presenceId"] = presence_id
+        confirmed = self._presence.set(data)
+        if self._connection is not None:
+            # One that is lost meanwhile is no failure: the next one sends it again.
+            with contextlib.suppress(ConnectionLostError):
+                await self._presence.send(self._connection)
+        return await asyncio.shield(confirmed)
 
     async def __aenter__(self) -> "RealtimeClient":
         """Make the first connection.
@@ -257,6 +295,10 @@ class RealtimeClient:
             self._connection = None
             for subscription in self._subscriptions.values():
                 subscription.end(self._failure)
+            if self._failure is None:
+                self._presence.fail(ConnectionLostError("the client was closed"))
+            else:
+                self._presence.fail(self._failure)
             await connection.close()
 
     async def _serve(self, connection: Connection) -> None:
@@ -307,8 +349,9 @@ class RealtimeClient:
         return connection
 
     async def _keep_up(self, connection: Connection, subscriptions: Sequence[Subscription]) -> None:
-        """Take the subscriptions up again; then keep token and positions fresh for as long as the connection lasts."""
+        """Set the presence and take the subscriptions up again; then keep token and positions fresh until the end."""
         try:
+            await self._presence.send(connection)
             by_id = {subscription.id: subscription for subscription in subscriptions}
             items = [subscription.item() for subscription in subscriptions]
             for batch in batches(items, max_items=_BATCH_ITEMS, max_bytes=_BATCH_BYTES):

@@ -55,12 +55,13 @@ class SubscribedItem(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """``data`` of the answer to a message (wire specification 3.4, 16.3)."""
+    """``data`` of the answer to a message (wire specification 3.4, 13.4, 16.3)."""
 
     to: str
     subscriptions: tuple[SubscribedItem, ...] = ()
     user: dict[str, Any] | None = None
     position: str = ""
+    presence: dict[str, Any] | None = None
 
 
 class System(msgspec.Struct, frozen=True, rename="camel"):
