@@ -43,12 +43,22 @@ async def _delete_between(tx: Transaction, bucket: Row, first: int, last: int) -
         .where(buckets.c.seq == bucket["seq"])
         .values(total_bytes=buckets.c.total_bytes - size_bytes)
     )
-    seqs = select(files.c.seq).where(*among)
-    for table in (file_permissions, file_tokens):
-        await tx.connection.execute(
-            delete(table).where(table.c.project_id == tx.project.id, table.c.file_seq.in_(seqs))
-        )
+    # First, as it waits for those who are just giving one of the files other permissions.
     await discard_rows(tx.connection, files, tx.now, *among)
+    await tx.connection.execute(
+        delete(file_permissions).where(
+            file_permissions.c.project_id == tx.project.id,
+            file_permissions.c.bucket_seq == bucket["seq"],
+            file_permissions.c.file_seq.between(first, last),
+        )
+    )
+    await tx.connection.execute(
+        delete(file_tokens).where(
+            file_tokens.c.project_id == tx.project.id,
+            file_tokens.c.bucket_id == bucket["id"],
+            file_tokens.c.file_seq.between(first, last),
+        )
+    )
 
 
 async def discard_uploads(tx: Transaction, bucket: Row) -> None:
