@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SDK := tests/e2e/sdk
 PEERS := benchmarks/peers
-BENCHMARKS := expansion matching latency events connections stalled restart memory fanout api
+BENCHMARKS := expansion matching latency events connections stalled restart memory fanout api uploads
 
 # Stamps: newer than what they were made from when nothing has to be done.
 RUNTIME := $(VENV)/.runtime
