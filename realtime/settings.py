@@ -375,9 +375,6 @@ class Settings(BaseSettings):
     activity_max_age_s: float = _number(
         7_776_000, "seconds", "How long the log of what people did is kept; 0 for good."
     )
-    executions_max_age_s: float = _number(
-        1_209_600, "seconds", "How long an execution is kept after it ended; 0 for good."
-    )
     messages_max_age_s: float = _number(
         0, "seconds", "How long a message is kept after it was sent or has failed; 0 for good."
     )
