@@ -64,6 +64,35 @@ class TestCreate:
         assert by_server["$permissions"] == []
         assert file["$id"] != by_server["$id"]
 
+    async def test_name_is_kept_for_people_and_leads_nowhere(
+        self, api: Api, make_bucket: Make, on_disk: OnDisk
+    ) -> None:
+        await make_bucket()
+        names = {
+            "../../etc/passwd": "passwd",
+            "C:\\\\dir\\\\a.txt": "a.txt",
+            "a\0b\x01.txt": "ab.txt",
+            "n" * 300 + ".txt": "n" * 251 + ".txt",
+            "..": "file",
+            "größe \u202egpj.exe": "größe gpj.exe",
+        }
+        for given, kept in names.items():
+            body = (
+                b'--b\r\nContent-Disposition: form-data; name="fileId"\r\n\r\nunique()\r\n'
+                b'--b\r\nContent-Disposition: form-data; name="file"; filename="'
+                + given.encode()
+                + b'"\r\n\r\n'
+                b"Hello\r\n--b--\r\n"
+            )
+            headers = {"Content-Type": "multipart/form-data; boundary=b"}
+            response = await api.server.post(FILES, content=body, headers=headers)
+            assert response.status_code == 201, (given, response.text)
+            assert response.json()["name"] == kept
+        root = api.settings.data_dir / "files"
+        paths = [str(path.relative_to(root)) for path in on_disk()]
+        assert len(paths) == len(names)
+        assert all(path.startswith("demo/file/") and path.isascii() for path in paths)
+
     async def test_taken_id_is_a_conflict(
         self, api: Api, make_bucket: Make, upload: Upload, on_disk: OnDisk
     ) -> None:
