@@ -75,6 +75,14 @@ class TestDrawn:
             model.model_validate(params)
 
 
+class TestScope:
+    async def test_key_needs_the_scope(self, api: Api) -> None:
+        async with await api.add_key("users.read") as other:
+            for path in ("initials", "qr?text=x", "flags/de", "screenshots", "image?url=x", "favicon?url=x"):
+                refused = await other.get(f"/v1/avatars/{path}")
+                assert (refused.status_code, refused.json()["type"]) == (401, "general_unauthorized_scope")
+
+
 class TestMissing:
     async def test_pictures_that_are_not_there_are_refused_plainly(self, api: Api) -> None:
         async with api.guest() as guest:
