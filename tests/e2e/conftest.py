@@ -103,6 +103,7 @@ class Proxy:
         self.port = 0
         # What has come for clients, of all connections.
         self.received_bytes = 0
+        self._until_cut = 0
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
@@ -123,10 +124,18 @@ class Proxy:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
                 self.received_bytes += count * len(data)
+                if not count and self._until_cut:
+                    self._until_cut = max(0, self._until_cut - len(data))
+                    if not self._until_cut:
+                        self.cut()
                 writer.write(data)
                 await writer.drain()
             if writer.can_write_eof():
                 writer.write_eof()
+
+    def cut_after(self, size_bytes: int) -> None:
+        """Cut every connection as soon as clients have sent so much from now on."""
+        self._until_cut = size_bytes
 
     def cut(self) -> None:
         for writer in self._writers:

@@ -5,7 +5,8 @@
 //   node caller.cjs PACKAGE ENDPOINT PROJECT [KEY]
 //
 // Commands; each is answered with its `number`:
-//   {number, call: "account.create", arguments}   call a method of a service with its arguments as one object
+//   {number, call: "account.create", arguments}   call a method of a service with its arguments as one object; what is
+//                                                 {path, name, mediaType} among them is that file
 //   {number, call: "subscribe", arguments: {channels}}    through Realtime, with one callback for everything
 //
 // Reports:
@@ -14,6 +15,7 @@
 //   {confirmed: [channel, ...]}                   the server has confirmed a subscription to these
 "use strict";
 
+const fs = require("node:fs");
 const readline = require("node:readline");
 const WebSocket = require("ws");
 
@@ -56,6 +58,18 @@ const serviceOf = (name) => {
   return services.get(name);
 };
 
+const isFile = (value) => typeof value?.path === "string" && typeof value.mediaType === "string";
+
+const fileOf = ({ path, name, mediaType }) =>
+  key
+    ? require(`${packageName}/file`).InputFile.fromPath(path, name)
+    : new File([fs.readFileSync(path)], name, { type: mediaType });
+
+const withFiles = (given) =>
+  Object.fromEntries(
+    Object.entries(given).map(([name, value]) => [name, isFile(value) ? fileOf(value) : value]),
+  );
+
 const subscribe = ({ channels }) =>
   serviceOf("realtime").subscribe(channels, (event) => report({ event }));
 
@@ -67,7 +81,7 @@ readline.createInterface({ input: process.stdin }).on("line", async (line) => {
       await subscribe(given);
       report({ number, answer: null });
     } else {
-      const answer = await serviceOf(service)[method](given);
+      const answer = await serviceOf(service)[method](withFiles(given));
       report({ number, answer });
     }
   } catch (error) {
