@@ -380,6 +380,6 @@ async def expect_files(server: "Server", count: int) -> None:
     headers = {"X-Appwrite-Project": server.project, "X-Appwrite-Key": server.key}
     async with asyncio.timeout(10), httpx.AsyncClient(trust_env=False, headers=headers) as client:
         while True:
-            listed = await client.get(f"{server.endpoint}/storage/buckets/pictures/files")
+            listed = await client.get(f"{server.endpoint}/storage/buckets/board-pictures/files")
             if listed.json()["total"] == count:
                 return

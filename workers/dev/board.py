@@ -11,7 +11,7 @@ from workers.store.store import Store, Transaction
 
 BOARD = "board"
 CARDS = "cards"
-PICTURES = "pictures"
+PICTURES = "board-pictures"
 
 MAX_PICTURE_BYTES = 5_000_000
 
@@ -40,7 +40,7 @@ async def _make_bucket(tx: Transaction) -> None:
         insert(tables.buckets).values(
             project_id=tx.project.id,
             id=PICTURES,
-            name="Pictures",
+            name="Pictures of the board",
             # The picture of a card is the file of its ID, and has its permissions.
             file_security=True,
             permissions=['create("users")'],

@@ -42,7 +42,7 @@ async def test_pictures_have_a_bucket_that_a_board_of_before_gets_too(
 ) -> None:
     settings = Settings(database_url=database_url, redis_url=redis_url, data_dir=tmp_path, limits="off")
     async with running_api(settings) as api:
-        path = "/v1/storage/buckets/pictures"
+        path = "/v1/storage/buckets/board-pictures"
         await seed_board(api.services.store, "demo")
         made = (await api.server.get(path)).json()
         assert made["fileSecurity"]

@@ -2,7 +2,7 @@
 import { AppwriteException, Channel, Query, Storage } from "/dev/static/appwrite.js";
 import { permissionsOf } from "/dev/static/cards.js";
 
-const BUCKET = "pictures";
+const BUCKET = "board-pictures";
 const MOST = 500;
 const THUMBNAIL = { width: 560, height: 320 };
 // What the bucket takes; it is asked here too, so that nobody waits for an upload that is refused.
