@@ -341,6 +341,7 @@ class Hub:
         self.metrics.set_gauges(
             connections=self.registry.connection_count,
             subscriptions=self.registry.subscription_count,
+            presences=len(self.holdings),
             projects=sum(1 for room in self.registry.rooms.values() if room.connections),
             redis_up=self.redis_away_since() is None,
         )

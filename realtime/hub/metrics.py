@@ -65,6 +65,10 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
 GAUGES: dict[str, tuple[str, Literal["livesum", "livemin"]]] = {
     "realtime_connections": ("Open, greeted connections.", "livesum"),
     "realtime_subscriptions": ("Subscriptions of open connections.", "livesum"),
+    "realtime_presences": (
+        "Presences that open connections hold; one that several hold counts as many times.",
+        "livesum",
+    ),
     "realtime_projects": (
         "Projects with open connections; one with connections to several processes counts in each.",
         "livesum",
@@ -119,9 +123,11 @@ class Metrics:
             for name, (text, mode) in GAUGES.items()
         }
 
-    def set_gauges(self, *, connections: int, subscriptions: int, projects: int, redis_up: bool) -> None:
+    def set_gauges(
+        self, *, connections: int, subscriptions: int, presences: int, projects: int, redis_up: bool
+    ) -> None:
         """Set every gauge to its present value."""
-        values = (connections, subscriptions, projects, int(redis_up))
+        values = (connections, subscriptions, presences, projects, int(redis_up))
         for gauge, value in zip(self._gauges.values(), values, strict=True):
             gauge.set(value)
 

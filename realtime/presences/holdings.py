@@ -12,6 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -236,7 +237,7 @@ class Holdings:
         """Let go of what waits in a project until nothing does. While Redis is away it is tried again."""
         failures = 0
         while leaving:
-            batch = list(leaving)[:_BATCH]
+            batch = list(islice(leaving, _BATCH))
             pairs = [(key.user_id, Holder(self._hub_id, key.number)) for key in batch]
             try:
                 await self._store.release(project, pairs)

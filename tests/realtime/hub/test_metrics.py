@@ -83,9 +83,9 @@ class TestMetrics:
 
     def test_gauges_have_the_values_they_were_set_to(self) -> None:
         rendered_by = metrics_of(Stats())
-        rendered_by.set_gauges(connections=4, subscriptions=9, projects=2, redis_up=True)
+        rendered_by.set_gauges(connections=4, subscriptions=9, presences=3, projects=2, redis_up=True)
         rendered = samples(rendered_by.render())
-        assert [rendered[name,] for name in GAUGES] == [4, 9, 2, 1]
+        assert [rendered[name,] for name in GAUGES] == [4, 9, 3, 2, 1]
 
     def test_with_several_processes_the_page_is_what_all_of_them_have_written(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
