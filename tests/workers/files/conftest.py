@@ -1,15 +1,13 @@
 """What the tests of file stores share: each kind of store, empty, and files to be kept."""
 
 import tempfile
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
+from tests.s3 import new_bucket, running_s3
 from workers.files.folder import FolderStore
 from workers.files.s3 import S3Location, S3Store
 from workers.files.store import FileStore
@@ -18,19 +16,14 @@ from workers.files.store import FileStore
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """A server that speaks S3, in a thread of this process."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with running_s3() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
 def s3_url(s3_endpoint: str) -> str:
     """The URL of a bucket of that server which nobody else uses."""
-    bucket = f"bucket-{uuid.uuid4().hex}"
-    httpx.put(f"{s3_endpoint}/{bucket}").raise_for_status()
-    return f"s3://key:secret@{bucket}/some/folder?region=us-east-1&endpoint={s3_endpoint}"
+    return new_bucket(s3_endpoint)
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -98,8 +98,7 @@ async def store_upload(
     except InvalidRangeError as error:
         raise refuse(Problem.CONTENT_RANGE, reason=str(error)) from error
     if len(Parts.parse(row["parts"])) < layout.count:
-        await _put(services, row, number, received)
-        row = await _record(services, slot, row, number)
+        row = await _add(services, slot, row, number, received)
     stored = _stored(row)
     if stored.is_complete and row["token"]:
         try:
@@ -243,22 +242,35 @@ def _check_layout(services: Services, layout: Layout) -> None:
         raise refuse(Problem.CONTENT_RANGE, reason=f"There must not be more than {MAX_PARTS} chunks.")
 
 
+async def _add(
+    services: Services, slot: Slot, row: RowMapping, number: int, received: Received
+) -> RowMapping:
+    """Store a part, and return the row of the upload with it."""
+    try:
+        await _put(services, row, number, received)
+    except MissingFileError as error:
+        # Perhaps another request brought this part too, and has completed the upload since.
+        async with services.store.read() as connection:
+            current = await _find(connection, slot)
+        if current is None or current["seq"] != row["seq"] or not _stored(current).is_complete:
+            raise refuse(Problem.UPLOAD_NOT_FOUND) from error
+        return current
+    return await _record(services, slot, row, number)
+
+
 async def _put(services: Services, row: RowMapping, number: int, received: Received) -> None:
     size_bytes = received.range.size_bytes
     if not row["token"]:
         await services.files.put(row["storage_key"], received.file, size_bytes)
         return
-    try:
-        await services.files.put_part(
-            row["storage_key"],
-            row["token"],
-            number=number,
-            offset=received.range.start,
-            source=received.file,
-            size_bytes=size_bytes,
-        )
-    except MissingFileError as error:
-        raise refuse(Problem.UPLOAD_NOT_FOUND) from error
+    await services.files.put_part(
+        row["storage_key"],
+        row["token"],
+        number=number,
+        offset=received.range.start,
+        source=received.file,
+        size_bytes=size_bytes,
+    )
 
 
 async def _record(services: Services, slot: Slot, row: RowMapping, number: int) -> RowMapping:

@@ -146,6 +146,22 @@ class TestParts:
         await api.services.discards.sweep()
         assert on_disk(api) == set()
 
+    async def test_a_part_that_comes_again_meets_the_complete_upload(
+        self, api: Api, receive: Receive, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await store(api, receive(0, 6))
+
+        async def complete_first(*arguments: Any, **options: Any) -> None:
+            patched.undo()
+            assert (await store(api, receive(6, 12))).is_complete
+            await api.services.files.put_part(*arguments[1:], **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(FolderStore, "put_part", complete_first)
+            stored = await store(api, receive(6, 12))
+        assert stored.is_complete
+        assert await read(api, stored) == CONTENT
+
     async def test_the_last_part_may_come_again_when_completing_failed(
         self, api: Api, receive: Receive, monkeypatch: pytest.MonkeyPatch
     ) -> None:
