@@ -67,6 +67,7 @@ class FileChange(Body):
     response_model=None,
     responses=documented(File, 201),
     operation_id="storageCreateFile",
+    openapi_extra=uploads.FORM,
 )
 async def create_file(request: Request, bucketId: str, caller: Uploader) -> Response:
     """Upload a file whole, or one chunk of it.
@@ -86,14 +87,31 @@ async def create_file(request: Request, bucketId: str, caller: Uploader) -> Resp
         file_id = uploads.choose_file_id(received, body)
         uploads.check_extension(bucket, received.file_name)
         details = await uploads.describe(bucket, received, body)
-        async with services.store.read() as connection:
-            if await find_file(connection, bucket, file_id) is not None:
-                raise refuse(Problem.FILE_EXISTS)
+        if (made := await _made_before(services, bucket, file_id, received)) is not None:
+            return respond(made, 201)
         stored = await store_upload(services, uploads.slot_of(bucket, file_id), received, details=details)
         if not stored.is_complete:
             return respond(uploads.pending_model(bucket, file_id, stored), 201)
         signature = await _sign(services, received, stored)
     return respond(await _finish(services, bucket, file_id, stored, signature), 201)
+
+
+async def _made_before(
+    services: Services, bucket: OpenBucket, file_id: str, received: Received
+) -> File | None:
+    """Return the file that a chunk belongs to, if it is sent once more since the answer to the last one was lost.
+
+    Raises:
+        ApiError: 409, there is a file of this ID, and the request is no such chunk of it.
+    """
+    async with services.store.read() as connection:
+        row = await find_file(connection, bucket, file_id)
+    if row is None:
+        return None
+    is_repeated = received.range.start > 0 and received.range.total == row["size_bytes"]
+    if is_repeated and bucket.allows("read", row):
+        return file_model(row, bucket.id)
+    raise refuse(Problem.FILE_EXISTS)
 
 
 async def _sign(services: Services, received: Received, stored: Stored) -> str:

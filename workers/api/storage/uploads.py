@@ -42,6 +42,31 @@ class NewFile(Body):
     permissions: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
 
 
+FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["fileId", "file"],
+                    "properties": {
+                        "fileId": {"type": "string", "description": "An ID, or `unique()`."},
+                        "file": {"type": "string", "format": "binary"},
+                        "permissions": {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "description": 'Such as `read("any")`; without them, all for whoever uploads.',
+                        },
+                    },
+                }
+            }
+        },
+    }
+}
+"""What the OpenAPI document says of the form."""
+
+
 def upload_id(bucket_seq: int, file_id: str) -> str:
     """Return what uploads call a file: by the number of its bucket, as the bucket's ID may be given again."""
     return f"{bucket_seq}/{file_id}"

@@ -71,13 +71,27 @@ class TestChunks:
         ]
         assert complete
         assert all(file["signature"] == hashlib.md5(CONTENT).hexdigest() for file in complete)
-        # A chunk that comes once more when the file is there already changes nothing.
-        assert {response.status_code for response in responses} <= {201, 400, 409}
+        # One that comes once more in the moment in which the file is made may find neither upload nor file.
+        assert {response.status_code for response in responses} <= {201, 400}
         assert (await ada.get(f"{FILES}/f1/download")).content == CONTENT
         assert [name for name in await api.names() if ".files." in name] == ["buckets.photos.files.f1.create"]
         assert (await api.server.get("/v1/storage/buckets/photos")).json()["totalSize"] == len(CONTENT)
         await api.services.discards.sweep()
         assert len(on_disk()) == 1
+
+    async def test_chunk_that_comes_once_more_behind_the_last_is_answered_with_the_file(
+        self, api: Api, make_bucket: Make, log_in: LogIn, upload: Upload
+    ) -> None:
+        """As when the answer to the last one was lost. The first chunk would begin another file."""
+        await make_bucket(permissions=['create("users")'], fileSecurity=True)
+        ada, bob = await log_in("ada"), await log_in("bob")
+        for number in range(COUNT):
+            response = await upload(ada, **chunk(number))
+        again = await upload(ada, **chunk(COUNT - 1))
+        assert (again.status_code, again.json()) == (201, response.json())
+        assert (await upload(ada, **chunk(0))).status_code == 409
+        assert (await upload(bob, **chunk(COUNT - 1))).status_code == 409
+        assert [name for name in await api.names() if ".files." in name] == ["buckets.photos.files.f1.create"]
 
     async def test_another_process_goes_on_after_an_interruption(
         self, api: Api, make_bucket: Make, log_in: LogIn, upload: Upload
