@@ -12,14 +12,14 @@ from workers.store.times import from_iso
 
 MAX_PATH_CHARS = 2048
 
-_NOT_IN_PATH = re.compile(r"[\x00-\x20\x7f]")
+_NOT_IN_PATH = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
 
 
 def _check_path(value: str) -> str:
     if _NOT_IN_PATH.search(value):
-        raise ValueError("Value must be a path, without spaces and control characters")
+        raise ValueError("Value must be a path, without spaces, control characters and halves of characters")
     return value if value.startswith("/") else f"/{value}"
 
 

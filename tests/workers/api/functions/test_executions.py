@@ -230,6 +230,12 @@ class TestAccess:
         for body in wrong:
             answer = await api.server.post(PATH, json=body)
             assert (answer.status_code, answer.json()["type"]) == (400, "general_argument_invalid"), body
+        # Half of a character, which JSON can name.
+        for content in (b'{"path":"/\\ud800"}', b'{"body":"\\ud800"}', b'{"headers":{"a":"\\ud800"}}'):
+            answer = await api.server.post(
+                PATH, content=content, headers={"Content-Type": "application/json"}
+            )
+            assert answer.status_code == 400, content
         assert executor.calls == []
 
 

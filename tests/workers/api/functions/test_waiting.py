@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from realtime.identity.model import Project
 from tests.api import PROJECT, Api
 from workers.api.functions import executions as routes
-from workers.functions.executor import Call
+from workers.functions.executions import Executions
+from workers.functions.executor import Call, Executor
 from workers.store import tables
 from workers.store.tables import executions
 
@@ -23,7 +24,7 @@ Deploy = Callable[..., Awaitable[dict[str, Any]]]
 PATH = "/v1/functions/hello/executions"
 
 
-class ToldExecutor(Protocol):
+class ToldExecutor(Executor, Protocol):
     """See the fixture ``executor``."""
 
     calls: list[Call]
@@ -92,6 +93,26 @@ class TestAsync:
         ended = await until_ended(api.server, execution_id)
         assert ended["status"] == "completed"
         assert (await api.names()).count(f"functions.hello.executions.{execution_id}.update") == 1
+
+    async def test_several_processes_run_each_execution_once(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        services = api.services
+        others = [
+            Executions(services.store, services.sealer, executor, secrets=(), concurrency=3, retention_s=0)
+            for _ in range(2)
+        ]
+        async with others[0].running(), others[1].running():
+            made = []
+            for _ in range(12):
+                answer = await api.server.post(PATH, json={"async": True})
+                made.append(answer.json()["$id"])
+                for each in others:
+                    each.wake()
+            for execution_id in made:
+                assert (await until_ended(api.server, execution_id))["status"] == "completed"
+        assert sorted(call.execution_id for call in executor.calls) == sorted(made)
 
     async def test_execution_whose_process_died_each_time_is_given_up(
         self, api: Api, deploy: Deploy, executor: ToldExecutor
