@@ -5,7 +5,7 @@ disabled bucket does not exist. Bytes are kept by :mod:`workers.files`. Source: 
 """
 
 from workers.api.dispatch import joined
-from workers.api.storage import buckets, downloads, files, previews
+from workers.api.storage import buckets, creation, downloads, files, previews
 
-router = joined(buckets.router, files.router, downloads.router, previews.router)
+router = joined(buckets.router, creation.router, files.router, downloads.router, previews.router)
 """Every route of the service."""
