@@ -5,12 +5,12 @@ goes on behind the last target that was noted; what was sent since then is sent 
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import CompoundSelect, and_, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.events.event import Event
@@ -44,12 +44,18 @@ class Claim:
     lease: str
 
 
-async def next_due(connection: AsyncConnection, limit: int) -> Sequence[Due]:
-    """Return the messages that are due first, at most ``limit``."""
+async def next_due(
+    connection: AsyncConnection, limit: int, *, without: Collection[str] = ()
+) -> Sequence[Due]:
+    """Return the messages that are due first, at most ``limit``, but none of the projects in ``without``."""
     found = await connection.execute(
         select(messages.c.seq, messages.c.project_id, messages.c.due_at)
-        # A project that is deleted takes its messages along, but for one that is made at the same moment.
-        .where(messages.c.due_at.is_not(None), messages.c.project_id.in_(select(projects.c.id)))
+        .where(
+            messages.c.due_at.is_not(None),
+            messages.c.project_id.not_in(without),
+            # A project that is deleted takes its messages along, but for one that is made at the same moment.
+            messages.c.project_id.in_(select(projects.c.id)),
+        )
         .order_by(messages.c.due_at)
         .limit(limit)
     )
@@ -108,27 +114,33 @@ async def next_targets(connection: AsyncConnection, row: Row, *, after: int, lim
         after: the number of the last target that was seen to.
         limit: how many to return at most.
     """
-    project_id = row["project_id"]
-    copies = [*row["data"].get("cc", ()), *row["data"].get("bcc", ())]
-    subscribed = select(subscribers.c.target_id).where(
-        subscribers.c.project_id == project_id, subscribers.c.topic_id.in_(row["topics"])
-    )
     found = await connection.execute(
         select(targets)
         .where(
-            targets.c.project_id == project_id,
+            targets.c.seq.in_(_numbers_of_targets(row)),
             targets.c.provider_type == row["provider_type"],
             targets.c.seq > after,
-            or_(
-                targets.c.id.in_([*row["targets"], *copies]),
-                targets.c.user_id.in_(row["users"]),
-                targets.c.id.in_(subscribed),
-            ),
         )
         .order_by(targets.c.seq)
         .limit(limit)
     )
     return found.mappings().all()
+
+
+def _numbers_of_targets(row: Row) -> CompoundSelect[Any]:
+    """Return the statement that finds who gets a message: each way to be meant is found by an index of its own."""
+    in_project = targets.c.project_id == row["project_id"]
+    named = [*row["targets"], *row["data"].get("cc", ()), *row["data"].get("bcc", ())]
+    return union(
+        select(targets.c.seq).where(in_project, targets.c.id.in_(named)),
+        select(targets.c.seq).where(in_project, targets.c.user_id.in_(row["users"])),
+        select(targets.c.seq)
+        .join(
+            subscribers,
+            and_(subscribers.c.project_id == targets.c.project_id, subscribers.c.target_id == targets.c.id),
+        )
+        .where(in_project, subscribers.c.topic_id.in_(row["topics"])),
+    )
 
 
 async def _change(tx: Transaction, claimed: Claim, values: Mapping[str, Any]) -> Row | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 
@@ -17,8 +18,11 @@ from workers.store.times import to_text, to_unix
 
 log = structlog.get_logger("realtime.messaging")
 
-MAX_SENDING = 4
+MAX_SENDING = 20
 """How many messages a process sends at a time."""
+
+MAX_SENDING_OF_PROJECT = 2
+"""How many of them may be of one project, whose mail server may take its time over each letter."""
 
 LOOK_INTERVAL_S = 5.0
 """How often a process looks for what others have scheduled or left behind."""
@@ -44,7 +48,8 @@ class Dispatcher:
         self._clock = clock
         self._awake = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._deliveries: set[asyncio.Task[None]] = set()
+        # What is being sent, and of which project.
+        self._deliveries: dict[asyncio.Task[None], str] = {}
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Dispatcher"]:
@@ -82,23 +87,32 @@ class Dispatcher:
         """Begin to send what is due, and return after how many seconds to look again."""
         now = self._clock()
         async with self._store.read() as connection:
-            waiting = await next_due(connection, MAX_SENDING)
-        before = len(self._deliveries)
+            waiting = await next_due(connection, MAX_SENDING, without=self._busy_projects())
+        has_begun = False
         for due in waiting:
             if due.at > to_text(now):
                 return min(to_unix(due.at) - now.timestamp(), LOOK_INTERVAL_S)
             if len(self._deliveries) == MAX_SENDING:
                 # Whoever ends wakes us.
                 return LOOK_INTERVAL_S
-            await self._begin(due, now)
-        return 0.0 if len(self._deliveries) > before else LOOK_INTERVAL_S
+            if due.project_id not in self._busy_projects():
+                has_begun |= await self._begin(due, now)
+        return 0.0 if has_begun else LOOK_INTERVAL_S
 
-    async def _begin(self, due: Due, now: datetime) -> None:
+    def _busy_projects(self) -> list[str]:
+        """Return the projects of which no further message may be begun."""
+        counts = Counter(self._deliveries.values())
+        return [project_id for project_id, count in counts.items() if count >= MAX_SENDING_OF_PROJECT]
+
+    async def _begin(self, due: Due, now: datetime) -> bool:
+        """Begin to send a message; False when somebody else does."""
         claimed = await self._claim(due, now)
-        if claimed is not None:
-            task = asyncio.create_task(self._deliver(claimed), name=f"realtime-message-{due.seq}")
-            self._deliveries.add(task)
-            task.add_done_callback(self._forget)
+        if claimed is None:
+            return False
+        task = asyncio.create_task(self._deliver(claimed), name=f"realtime-message-{due.seq}")
+        self._deliveries[task] = due.project_id
+        task.add_done_callback(self._forget)
+        return True
 
     async def _claim(self, due: Due, now: datetime) -> Claim | None:
         async with self._store.read() as connection:
@@ -124,5 +138,5 @@ class Dispatcher:
                 await delivery.fail("The server made a mistake.")
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        self._deliveries.discard(task)
+        del self._deliveries[task]
         self._awake.set()

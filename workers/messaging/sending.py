@@ -25,6 +25,9 @@ _LOG = structlog.get_logger("realtime.messaging")
 BATCH = 25
 """How many letters may go out before it is noted that they did: as many are sent again if a sender dies."""
 
+PAGE = 500
+"""How many targets are looked up at a time: of a topic with many subscribers, that takes the database a while."""
+
 NOTE_AFTER = timedelta(seconds=60)
 """After how long it is noted even if they are fewer; well within a lease."""
 
@@ -89,14 +92,20 @@ class Delivery:
         if kind in _NO_SENDER:
             await self.fail(_NO_SENDER[kind])
             return
-        try:
-            async with self._store.read() as connection:
+        async with self._store.read() as connection:
+            try:
                 route = await self._routes.find(connection, self._claimed.project.id)
-                cc = await self._addresses(connection, self._claimed.row["data"].get("cc", ()))
+            except (ValueError, UnsealError) as error:
+                unusable = f"The provider cannot be used: {error}"
+            else:
+                unusable = ""
+            cc = await self._addresses(connection, self._claimed.row["data"].get("cc", ()))
+        if unusable:
+            await self.fail(unusable)
+            return
+        try:
             async with route.open() as outgoing:
                 is_over = await self._send_all(route, outgoing, cc)
-        except (ValueError, UnsealError) as error:
-            await self.fail(f"The provider cannot be used: {error}")
         except NotConnectedError as error:
             await self._put_off(error)
         else:
@@ -122,16 +131,16 @@ class Delivery:
         """Send to everybody who is left; False when the message has to be left, or was taken by somebody else."""
         while True:
             async with self._store.read() as connection:
-                batch = await next_targets(connection, self._claimed.row, after=self._sent_to, limit=BATCH)
-            if not batch:
-                return True
-            for target in batch:
+                page = await next_targets(connection, self._claimed.row, after=self._sent_to, limit=PAGE)
+            for target in page:
                 if self._stopping.is_set():
                     await self._leave(self._clock())
                     return False
                 await self._send(route, outgoing, target, cc)
                 if not await self._note_if_due():
                     return False
+            if len(page) < PAGE:
+                return True
 
     async def _send(self, route: Route, outgoing: Outgoing, target: Row, cc: Sequence[str]) -> None:
         try:

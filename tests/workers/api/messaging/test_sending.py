@@ -16,7 +16,7 @@ from tests.api import PROJECT, Api
 from tests.mailbox import Mailbox
 from workers.messaging import sending
 from workers.messaging.claims import LEASE, Claim, claim, give_back, next_due, note
-from workers.messaging.dispatcher import Dispatcher
+from workers.messaging.dispatcher import MAX_SENDING_OF_PROJECT, Dispatcher
 from workers.messaging.letters import Sender
 from workers.messaging.routes import Outgoing, Routes
 from workers.messaging.smtp import NotConnectedError, NotSentError
@@ -411,6 +411,51 @@ class TestDispatcher:
             message = await outcome(api)
         assert noted == [0, 0, 2, 2, 4]
         assert message["deliveryErrors"][2:] == ["There were 5 errors in all."]
+
+    async def test_many_are_looked_up_page_by_page(
+        self, api: Api, fake: Fake, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sending, "PAGE", 2)
+        await self.make_due(api, clock)
+        async with self.dispatcher(api, fake, clock).running():
+            assert (await outcome(api))["deliveredTotal"] == 5
+        assert fake.sent == [f"p{number}" for number in range(5)]
+
+    async def test_project_that_has_much_to_send_leaves_room_for_others(
+        self, api: Api, fake: Fake, clock: Clock
+    ) -> None:
+        for number in range(3):
+            await write(api, messageId=f"more{number}", users=["p0"], draft=True)
+        async with api.services.store.write(Project(id="other")) as tx:
+            times = {"created_at": tx.now_text, "updated_at": tx.now_text}
+            project = {"id": "other", "name": "Other", "disabled": {}, "policies": {}, **times}
+            await tx.connection.execute(tables.projects.insert().values(project))
+            target = {"id": "t", "user_id": "u", "provider_type": "email", "identifier": "eve@example.com"}
+            await tx.connection.execute(tables.targets.insert().values(project_id="other", **target, **times))
+            message = {"id": "m", "provider_type": "email", "status": "draft", "delivery_errors": []}
+            content = {"topics": [], "users": ["u"], "targets": [], "data": {"subject": "S", "content": "C"}}
+            await tx.connection.execute(
+                tables.messages.insert().values(project_id="other", **message, **content, **times)
+            )
+        begun: list[str] = []
+        other, go_on = asyncio.Event(), asyncio.Event()
+
+        async def hold(recipient: str) -> None:
+            begun.append(recipient)
+            if recipient == "eve@example.com":
+                other.set()
+            else:
+                await go_on.wait()
+
+        fake.before = hold
+        await self.make_due(api, clock)
+        async with self.dispatcher(api, fake, clock).running():
+            async with asyncio.timeout(DEADLINE_S):
+                await other.wait()
+            assert begun.count("p0@example.com") <= MAX_SENDING_OF_PROJECT
+            go_on.set()
+            for message_id in ("m", "more0", "more1", "more2"):
+                assert (await outcome(api, message_id))["status"] == "sent"
 
     async def test_mistake_of_ours_ends_the_message(self, api: Api, fake: Fake, clock: Clock) -> None:
         async def fail(_recipient: str) -> None:
