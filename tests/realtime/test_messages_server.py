@@ -14,6 +14,7 @@ from realtime.messages import (
     encode_authenticated,
     encode_connected,
     encode_error,
+    encode_presence,
     encode_subscribed,
     encode_system,
     encode_unsubscribed,
@@ -99,6 +100,15 @@ class TestResponse:
         assert encode_unsubscribed([("a", True), ("a", False)]) == (
             b'{"type":"response","data":{"to":"unsubscribe","success":true,"subscriptions":['
             b'{"subscriptionId":"a","removed":true},{"subscriptionId":"a","removed":false}]}}'
+        )
+
+
+class TestEncodePresence:
+    """13.4: without the member `success` that the other responses have."""
+
+    def test_presence_is_as_it_was_given(self) -> None:
+        assert encode_presence({"$id": "p1", "metadata": {}}) == (
+            b'{"type":"response","data":{"to":"presence","presence":{"$id":"p1","metadata":{}}}}'
         )
 
 
