@@ -8,10 +8,12 @@ COPY pyproject.toml README.md LICENSE ./
 COPY realtime realtime
 COPY workers workers
 RUN python -m venv /opt/realtime \
-    && /opt/realtime/bin/pip install --no-cache-dir --disable-pip-version-check .
+    && /opt/realtime/bin/pip install --no-cache-dir --disable-pip-version-check '.[s3]'
 
 FROM python:3.13-slim
-RUN useradd --system --create-home --home-dir /var/lib/realtime realtime
+# A volume at the data folder is made with the owner that the folder has here.
+RUN useradd --system --create-home --home-dir /var/lib/realtime realtime \
+    && install --directory --owner=realtime --group=realtime /var/lib/realtime/data
 COPY --from=build /opt/realtime /opt/realtime
 ENV PATH=/opt/realtime/bin:$PATH \
     PYTHONUNBUFFERED=1 \
