@@ -33,8 +33,8 @@ from realtime.hub.frames import EventFrame
 from realtime.hub.identities import Identities
 from realtime.hub.metrics import Metrics, Stats
 from realtime.hub.opening import Opening
-from realtime.hub.presences import Observers, Presences
-from realtime.hub.registry import CONSOLE, Registry
+from realtime.hub.presences import Presences
+from realtime.hub.registry import CONSOLE, Observers, Registry
 from realtime.hub.resumption import Resumption
 from realtime.hub.subscribing import Subscribing
 from realtime.identity.jwt import TokenVerifier

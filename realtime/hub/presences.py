@@ -4,7 +4,6 @@ Wire specification 13.4 and 13.5. What is held, and where, is in :mod:`realtime.
 """
 
 import uuid
-from collections.abc import Iterable
 
 from realtime.errors import (
     ClientError,
@@ -14,7 +13,7 @@ from realtime.errors import (
     PresenceInvalidError,
 )
 from realtime.hub.connection import Connection
-from realtime.hub.registry import CONSOLE, Observer
+from realtime.hub.registry import CONSOLE
 from realtime.hub.room import Room
 from realtime.identity.model import Identity
 from realtime.identity.store import IdentityStore
@@ -124,23 +123,6 @@ class Presences:
             source="realtime",
             lifetime=MAX_LIFETIME,
         )
-
-
-class Observers:
-    """Several who follow what becomes of connections, as one."""
-
-    def __init__(self, observers: Iterable[Observer]) -> None:
-        self._observers = tuple(observers)
-
-    def identity_changed(self, connection: Connection, room: Room, before: Identity) -> None:
-        """Tell each."""
-        for observer in self._observers:
-            observer.identity_changed(connection, room, before)
-
-    def leaving(self, connection: Connection, room: Room) -> None:
-        """Tell each."""
-        for observer in self._observers:
-            observer.leaving(connection, room)
 
 
 def _new_id() -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import structlog
@@ -50,13 +50,33 @@ class LoadProject(Protocol):
 
 
 class Observer(Protocol):
-    """Who follows what becomes of connections; implemented by :class:`realtime.hub.resumption.Resumption`."""
+    """Who follows what becomes of connections.
+
+    Implemented by :class:`realtime.hub.resumption.Resumption` and :class:`realtime.hub.presences.Presences`.
+    """
 
     def identity_changed(self, connection: Connection, room: Room, before: Identity) -> None:
         """Take note that a connection does not act as ``before`` any more."""
 
     def leaving(self, connection: Connection, room: Room) -> None:
         """Take note that a connection leaves; it still has its subscriptions."""
+
+
+class Observers:
+    """Several who follow what becomes of connections, as one."""
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def identity_changed(self, connection: Connection, room: Room, before: Identity) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.identity_changed(connection, room, before)
+
+    def leaving(self, connection: Connection, room: Room) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.leaving(connection, room)
 
 
 class Registry:

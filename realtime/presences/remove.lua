@@ -26,7 +26,7 @@ local function handle(id, user, version, holder, envelope)
   if is_alive then
     return 'alive'
   end
-  local present = redis.call('HGET', users, user)
+  local present = presence_of(user)
   if holder == '*' then
     if version_of(id) == '0' then
       return 'absent'

@@ -46,6 +46,12 @@ local function version_of(id)
   return record and string.match(record, '^%d+') or '0'
 end
 
+-- The ID of the user's presence; nil when there is none, whatever the index says: Redis may have evicted one of the two.
+local function presence_of(user)
+  local id = redis.call('HGET', users, user)
+  return id and version_of(id) ~= '0' and id or nil
+end
+
 local function publish(envelope)
   local event_id = append(log, ARGV[1], ARGV[2], tonumber(ARGV[3]), envelope)
   trim(log, event_id, tonumber(ARGV[4]))

@@ -7,7 +7,7 @@ removed in one script that looks whether it is still there. Each gets its ``dele
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import structlog
@@ -79,9 +79,11 @@ class Sweeper:
                 project, _, presence_id = member.decode().partition(":")
                 by_project.setdefault(project, []).append(presence_id)
             for project, presence_ids in by_project.items():
-                await self._store.expire(project, presence_ids)
+                with _going_on(project=project):
+                    await self._store.expire(project, presence_ids)
             for hub_id in lapsed if with_hubs else ():
-                await self._sweep_hub(number, hub_id.decode())
+                with _going_on(bucket=number):
+                    await self._sweep_hub(number, hub_id.decode())
 
     async def _sweep_hub(self, number: int, hub_id: str) -> None:
         """Let go of all that a hub held in a bucket, unless it turns out to live."""
@@ -116,6 +118,17 @@ class Sweeper:
                 if ended or lapsed
             ]
         return due
+
+
+@contextlib.contextmanager
+def _going_on(**where: Any) -> Iterator[None]:
+    """Let what is wrong in one place, such as a record that nobody can read, not keep others from being swept."""
+    try:
+        yield
+    except RedisError:
+        raise
+    except Exception:
+        log.exception("sweeping presences failed", **where)
 
 
 def _each(numbers: Iterable[int]) -> list[range]:

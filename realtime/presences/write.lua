@@ -11,12 +11,13 @@
 -- ARGV[16]  a holder, who holds it too from now on; 'keep' for those it has, 'none' to have all let go
 -- ARGV[17]  for how long a hub's lease runs, in milliseconds
 --
--- Returns 'stale' when the version is another one, or the user has another presence, and nothing was written; 'leased'
--- when the holder's hub had no lease, and was given one; otherwise 'written'.
+-- Returns 'stale' when the version is another one, or it is new to a user who has another presence, and nothing was
+-- written; 'leased' when the holder's hub had no lease, and was given one; otherwise 'written'.
 
 local id, user, former, holder = ARGV[8], ARGV[9], ARGV[10], ARGV[16]
 
-if version_of(id) ~= ARGV[11] or (redis.call('HGET', users, user) or id) ~= id then
+local is_theirs_already = ARGV[11] ~= '0' and former == user
+if version_of(id) ~= ARGV[11] or (not is_theirs_already and (presence_of(user) or id) ~= id) then
   return 'stale'
 end
 

@@ -316,3 +316,22 @@ class TestLists:
         await store.void_lists(PROJECT)
         assert await store.lists_version(PROJECT) != before
         assert await store.lists_version("other") == before
+
+
+class TestEviction:
+    """Redis drops whole keys when it runs out of memory, if it is told to; nobody may wait for ever because of it."""
+
+    @pytest.mark.parametrize("name", ["presences", "presence-users", "presence-order", "presence-holders"])
+    async def test_everything_goes_on_without_one_of_the_keys(self, store: PresenceStore, name: str) -> None:
+        await store.upsert(PROJECT, draft(), ONE)
+        for key in await store.redis.keys(f"*}}:{name}:{PROJECT}*"):
+            await store.redis.delete(key)
+
+        async with asyncio.timeout(5):
+            await store.release(PROJECT, [("ada", ONE)])
+            await store.delete_of_user(PROJECT, "ada")
+            made, _ = await store.upsert(PROJECT, draft(presence_id="p2"), TWO)
+            assert await store.update(PROJECT, made.id, set_status("away")) is not None
+            await store.release(PROJECT, [("ada", TWO)])
+            assert await store.get(PROJECT, made.id) is None
+            assert await store.held_by(bucket(PROJECT), "hub") == []

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from realtime.bus import RedisBus, connect
-from realtime.bus.keys import PRESENCE_SWEEP_KEY, bucket, presence_hub_key, presence_leases_key
+from realtime.bus.keys import (
+    PRESENCE_SWEEP_KEY,
+    bucket,
+    presence_ends_key,
+    presence_hub_key,
+    presence_leases_key,
+    presences_key,
+)
 from realtime.identity.store import IdentityStore
 from realtime.presences.model import Draft, default_permissions
 from realtime.presences.store import PAGE, Holder, PresenceStore
@@ -105,6 +112,20 @@ class TestExpired:
         await sweeper.sweep()
         deletes = [name for name in await names(live) if name.endswith(".delete")]
         assert len(deletes) == len(set(deletes)) == PAGE + 50
+
+    async def test_record_that_nobody_can_read_holds_nobody_up(self, live: PresenceStore) -> None:
+        for project in PROJECTS:
+            await live.upsert(project, draft(milliseconds=1))
+            await live.redis.hset(presences_key(project), "p0", b"1 nonsense")
+            await live.redis.zadd(presence_ends_key(bucket(project)), {f"{project}:p0": 0})
+        await live.redis.delete(*(presences_key(project) for project in PROJECTS[1:]))
+        for project in PROJECTS[1:]:
+            await live.upsert(project, draft("bob", "p2", milliseconds=1))
+        await asyncio.sleep(0.002)
+        await Sweeper(live, lease_s=1).sweep()
+        for project in PROJECTS[1:]:
+            assert await count(live, project) == 0
+            assert "presences.p2.delete" in await names(live, project)
 
     async def test_leftovers_of_a_deleted_project_are_dropped(self, live: PresenceStore) -> None:
         await live.upsert(PROJECT, draft(milliseconds=1))
