@@ -26,6 +26,9 @@ log = structlog.get_logger("realtime.files")
 SWEEP_INTERVAL_S = 5.0
 """How often a process looks for what is to be removed; up to twice as long, by chance."""
 
+_SWEEPS_PER_CLEARING = 500
+"""After how many of them it looks through the store for uploads that are not recorded: about once an hour."""
+
 _BATCH = 100
 
 
@@ -91,11 +94,34 @@ class Discards:
             return False
         return True
 
+    async def clear(self) -> int:
+        """Abort uploads that the file store has and nobody recorded, and return how many.
+
+        A process that dies as it begins one, or as it writes a file in one piece, leaves such.
+
+        Raises:
+            OSError: the file store fails.
+            sqlalchemy.exc.SQLAlchemyError: the database cannot be reached, for example.
+        """
+        cleared = 0
+        for key, token in await self._files.unfinished(self._upload_lifetime.total_seconds()):
+            async with self._database.reading() as connection:
+                recorded = await connection.execute(select(uploads.c.seq).where(uploads.c.token == token))
+                is_recorded = recorded.first() is not None
+            if not is_recorded:
+                await self._files.abort(key, token)
+                cleared += 1
+        return cleared
+
     async def _run(self) -> None:
+        sweeps = 0
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S * (1 + random.random()))  # noqa: S311 - not a secret
             try:
                 await self.sweep()
+                if sweeps % _SWEEPS_PER_CLEARING == 0:
+                    await self.clear()
+                sweeps += 1
             except (OSError, SQLAlchemyError) as error:
                 log.warning("discarded files wait", error=type(error).__name__)
             except Exception:

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import AsyncGenerator, Iterator
 from functools import partial
 from pathlib import Path
@@ -51,10 +52,13 @@ class FolderStore:
 
     async def abort(self, key: str, token: str) -> None:
         """Remove the sparse file."""
-        check_key(key)
-        if not token:
-            return
-        await in_thread(self._upload(token).unlink, missing_ok=True)
+        del key
+        if token:
+            await in_thread(self._upload(token).unlink, missing_ok=True)
+
+    async def unfinished(self, older_than_s: float) -> list[tuple[str, str]]:
+        """Look through the folder of uploads."""
+        return [("", token) for token in await in_thread(self._unfinished, older_than_s)]
 
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Read block by block, each in a thread."""
@@ -187,6 +191,17 @@ class FolderStore:
             except OSError:
                 break
 
+    def _unfinished(self, older_than_s: float) -> list[str]:
+        folder = self._root / _UPLOADS
+        if not folder.exists():
+            return []
+        # When it was last changed, or linked: what is copied is as old as its source.
+        return [
+            path.name
+            for path in folder.iterdir()
+            if (status := _status(path)) is not None and status.st_ctime < time.time() - older_than_s
+        ]
+
     def _check(self) -> None:
         path, file = self._new_upload()
         try:
@@ -197,10 +212,15 @@ class FolderStore:
 
 
 def _is_still(path: Path, file: int) -> bool:
+    status = _status(path)
+    return status is not None and os.path.samestat(status, os.fstat(file))
+
+
+def _status(path: Path) -> os.stat_result | None:
     try:
-        return os.path.samestat(path.stat(), os.fstat(file))
+        return path.stat()
     except FileNotFoundError:
-        return False
+        return None
 
 
 def _copy_bytes(source: BinaryIO, file: int, offset: int, size_bytes: int) -> None:

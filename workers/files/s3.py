@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -30,6 +31,7 @@ _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 60
 _CHECK_TIMEOUT_S = 5
 _CONNECTIONS = 50
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,29 @@ class S3Store:
             with contextlib.suppress(MissingFileError):
                 await self._call("abort_multipart_upload", key, UploadId=token)
 
+    async def unfinished(self, older_than_s: float) -> list[tuple[str, str]]:
+        """List multipart uploads by when they began. S3 does not say when the last part came."""
+        before = datetime.now(UTC) - timedelta(seconds=older_than_s)
+        found: list[tuple[str, str]] = []
+        page: dict[str, Any] = {}
+        while True:
+            page = await self._ask("list_multipart_uploads", "the bucket", self._after(page))
+            found += [
+                (upload["Key"].removeprefix(self._location.prefix), upload["UploadId"])
+                for upload in page.get("Uploads", ())
+                if upload["Initiated"] < before
+            ]
+            if not page.get("IsTruncated"):
+                return found
+
+    def _after(self, page: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments that list the page after ``page``; the first one after an empty one."""
+        arguments = {"Prefix": self._location.prefix}
+        if page:
+            arguments["KeyMarker"] = page["NextKeyMarker"]
+            arguments["UploadIdMarker"] = page["NextUploadIdMarker"]
+        return arguments
+
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Read a range of an object as it comes."""
         if start >= end:
@@ -222,7 +247,7 @@ def _new_client(location: S3Location) -> Any:
             connect_timeout=_CONNECT_TIMEOUT_S,
             read_timeout=_READ_TIMEOUT_S,
             max_pool_connections=_CONNECTIONS,
-            retries={"max_attempts": 3, "mode": "standard"},
+            retries={"max_attempts": _ATTEMPTS, "mode": "standard"},
             s3={"addressing_style": "path"} if location.endpoint else None,
             # Servers other than AWS need not know the newer checksums.
             request_checksum_calculation="when_required",

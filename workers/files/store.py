@@ -94,6 +94,13 @@ class FileStore(Protocol):
     async def delete(self, key: str) -> None:
         """Forget the bytes of ``key``. Does nothing when there are none."""
 
+    async def unfinished(self, older_than_s: float) -> list[tuple[str, str]]:
+        """Return key and token of each upload in which nothing happened for so long, whether it is recorded or not.
+
+        A process that was killed may have left some of which nothing is recorded. The key is empty if :meth:`abort`
+        does without.
+        """
+
     async def check(self) -> None:
         """Find out whether bytes could be kept now, for health checks."""
 

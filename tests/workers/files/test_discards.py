@@ -143,6 +143,19 @@ class TestSweep:
         assert await count(database, uploads) == 1
 
 
+class TestClear:
+    async def test_an_upload_that_nobody_recorded_is_aborted(
+        self, database: Database, files: FolderStore, tmp_path: Path
+    ) -> None:
+        """As a process leaves it that is killed between the store and the database."""
+        recorded, lost = [await files.begin("demo/file/any", 5) for _ in range(2)]
+        await add_upload(database, "mine", recorded, age_s=0)
+        assert await Discards(database, files, upload_lifetime_s=LIFETIME_S).clear() == 0
+        assert await Discards(database, files, upload_lifetime_s=-1).clear() == 1
+        assert [path.name for path in (tmp_path / "files/.uploads").iterdir()] == [recorded]
+        assert lost != recorded
+
+
 class TestRunning:
     async def test_it_sweeps_by_itself(
         self,

@@ -147,6 +147,13 @@ def _waits_for_lock() -> bool:
     )
 
 
+class TestUnfinished:
+    async def test_only_old_ones_are_listed(self, store: FolderStore, source: Source) -> None:
+        token = await store.begin(KEY, 5)
+        assert await store.unfinished(60) == []
+        assert await store.unfinished(-60) == [("", token)]
+
+
 class TestReading:
     async def test_a_reader_keeps_its_file_when_it_is_deleted(
         self, store: FolderStore, source: Source

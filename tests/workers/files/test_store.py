@@ -95,6 +95,20 @@ class TestParts:
             await store.complete(KEY, token, 5)
 
 
+class TestUnfinished:
+    async def test_uploads_are_listed_until_they_end(self, store: FileStore, source: Source) -> None:
+        assert await store.unfinished(-60) == []
+        tokens = [await store.begin(KEY, 5) for _ in range(3)]
+        assert {token for _, token in await store.unfinished(-60)} == set(tokens)
+        await store.abort(KEY, tokens[0])
+        await put_part(store, tokens[1], 1, source, b"small")
+        await store.complete(KEY, tokens[1], 5)
+        ((key, token),) = await store.unfinished(-60)
+        assert token == tokens[2]
+        await store.abort(key, token)
+        assert await store.unfinished(-60) == []
+
+
 class TestCopyAndDelete:
     async def test_a_copy_outlives_its_source(self, store: FileStore, source: Source) -> None:
         await store.put(KEY, source(b"bytes"), 5)
