@@ -340,9 +340,6 @@ class Settings(BaseSettings):
         "callers who wait for the answer.",
         ge=1,
     )
-    functions_retention_s: float = _number(
-        1_209_600, "seconds", "How long executions are kept after they have ended; 0 for ever."
-    )
     functions_deployment_max_bytes: int = _number(
         30_000_000, "bytes", "How large the archive of a deployment may be.", ge=1
     )
@@ -374,6 +371,9 @@ class Settings(BaseSettings):
     )
     activity_max_age_s: float = _number(
         7_776_000, "seconds", "How long the log of what people did is kept; 0 for good."
+    )
+    executions_max_age_s: float = _number(
+        1_209_600, "seconds", "How long an execution is kept after it ended; 0 for good."
     )
     messages_max_age_s: float = _number(
         0, "seconds", "How long a message is kept after it was sent or has failed; 0 for good."

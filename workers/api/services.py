@@ -82,7 +82,6 @@ class Services:
                 NoExecutor(),
                 secrets=settings.secrets,
                 concurrency=settings.functions_concurrency,
-                retention_s=settings.functions_retention_s,
             ),
             presences,
             ListCache(),

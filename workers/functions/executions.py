@@ -9,7 +9,7 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -36,9 +36,6 @@ POLL_INTERVAL_S = 1.0
 MAX_ATTEMPTS = 3
 """How often an execution is begun, if whoever runs it dies each time."""
 
-CLEAN_UP_INTERVAL_S = 600.0
-"""How often, about, each process looks for executions that are to be deleted."""
-
 STOP_TIMEOUT_S = 5.0
 """How long a process that stops waits for what it runs, before that is ended and left to others."""
 
@@ -61,7 +58,6 @@ class Executions:
         *,
         secrets: tuple[str, ...],
         concurrency: int,
-        retention_s: float,
     ) -> None:
         """Make it.
 
@@ -72,7 +68,6 @@ class Executions:
             secrets: what the tokens in calls are signed with, oldest first.
             concurrency: how many executions run at a time out of the store, and as many again for those who wait.
                 One project has at most three quarters of them.
-            retention_s: how long executions that have ended are kept, in seconds; 0 for ever.
         """
         self.executor = executor
         self.keys = EphemeralKeys(sealer)
@@ -81,7 +76,6 @@ class Executions:
         self._sealer = sealer
         self._concurrency = concurrency
         self._share = max(1, concurrency * 3 // 4)
-        self._retention = timedelta(seconds=retention_s)
         # Runs for those who wait for the answer, by project.
         self._direct: Counter[str] = Counter()
         # Runs of what waited in the store, by their tasks.
@@ -91,16 +85,12 @@ class Executions:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Executions"]:
         """Run what is due until the block ends; then wait a little, and leave the rest to other processes."""
-        loops = [
-            asyncio.create_task(self._serve(), name="realtime-executions"),
-            asyncio.create_task(self._clean_up(), name="realtime-executions-retention"),
-        ]
+        loop = asyncio.create_task(self._serve(), name="realtime-executions")
         try:
             yield self
         finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            loop.cancel()
+            await asyncio.gather(loop, return_exceptions=True)
             await self._stop()
 
     def wake(self) -> None:
@@ -130,6 +120,9 @@ class Executions:
                 await self._take()
             except _PASSING as error:
                 log.warning("executions wait in the store", error=type(error).__name__)
+            except Exception:
+                # Whatever it is, what waits must not be given up.
+                log.exception("executions wait in the store")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_INTERVAL_S):
                     await self._woken.wait()
@@ -157,32 +150,12 @@ class Executions:
                 self._runs[task] = claimed
                 task.add_done_callback(self._forget)
 
-    async def _clean_up(self) -> None:
-        """Delete now and then what ended long ago."""
-        while self._retention:
-            await asyncio.sleep(CLEAN_UP_INTERVAL_S * (0.5 + random.random()))  # noqa: S311 - not a secret
-            try:
-                await self.delete_old()
-            except _PASSING as error:
-                log.warning("old executions stay", error=type(error).__name__)
-
-    async def delete_old(self) -> int:
-        """Delete executions that ended longer ago than they are kept, and return how many.
-
-        Raises:
-            sqlalchemy.exc.SQLAlchemyError: the database fails.
-        """
-        before, total = datetime.now(UTC) - self._retention, 0
-        while True:
-            async with self._store.database.writing() as connection:
-                deleted = await queue.delete_old(connection, before)
-            total += deleted
-            if not deleted:
-                return total
-
     def _forget(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            self._runs.pop(task, None)
+            claimed = self._runs.pop(task, None)
+            if claimed is not None and (error := task.exception()) is not None:
+                # It is due again when the claim has run out.
+                log.error("an execution broke off", execution=claimed["id"], exc_info=error)
         # There may be more than there was room for.
         self.wake()
 
@@ -218,7 +191,7 @@ class Executions:
             return Outcome(FAILED, errors=str(error), failure=Failure.CRASH)
         if call is None:
             return no_deployment()
-        return await run(self.executor, call, limit_s=call.code.timeout_s)
+        return await run(self.executor, call, limit_s=min(call.code.timeout_s, claimed["limit_s"]))
 
     async def _call(self, claimed: Row) -> Call | None:
         """Return the call for an execution; None if there is no code for it any more."""

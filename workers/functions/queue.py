@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.events.event import Event
@@ -22,9 +22,6 @@ from workers.store.times import to_text
 
 LEASE_MARGIN_S = 30
 """How long after its timeout a run may still be about to record its end."""
-
-_BATCH = 1_000
-"""How many executions are looked at, or deleted, at a time."""
 
 
 async def find_due(
@@ -54,7 +51,11 @@ async def find_due(
 
 
 async def claim(connection: AsyncConnection, due: Row, now: datetime) -> Row | None:
-    """Claim one of :func:`find_due` for a run that begins now, and return its row; None if others were faster."""
+    """Claim one of :func:`find_due` for a run that begins now; return None if others were faster.
+
+    Returns:
+        Its row, with ``limit_s``: for how long it may run, whatever the function's timeout has become since.
+    """
     lease = timedelta(seconds=due["timeout_s"] + LEASE_MARGIN_S)
     claimed = await connection.execute(
         update(executions)
@@ -67,7 +68,8 @@ async def claim(connection: AsyncConnection, due: Row, now: datetime) -> Row | N
         )
         .returning(*executions.c)
     )
-    return claimed.mappings().one_or_none()
+    row = claimed.mappings().one_or_none()
+    return None if row is None else {**row, "limit_s": due["timeout_s"]}
 
 
 async def give_back(connection: AsyncConnection, claimed: Row, now: datetime) -> None:
@@ -103,23 +105,6 @@ async def count_waiting(connection: AsyncConnection, project_id: str, limit: int
         .subquery()
     )
     return int((await connection.execute(select(func.count()).select_from(waiting))).scalar_one())
-
-
-async def delete_old(connection: AsyncConnection, before: datetime) -> int:
-    """Delete executions that ended before a time, of any project, and return how many: at most one batch.
-
-    Nobody is told of it.
-    """
-    # The first ones only, so that what is looked at is bounded: they are the oldest.
-    oldest = select(executions.c.seq).order_by(executions.c.seq).limit(_BATCH).subquery()
-    deleted: Any = await connection.execute(
-        delete(executions).where(
-            executions.c.seq.in_(select(oldest.c.seq)),
-            executions.c.due_at.is_(None),
-            executions.c.updated_at < to_text(before),
-        )
-    )
-    return int(deleted.rowcount)
 
 
 def _is_held(claimed: Row) -> list[Any]:

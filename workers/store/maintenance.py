@@ -69,9 +69,16 @@ _EXPIRING = (
 
 
 def _aging(settings: Settings) -> tuple[_Aging, ...]:
-    logs, messages = tables.logs, tables.messages
+    logs, executions, messages = tables.logs, tables.executions, tables.messages
     return (
         _Aging(logs, logs.c.time, logs.c.time, true(), settings.activity_max_age_s),
+        _Aging(
+            executions,
+            executions.c.created_at,
+            executions.c.updated_at,
+            executions.c.status.in_(("completed", "failed")),
+            settings.executions_max_age_s,
+        ),
         _Aging(
             messages,
             messages.c.created_at,

@@ -16,6 +16,7 @@ from workers.api.functions import executions as routes
 from workers.functions.executions import Executions
 from workers.functions.executor import Call, Executor
 from workers.store import tables
+from workers.store.maintenance import Maintenance
 from workers.store.tables import executions
 
 SignUp = Callable[[str], Awaitable[httpx.AsyncClient]]
@@ -100,8 +101,7 @@ class TestAsync:
         await deploy()
         services = api.services
         others = [
-            Executions(services.store, services.sealer, executor, secrets=(), concurrency=3, retention_s=0)
-            for _ in range(2)
+            Executions(services.store, services.sealer, executor, secrets=(), concurrency=3) for _ in range(2)
         ]
         async with others[0].running(), others[1].running():
             made = []
@@ -217,7 +217,8 @@ class TestBounds:
         old, new = [(await api.server.post(PATH, json={})).json()["$id"] for _ in range(2)]
         for execution_id in (waiting, old):
             await change(api, execution_id, updated_at="2020-01-01T00:00:00.000+00:00")
-        assert await api.services.executions.delete_old() == 1
+        removed = await Maintenance(api.services.store, api.settings).run()
+        assert removed["executions"] == 1
         listed = (await api.server.get(PATH)).json()["executions"]
         assert {execution["$id"] for execution in listed} == {waiting, new}
         assert len(executor.calls) == 2
