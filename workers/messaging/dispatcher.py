@@ -79,6 +79,10 @@ class Dispatcher:
             except (SQLAlchemyError, OSError) as error:
                 log.warning("messages wait to be sent", error=type(error).__name__)
                 wait_s = LOOK_INTERVAL_S
+            except Exception:
+                # Whatever it is, what waits must not be given up.
+                log.exception("messages wait to be sent")
+                wait_s = LOOK_INTERVAL_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._awake.wait()

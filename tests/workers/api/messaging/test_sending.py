@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import structlog
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.identity.model import Project
 from tests.api import PROJECT, Api
 from tests.mailbox import Mailbox
+from workers.messaging import dispatcher as dispatcher_module
 from workers.messaging import sending
-from workers.messaging.claims import LEASE, Claim, claim, give_back, next_due, note
+from workers.messaging.claims import LEASE, Claim, Due, claim, give_back, next_due, note
 from workers.messaging.dispatcher import MAX_SENDING_OF_PROJECT, Dispatcher
 from workers.messaging.letters import Sender
 from workers.messaging.routes import Outgoing, Routes
@@ -466,6 +468,22 @@ class TestDispatcher:
         async with self.dispatcher(api, fake, clock).running():
             message = await outcome(api)
         assert (message["status"], message["deliveryErrors"]) == ("failed", ["The server made a mistake."])
+
+    async def test_dispatcher_goes_on_after_a_failure(
+        self, api: Api, fake: Fake, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        failures = iter([OSError(), ZeroDivisionError()])
+
+        async def fail(connection: AsyncConnection, limit: int, *, without: Collection[str]) -> Sequence[Due]:
+            for failure in failures:
+                raise failure
+            return await next_due(connection, limit, without=without)
+
+        monkeypatch.setattr(dispatcher_module, "LOOK_INTERVAL_S", 0.01)
+        monkeypatch.setattr(dispatcher_module, "next_due", fail)
+        await self.make_due(api, clock)
+        async with self.dispatcher(api, fake, clock).running():
+            assert (await outcome(api))["status"] == "sent"
 
     async def test_secrets_that_cannot_be_read_any_more_are_said_so(
         self, api: Api, fake: Fake, clock: Clock
