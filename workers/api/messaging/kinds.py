@@ -40,7 +40,13 @@ def _check_hosts(value: str | None) -> str | None:
 
 
 def _check_account(value: Any) -> Any:
-    if value is not None and len(orjson.dumps(value)) > MAX_KEY_CHARS:
+    try:
+        size_bytes = len(orjson.dumps(value))
+    except TypeError as error:
+        raise ValueError(
+            "Value must be a JSON object of valid texts and numbers of at most 64 bits"
+        ) from error
+    if size_bytes > MAX_KEY_CHARS:
         raise ValueError(f"Value must be a JSON object of at most {MAX_KEY_CHARS} bytes")
     return value
 

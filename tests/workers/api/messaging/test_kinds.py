@@ -92,6 +92,10 @@ class TestBody:
             ("fcm", {"serviceAccountJSON": "{"}),
             ("fcm", {"serviceAccountJSON": "[]"}),
             ("fcm", {"serviceAccountJSON": {"key": "k" * 16_385}}),
+            ("fcm", {"serviceAccountJSON": {"number": 2**64}}),
+            ("fcm", {"serviceAccountJSON": {"key": "\ud800"}}),
+            ("sendgrid", {"apiKey": "\ud800"}),
+            ("smtp", {"fromName": "\ud800"}),
         ],
     )
     def test_what_cannot_be_is_refused(self, kind: str, values: dict[str, Any]) -> None:
