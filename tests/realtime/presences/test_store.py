@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from realtime.presences.store import PAGE, Holder, PresenceStore
 
 if TYPE_CHECKING:
     from tests.realtime.presences.conftest import Clock
+
+Change = Callable[[], Awaitable[Any]]
 
 PROJECT = "demo"
 ONE, TWO = Holder("hub", 1), Holder("hub", 2)
@@ -335,3 +338,74 @@ class TestEviction:
             await store.release(PROJECT, [("ada", TWO)])
             assert await store.get(PROJECT, made.id) is None
             assert await store.held_by(bucket(PROJECT), "hub") == []
+
+
+class TestOvertaken:
+    """Somebody else is quicker between reading and removing."""
+
+    @pytest.fixture
+    def meanwhile(self, store: PresenceStore, monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
+        """Have a change happen once, right before something is removed."""
+
+        def meanwhile(change: Change) -> None:
+            remove = vars(store)["_remove"]
+
+            async def remove_late(*arguments: Any) -> Any:
+                monkeypatch.setattr(store, "_remove", remove)
+                await change()
+                return await remove(*arguments)
+
+            monkeypatch.setattr(store, "_remove", remove_late)
+
+        return meanwhile
+
+    async def test_deletion_is_judged_by_what_it_deletes(
+        self, store: PresenceStore, meanwhile: Callable[[Change], None]
+    ) -> None:
+        await store.upsert(PROJECT, draft())
+        meanwhile(lambda: store.update(PROJECT, "p1", set_status("locked")))
+
+        def check(presence: Presence) -> None:
+            if presence.status == "locked":
+                raise PermissionError
+
+        with pytest.raises(PermissionError):
+            await store.delete(PROJECT, "p1", check)
+        assert len(await listed(store)) == 1
+
+    async def test_event_tells_what_was_there_last(
+        self, store: PresenceStore, meanwhile: Callable[[Change], None]
+    ) -> None:
+        await store.upsert(PROJECT, draft(), ONE)
+        meanwhile(lambda: store.update(PROJECT, "p1", set_status("last")))
+        await store.release(PROJECT, [("ada", ONE)])
+
+        page = await RedisBus(store.redis).read_page(PROJECT, "0-0")
+        told = [json.loads(message)["data"]["payload"]["status"] for _, message in page.events]
+        assert told == ["on", "last", "last"]
+
+    async def test_prolonged_one_does_not_expire(
+        self, store: PresenceStore, clock: "Clock", meanwhile: Callable[[Change], None]
+    ) -> None:
+        await store.upsert(PROJECT, draft())
+        long = draft(lifetime=timedelta(days=1))
+        clock.advance(minutes=14)
+        meanwhile(lambda: store.upsert(PROJECT, long))
+        soon = PresenceStore(RedisBus(store.redis), lease_s=10, clock=lambda: clock() + timedelta(minutes=2))
+        vars(soon)["_remove"] = vars(store)["_remove"]
+        await soon.expire(PROJECT, ["p1"])
+
+        assert len(await listed(store)) == 1
+
+    async def test_other_presence_of_the_user_stays(
+        self, store: PresenceStore, meanwhile: Callable[[Change], None]
+    ) -> None:
+        await store.upsert(PROJECT, draft(), ONE)
+
+        async def replaced() -> None:
+            await store.delete(PROJECT, "p1")
+            await store.upsert(PROJECT, draft(presence_id="p2"), TWO)
+
+        meanwhile(replaced)
+        await store.release(PROJECT, [("ada", ONE)])
+        assert [each.id for each in await listed(store)] == ["p2"]
