@@ -153,6 +153,7 @@ class TestCreate:
             assert (answer.status_code, answer.json()["type"]) == (501, "general_not_implemented")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 class TestSize:
     @pytest.fixture
     def overrides(self) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Executions, on both databases."""
+"""Executions that are run while the caller waits. What waits in the store is in ``test_waiting.py``."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import httpx
+import pytest
 
 from tests.api import PROJECT, Api
 from workers.functions.executor import Call
@@ -25,6 +26,7 @@ class ToldExecutor(Protocol):
     async def until_called(self, count: int) -> None: ...
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 class TestSync:
     async def test_answer_has_the_response_and_the_record_has_not(
         self, api: Api, deploy: Deploy, executor: ToldExecutor
@@ -157,6 +159,7 @@ class TestSync:
         assert (await api.server.post(PATH, json={})).status_code == 201
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 class TestAccess:
     async def test_only_whom_the_function_names_may_have_it_run(
         self, api: Api, deploy: Deploy, executor: ToldExecutor, sign_up: SignUp
@@ -239,6 +242,7 @@ class TestAccess:
         assert executor.calls == []
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 class TestKey:
     """The API key that a call brings along."""
 

@@ -115,6 +115,7 @@ class TestCreate:
             assert (answer.status_code, answer.json()["type"]) == (401, "general_unauthorized_scope")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 class TestScopes:
     async def test_key_hands_out_no_scope_that_it_has_not(self, api: Api) -> None:
         key = await api.add_key("functions.write", "rows.read")
@@ -241,6 +242,7 @@ class TestTriggers:
         assert (await store.read(PROJECT)).functions == ()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 class TestOffers:
     async def test_every_runtime_can_be_chosen(self, api: Api) -> None:
         offered = (await api.server.get("/v1/functions/runtimes")).json()
