@@ -151,8 +151,8 @@ class FolderStore:
     def _rename(self, path: Path, key: str) -> None:
         target = self._root / key
         while True:
-            target.parent.mkdir(parents=True, exist_ok=True)
             try:
+                changed = _make_folder(target.parent)
                 path.rename(target)
             except FileNotFoundError:
                 # Somebody deleted the last file of the folder meanwhile, and the folder with it.
@@ -160,10 +160,8 @@ class FolderStore:
                     raise
             else:
                 break
-        folder = target.parent
-        while folder != self._root.parent:
+        for folder in changed:
             _sync_folder(folder)
-            folder = folder.parent
 
     def _open(self, key: str) -> int:
         try:
@@ -231,6 +229,15 @@ def _copy_bytes(source: BinaryIO, file: int, offset: int, size_bytes: int) -> No
             raise FileStoreError("There are fewer bytes to be kept than were announced.")
         written = os.pwrite(file, block, offset + position)
         position += written
+
+
+def _make_folder(path: Path) -> list[Path]:
+    """Make a folder if need be; return it with those that folders were made in."""
+    if path.is_dir():
+        return [path]
+    changed = _make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    return [path, *changed]
 
 
 def _sync_folder(path: Path) -> None:

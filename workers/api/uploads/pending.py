@@ -13,7 +13,7 @@ goes on with is swept (:mod:`workers.files.discards`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy import RowMapping, delete, insert, select, update
@@ -92,17 +92,12 @@ async def store_upload(
     except IntegrityError:
         # Another request began it at the same moment.
         row = await _open(services, slot, received, details)
-    layout = Layout(row["total_bytes"], row["chunk_bytes"])
-    try:
-        number = layout.number_of(received.range)
-    except InvalidRangeError as error:
-        raise refuse(Problem.CONTENT_RANGE, reason=str(error)) from error
-    if len(Parts.parse(row["parts"])) < layout.count:
-        row = await _add(services, slot, row, number, received)
-    stored = _stored(row)
-    if stored.is_complete and row["token"]:
+    if not row["token"]:
+        return await _store_whole(services, slot, row, received)
+    stored = _stored(await _add(services, slot, row, received))
+    if stored.is_complete:
         try:
-            await services.files.complete(row["storage_key"], row["token"], row["total_bytes"])
+            await services.files.complete(stored.key, row["token"], stored.total_bytes)
         except MissingFileError as error:
             raise refuse(Problem.UPLOAD_NOT_FOUND) from error
     return stored
@@ -242,12 +237,36 @@ def _check_layout(services: Services, layout: Layout) -> None:
         raise refuse(Problem.CONTENT_RANGE, reason=f"There must not be more than {MAX_PARTS} chunks.")
 
 
-async def _add(
-    services: Services, slot: Slot, row: RowMapping, number: int, received: Received
-) -> RowMapping:
-    """Store a part, and return the row of the upload with it."""
+async def _store_whole(services: Services, slot: Slot, row: RowMapping, received: Received) -> Stored:
+    """Store a file in one piece. That it is there is not recorded: if this request fails, the next begins anew."""
+    await services.files.put(row["storage_key"], received.file, received.range.size_bytes)
+    async with services.store.read() as connection:
+        current = await _find(connection, slot)
+    if current is None or current["seq"] != row["seq"]:
+        # Given up meanwhile, and perhaps removed before it was there.
+        async with services.store.write(slot.project) as tx:
+            await discard_file(tx.connection, row["storage_key"], tx.now)
+        raise refuse(Problem.UPLOAD_NOT_FOUND)
+    return replace(_stored(row), chunks_uploaded=1)
+
+
+async def _add(services: Services, slot: Slot, row: RowMapping, received: Received) -> RowMapping:
+    """Store a part, unless all are there, and return the row of the upload with it."""
     try:
-        await _put(services, row, number, received)
+        number = Layout(row["total_bytes"], row["chunk_bytes"]).number_of(received.range)
+    except InvalidRangeError as error:
+        raise refuse(Problem.CONTENT_RANGE, reason=str(error)) from error
+    if _stored(row).is_complete:
+        return row
+    try:
+        await services.files.put_part(
+            row["storage_key"],
+            row["token"],
+            number=number,
+            offset=received.range.start,
+            source=received.file,
+            size_bytes=received.range.size_bytes,
+        )
     except MissingFileError as error:
         # Perhaps another request brought this part too, and has completed the upload since.
         async with services.store.read() as connection:
@@ -258,41 +277,17 @@ async def _add(
     return await _record(services, slot, row, number)
 
 
-async def _put(services: Services, row: RowMapping, number: int, received: Received) -> None:
-    size_bytes = received.range.size_bytes
-    if not row["token"]:
-        await services.files.put(row["storage_key"], received.file, size_bytes)
-        return
-    await services.files.put_part(
-        row["storage_key"],
-        row["token"],
-        number=number,
-        offset=received.range.start,
-        source=received.file,
-        size_bytes=size_bytes,
-    )
-
-
 async def _record(services: Services, slot: Slot, row: RowMapping, number: int) -> RowMapping:
     """Take note that a part is stored. Locks the upload for that only, so that parts do not wait for each other."""
     async with services.store.write(slot.project) as tx:
         current = await _find(tx.connection, slot, lock=True)
-        if current is not None and current["seq"] == row["seq"]:
-            changed = await tx.connection.execute(
-                update(uploads)
-                .where(uploads.c.seq == row["seq"])
-                .values(parts=str(Parts.parse(current["parts"]).with_part(number)), updated_at=tx.now_text)
-                .returning(*uploads.c)
-            )
-            return changed.mappings().one()
-    await _forget(services, slot, row)
-    raise refuse(Problem.UPLOAD_NOT_FOUND)
-
-
-async def _forget(services: Services, slot: Slot, row: RowMapping) -> None:
-    """Have what was stored for an upload removed that was given up meanwhile, perhaps before this was stored."""
-    if row["token"]:
-        # Parts are refused then, or belong to what another request has completed.
-        return
-    async with services.store.write(slot.project) as tx:
-        await discard_file(tx.connection, row["storage_key"], tx.now)
+        if current is None or current["seq"] != row["seq"]:
+            # Given up meanwhile. No part came after that: they are refused then.
+            raise refuse(Problem.UPLOAD_NOT_FOUND)
+        changed = await tx.connection.execute(
+            update(uploads)
+            .where(uploads.c.seq == row["seq"])
+            .values(parts=str(Parts.parse(current["parts"]).with_part(number)), updated_at=tx.now_text)
+            .returning(*uploads.c)
+        )
+        return changed.mappings().one()
