@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from realtime.client import RealtimeClient
+from realtime.errors import CloseCode
 from realtime.presences.model import Draft, default_permissions
 
 if TYPE_CHECKING:
@@ -281,3 +283,22 @@ class TestIdentity:
 
 def _unix(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
+
+
+class TestPythonClient:
+    async def test_its_presence_lasts_as_long_as_the_client(self, shared: "RunningHub") -> None:
+        endpoint = f"{shared.http}/v1"
+        async with RealtimeClient(endpoint, shared.project, jwt=shared.token("ada")) as client:
+            shown = await client.set_presence("online", metadata={"x": 1}, permissions=ANYBODY)
+            assert (shown["userId"], shown["metadata"]) == ("ada", {"x": 1})
+            # The hub hangs up; the client comes back.
+            for connection in list(shared.hub.registry.rooms[shared.project].connections):
+                shared.hub.end(connection, CloseCode.GOING_AWAY, reason="test")
+            await until_logged(shared, f"presences.{shown['$id']}.delete")
+            async with asyncio.timeout(10):
+                while await present(shared) != {"ada": "online"}:
+                    pass
+        async with asyncio.timeout(10):
+            while await present(shared):
+                pass
+        assert {name.split(".")[1] for name in await logged(shared)} == {shown["$id"]}

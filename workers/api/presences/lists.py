@@ -12,6 +12,7 @@ from starlette.responses import Response
 from realtime.presences.model import Presence, presence_model
 from workers.api.access import Caller, requires
 from workers.api.listing import ListParams, list_params
+from workers.api.rates import rate_limit
 from workers.api.responses import documented
 from workers.api.services import Services, services_of
 from workers.models.presences import PresenceList
@@ -43,7 +44,12 @@ Ttl = Annotated[
 
 
 @router.get(
-    "/v1/presences", response_model=None, responses=documented(PresenceList), operation_id="presencesList"
+    "/v1/presences",
+    response_model=None,
+    responses=documented(PresenceList),
+    operation_id="presencesList",
+    # Its cost grows with the presences of the project.
+    dependencies=[Depends(rate_limit(limit=120, window_s=60, by=("ip", "user", "url")))],
 )
 async def list_presences(
     request: Request, caller: Reader, params: Annotated[ListParams, Depends(list_params)], ttl: Ttl = 0

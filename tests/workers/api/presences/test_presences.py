@@ -270,3 +270,21 @@ class TestScopes:
         assert refusal(await reader.delete("/v1/presences/p1"))[1] == "general_unauthorized_scope"
         assert refusal(await writer.get("/v1/presences"))[1] == "general_unauthorized_scope"
         assert (await writer.delete("/v1/presences/p1")).status_code == 204
+
+
+class TestRates:
+    @pytest.fixture
+    def overrides(self) -> dict[str, Any]:
+        return {"limits": "on"}
+
+    async def test_users_have_limits_and_keys_have_none(self, api: Api, sign_up: SignUp) -> None:
+        ada = await sign_up("ada")
+        answers = [
+            await put(ada),
+            await patch(ada, status="x"),
+            await ada.get("/v1/presences"),
+            await ada.delete("/v1/presences/p1"),
+        ]
+        assert [each.headers["X-RateLimit-Limit"] for each in answers] == ["120"] * 4
+        assert [each.headers["X-RateLimit-Remaining"] for each in answers] == ["119"] * 4
+        assert "X-RateLimit-Limit" not in (await api.server.get("/v1/presences")).headers
