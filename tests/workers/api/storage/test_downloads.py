@@ -1,10 +1,11 @@
-"""Bytes of files as browsers ask for them; on both databases, since nobody would look at one of them alone."""
+"""Bytes of files as browsers ask for them. The database has no part in it."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+import pytest
 
 from tests.api import BASE_URL, PROJECT, Api
 
@@ -13,6 +14,8 @@ LogIn = Callable[[str], Awaitable[httpx.AsyncClient]]
 Upload = Callable[..., Awaitable[httpx.Response]]
 
 FILE = "/v1/storage/buckets/photos/files/f1"
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010806000000")
 
 

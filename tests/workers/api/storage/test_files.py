@@ -105,6 +105,7 @@ class TestCreate:
         assert (await api.server.get(f"{FILES}/f1/download")).content == b"first"
         assert len(on_disk()) == 1
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     @pytest.mark.parametrize(
         ("members", "given", "status", "error"),
         [

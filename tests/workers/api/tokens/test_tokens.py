@@ -47,6 +47,8 @@ async def refusal(client: httpx.AsyncClient, secret: str, file_id: str = "f1") -
     return response.status_code, response.json()["type"]
 
 
+ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 NOT_FOUND = (404, "storage_file_not_found")
 
 
@@ -113,6 +115,7 @@ class TestToken:
         await photos.server.post(FILES, data={"fileId": "f1"}, files={"file": ("f1.txt", b"new")})
         assert await refusal(photos.guest(), token["secret"]) == NOT_FOUND
 
+    @ON_ONE_DATABASE
     async def test_other_tokens_and_forgeries_open_nothing(self, photos: Api) -> None:
         token = await create(photos)
         claims = jwt.decode(token["secret"], options={"verify_signature": False})
@@ -127,11 +130,13 @@ class TestToken:
         ):  # fmt: skip
             assert await refusal(photos.guest(), forged) == NOT_FOUND
 
+    @ON_ONE_DATABASE
     async def test_it_is_no_login(self, photos: Api) -> None:
         token = await create(photos)
         response = await photos.guest(**{"X-Appwrite-JWT": token["secret"]}).get("/v1/account")
         assert response.status_code == 401
 
+    @ON_ONE_DATABASE
     async def test_who_may_read_anyway_needs_no_good_token(self, photos: Api) -> None:
         assert (await view(photos.server, "stale")).content == b"f1"
 
@@ -144,12 +149,14 @@ class TestRoutes:
         response = await photos.server.get("/v1/tokens/buckets/photos/files/f2")
         assert response.json() == {"total": 0, "tokens": []}
 
-    @pytest.mark.parametrize("expire", ["yesterday", "2020-01-01T00:00:00.000+00:00", 1])
-    async def test_expiry_must_be_a_time_to_come(self, photos: Api, expire: object) -> None:
-        response = await photos.server.post(TOKENS, json={"expire": expire})
-        assert response.status_code == 400
-        assert "`expire`" in response.json()["message"]
+    @ON_ONE_DATABASE
+    async def test_expiry_must_be_a_time_to_come(self, photos: Api) -> None:
+        for expire in ("yesterday", "2020-01-01T00:00:00.000+00:00", 1):
+            response = await photos.server.post(TOKENS, json={"expire": expire})
+            assert response.status_code == 400
+            assert "`expire`" in response.json()["message"]
 
+    @ON_ONE_DATABASE
     async def test_only_keys_with_the_scope_use_them(self, photos: Api) -> None:
         token = await create(photos)
         async with await photos.add_key("tokens.read") as reader:
@@ -159,6 +166,7 @@ class TestRoutes:
         for path in (TOKENS, f"/v1/tokens/{token['$id']}"):
             assert (await photos.guest().get(path)).status_code == 401
 
+    @ON_ONE_DATABASE
     async def test_unknown_ones_are_not_found(self, photos: Api) -> None:
         for path in ("/v1/tokens/none", "/v1/tokens/%00", "/v1/tokens/buckets/photos/files/none"):
             assert (await photos.server.get(path)).status_code == 404
