@@ -8,8 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api import Api
+from realtime.identity.model import Project
+from tests.api import PROJECT, Api
 from workers.store import tables
+from workers.store.projects import delete_project
 
 Make = Callable[..., Awaitable[dict[str, Any]]]
 LogIn = Callable[[str], Awaitable[httpx.AsyncClient]]
@@ -137,4 +139,25 @@ class TestCreate:
         assert on_disk() == []
         async with api.services.store.read() as connection:
             for table in (tables.files, tables.uploads, tables.file_permissions):
+                assert (await connection.execute(table.select())).all() == []
+
+
+class TestProject:
+    async def test_everything_goes_with_the_project(
+        self, api: Api, make_bucket: Make, upload: Upload, on_disk: OnDisk
+    ) -> None:
+        await make_bucket(fileSecurity=True)
+        await upload(api.server, permissions=['read("any")'])
+        await upload(api.server, file_id="f2", span=(0, 4, 10))
+        assert (await api.server.post("/v1/tokens/buckets/photos/files/f1", json={})).status_code == 201
+        assert len(on_disk()) == 2
+        async with api.services.store.write(Project(id=PROJECT)) as tx:
+            assert await delete_project(tx)
+        await api.services.discards.sweep()
+        assert on_disk() == []
+        async with api.services.store.read() as connection:
+            for table in (
+                tables.buckets, tables.files, tables.file_permissions, tables.file_tokens, tables.uploads,
+                tables.discarded_files,
+            ):  # fmt: skip
                 assert (await connection.execute(table.select())).all() == []
