@@ -111,9 +111,12 @@ class FolderStore:
         try:
             os.ftruncate(file, total_bytes)
             os.fsync(file)
+            _sync_folder(path.parent)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         finally:
             os.close(file)
-        _sync_folder(path.parent)
         return path.name
 
     def _put_part(self, key: str, token: str, offset: int, source: BinaryIO, size_bytes: int) -> None:

@@ -69,7 +69,7 @@ class FileStore(Protocol):
 
         Raises:
             MissingFileError: the upload was given up.
-            FileStoreError: parts are missing.
+            FileStoreError: the sizes of the parts do not add up, as far as the store knows them.
         """
 
     async def abort(self, key: str, token: str) -> None:
