@@ -233,22 +233,25 @@ async def _dial(guard: Guard, server: SmtpServer) -> socket.socket:
 
 def _is_over(error: BaseException) -> bool:
     """Tell whether the session is of no further use."""
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        return error.code == _CLOSING
-    return isinstance(error, OSError)
+    answer = _answer_of(error)
+    return isinstance(error, OSError) if answer is None else answer.code == _CLOSING
+
+
+def _is_temporary(error: BaseException) -> bool:
+    """Tell whether a server that could not be connected to may be connected to later."""
+    answer = _answer_of(error)
+    return isinstance(error, OSError) if answer is None else 400 <= answer.code < 500
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, TargetError):
         return "the host is not a public one"
-    if isinstance(error, aiosmtplib.SMTPRecipientsRefused) and error.recipients:
-        error = error.recipients[0]
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        return f"{error.code} {error.message}"
-    return f"{type(error).__name__}: {error}"
+    answer = _answer_of(error)
+    return f"{type(error).__name__}: {error}" if answer is None else f"{answer.code} {answer.message}"
 
 
-def _is_temporary(error: BaseException) -> bool:
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        return 400 <= error.code < 500
-    return isinstance(error, aiosmtplib.SMTPConnectError | aiosmtplib.SMTPTimeoutError | OSError)
+def _answer_of(error: BaseException) -> aiosmtplib.SMTPResponseException | None:
+    """Return what the server answered; None if the error is not about that."""
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return error.recipients[0]
+    return error if isinstance(error, aiosmtplib.SMTPResponseException) else None

@@ -77,10 +77,16 @@ class Handler:
         self.letters: list[tuple[str, int]] = []
         self.answer = "250 OK"
         self.rcpt_answer = "250 OK"
+        # How many more letters the connection is closed over.
+        self.closes = 0
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
-        self, _server: Any, _session: Any, envelope: Any, address: str, _options: list[str]
+        self, server: SMTP, _session: Any, envelope: Any, address: str, _options: list[str]
     ) -> str:
+        if self.closes:
+            self.closes -= 1
+            assert server.transport is not None
+            server.transport.close()
         if self.rcpt_answer.startswith("250"):
             envelope.rcpt_tos.append(address)
         return self.rcpt_answer
@@ -155,17 +161,38 @@ class TestSession:
                 await session.send(letter, TO)
                 assert len(handler.letters) == 1
 
-    async def test_server_that_closes_between_letters_is_connected_to_again(
+    async def test_server_that_has_enough_of_a_session_is_connected_to_again(
+        self, server: SmtpServer, handler: Handler, letter: EmailMessage
+    ) -> None:
+        async with smtp_session([server], FROM) as session:
+            await session.send(letter, TO)
+            handler.closes = 1
+            await session.send(letter, TO)
+        (_, first), (_, second) = handler.letters
+        assert first != second
+
+    async def test_server_that_closes_at_once_again_is_given_up(
+        self, server: SmtpServer, handler: Handler, letter: EmailMessage
+    ) -> None:
+        async with smtp_session([server], FROM) as session:
+            await session.send(letter, TO)
+            handler.closes = 2
+            with pytest.raises(NotSentError, match="Disconnected"):
+                await session.send(letter, TO)
+            await session.send(letter, TO)
+        assert len(handler.letters) == 2
+
+    async def test_server_that_says_that_it_closes_is_connected_to_again(
         self, server: SmtpServer, handler: Handler, letter: EmailMessage
     ) -> None:
         async with smtp_session([server], FROM) as session:
             await session.send(letter, TO)
             handler.rcpt_answer = "421 Enough for now"
-            with pytest.raises(NotSentError, match="421"):
+            with pytest.raises(NotSentError, match="421 Enough"):
                 await session.send(letter, TO)
             handler.rcpt_answer = "250 OK"
             await session.send(letter, TO)
-        assert len(handler.letters) == 2
+        assert len({number for _, number in handler.letters}) == 2
 
     async def test_first_server_that_can_be_reached_is_taken(
         self, server: SmtpServer, handler: Handler, letter: EmailMessage, free_port: Callable[[], int]

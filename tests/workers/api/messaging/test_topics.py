@@ -116,7 +116,11 @@ class TestSubscribe:
             "providerType": "email",
         }
         assert (await api.server.get(f"{SUBSCRIBERS}/s1")).json() == subscriber
-        assert (await api.server.get(SUBSCRIBERS)).json() == {"total": 1, "subscribers": [subscriber]}
+        for search, shown in (("", [subscriber]), ("ANN", [subscriber]), ("eve", [])):
+            listed = (await api.server.get(SUBSCRIBERS, params={"search": search})).json()
+            assert listed == {"total": len(shown), "subscribers": shown}
+        missing = await api.server.get(f"{SUBSCRIBERS}/s2")
+        assert (missing.status_code, missing.json()["type"]) == (404, "subscriber_not_found")
         assert await totals(api) == (1, 0, 0)
 
     async def test_target_is_subscribed_once(self, api: Api, person: Person) -> None:
