@@ -51,6 +51,12 @@ class _Holding:
     writing: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class _Leaving:
+    # Done when it has been let go; None while nobody waits for that.
+    done: asyncio.Future[None] | None = None
+
+
 class Holdings:
     """The presences that the connections of a hub hold. Used from one event loop.
 
@@ -76,10 +82,10 @@ class Holdings:
         # Bucket -> what is held there.
         self._held: dict[int, dict[_Key, _Holding]] = {}
         # Project -> what is to be let go; present while its writer runs.
-        self._leaving: dict[str, dict[_Key, None]] = {}
+        self._leaving: dict[str, dict[_Key, _Leaving]] = {}
         # Buckets in which others may have let go in this hub's place.
         self._lapsed: set[int] = set()
-        # Bucket -> when its lease was last renewed or made, in event loop time.
+        # Bucket -> when its lease was last renewed or made, in event loop time; while something is held there.
         self._renewed: dict[int, float] = {}
         self._is_idle = asyncio.Event()
         self._is_idle.set()
@@ -99,12 +105,14 @@ class Holdings:
             PresenceExistsError: the ID for a new presence is that of another user's.
         """
         key = _Key(project, draft.user_id, number)
+        # What the connection let go of before, as the same user, must not be let go of after this.
+        await self._until_left(key)
         failures = 0
         while is_wanted():
             try:
                 presence = await self._write(key, draft)
             except PresenceExistsError:
-                self._held[bucket(project)].pop(key, None)
+                self._forget(key)
                 raise
             except RedisError as error:
                 if not failures:
@@ -112,19 +120,18 @@ class Holdings:
                 await asyncio.sleep(backoff_s(failures, random.random()))  # noqa: S311 - not a secret
                 failures += 1
             else:
-                if is_wanted() and key in self._held.get(bucket(project), {}):
+                if is_wanted() and self._find(key) is not None:
                     return presence
                 break
         # It may have been written after it was let go.
-        self._held.get(bucket(project), {}).pop(key, None)
+        self._forget(key)
         self._let_go(key)
         return None
 
     def release(self, project: str, user_id: str, number: int) -> None:
         """Let go of what a connection holds, if it holds anything, soon."""
         key = _Key(project, user_id, number)
-        held = self._held.get(bucket(project), {})
-        if held.pop(key, None) is not None:
+        if self._forget(key):
             self._let_go(key)
 
     async def flush(self, timeout_s: float) -> None:
@@ -166,11 +173,17 @@ class Holdings:
             if count != known or number in self._lapsed:
                 await self._compare(number)
 
+    def _find(self, key: _Key) -> _Holding | None:
+        return self._held.get(bucket(key.project), {}).get(key)
+
+    def _forget(self, key: _Key) -> bool:
+        """Hold something no more, as far as this hub is concerned; tell whether it did."""
+        return self._held.get(bucket(key.project), {}).pop(key, None) is not None
+
     async def _write(self, key: _Key, draft: Draft) -> Presence:
         number = bucket(key.project)
-        held = self._held.setdefault(number, {})
-        had_others = any(each != key and not holding.writing for each, holding in held.items())
-        holding = held.setdefault(key, _Holding(draft))
+        had_lease = number in self._renewed
+        holding = self._held.setdefault(number, {}).setdefault(key, _Holding(draft))
         holding.draft = draft
         holding.writing += 1
         try:
@@ -181,8 +194,8 @@ class Holdings:
             holding.writing -= 1
         if is_first:
             self._renewed[number] = asyncio.get_running_loop().time()
-            if had_others:
-                # Redis did not know the lease that those are held under.
+            if had_lease:
+                # Redis did not know the lease under which others are held.
                 self._lapsed.add(number)
         # Asserted again, it keeps the ID that others know.
         holding.draft = msgspec.structs.replace(draft, presence_id=presence.id)
@@ -197,31 +210,34 @@ class Holdings:
             async for project, user_id, holder in self._store.scan_held_by(number, self._hub_id)
         }
         for key in found:
-            if key not in held and key not in self._leaving.get(key.project, {}):
+            if self._find(key) is None and key not in self._leaving.get(key.project, {}):
                 self._let_go(key)
-        missing = [key for key in settled if key not in found and key in held and not held[key].writing]
-        if number in self._lapsed:
-            for key in missing:
-                await self._assert_again(key, held[key].draft)
+        is_lapsed = number in self._lapsed
+        for key in settled:
+            holding = self._find(key)
+            if key in found or holding is None or holding.writing:
+                continue
+            if is_lapsed:
+                await self._assert_again(key, holding.draft)
+            else:
+                # Somebody took the presence over by the API, or deleted it: it is the connection's no more.
+                self._forget(key)
+        if is_lapsed:
             self._lapsed.discard(number)
-        else:
-            # Somebody took the presence over by the API, or deleted it: it is the connection's no more.
-            for key in missing:
-                held.pop(key, None)
 
     async def _assert_again(self, key: _Key, draft: Draft) -> None:
+        """Set a presence once more that others let go of in this hub's place; not one that the API has set since."""
         present = await self._store.get(key.project, draft.presence_id)
-        held = self._held.get(bucket(key.project), {})
-        if key not in held:
+        if self._find(key) is None:
             return
         if present is not None and present.source != draft.source:
-            del held[key]
+            self._forget(key)
             return
         try:
             await self._write(key, draft)
         except PresenceExistsError:
-            held.pop(key, None)
-        if key not in held:
+            self._forget(key)
+        if self._find(key) is None:
             # It went while this was written.
             self._let_go(key)
 
@@ -231,14 +247,24 @@ class Holdings:
             leaving = self._leaving[key.project] = {}
             self._is_idle.clear()
             self._spawn(self._let_all_go(key.project, leaving))
-        leaving[key] = None
+        # Anew, also if it is on its way already: that may come before what is to be undone.
+        before = leaving.get(key)
+        leaving[key] = _Leaving() if before is None else _Leaving(before.done)
 
-    async def _let_all_go(self, project: str, leaving: dict[_Key, None]) -> None:
+    async def _until_left(self, key: _Key) -> None:
+        """Wait until something is let go that was to be, if it was."""
+        leaving = self._leaving.get(key.project, {}).get(key)
+        if leaving is not None:
+            if leaving.done is None:
+                leaving.done = asyncio.get_running_loop().create_future()
+            await asyncio.shield(leaving.done)
+
+    async def _let_all_go(self, project: str, leaving: dict[_Key, _Leaving]) -> None:
         """Let go of what waits in a project until nothing does. While Redis is away it is tried again."""
         failures = 0
         while leaving:
-            batch = list(islice(leaving, _BATCH))
-            pairs = [(key.user_id, Holder(self._hub_id, key.number)) for key in batch]
+            batch = list(islice(leaving.items(), _BATCH))
+            pairs = [(key.user_id, Holder(self._hub_id, key.number)) for key, _ in batch]
             try:
                 await self._store.release(project, pairs)
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody must stay present because of it
@@ -247,8 +273,11 @@ class Holdings:
                 failures += 1
                 continue
             failures = 0
-            for key in batch:
-                del leaving[key]
+            for key, each in batch:
+                if leaving[key] is each:
+                    del leaving[key]
+                    if each.done is not None and not each.done.done():
+                        each.done.set_result(None)
             await asyncio.sleep(_LINGER_S)
         del self._leaving[project]
         if not self._leaving:

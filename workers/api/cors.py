@@ -41,8 +41,8 @@ REQUEST_HEADERS = (
 """What the SDKs send."""
 
 EXPOSED_HEADERS = (
-    "Content-Range", "Retry-After", "X-Appwrite-Session", "X-Appwrite-Warning", "X-Fallback-Cookies",
-    "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
+    "Content-Range", "Retry-After", "X-Appwrite-Cache", "X-Appwrite-Session", "X-Appwrite-Warning",
+    "X-Fallback-Cookies", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset",
 )  # fmt: skip
 """What pages may read of an answer."""
 

@@ -119,6 +119,27 @@ class TestHolding:
         await holdings.flush(5)
         assert await present(store) == []
 
+    async def test_set_again_right_after_it_was_let_go_it_stays(
+        self, store: PresenceStore, holdings: Holdings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As somebody who signs out and in again on one connection: letting go may take its time."""
+        await holdings.hold(PROJECT, draft(), 1)
+        release, may_go = store.release, asyncio.Event()
+
+        async def release_late(*arguments: Any) -> bool:
+            await may_go.wait()
+            return await release(*arguments)
+
+        monkeypatch.setattr(store, "release", release_late)
+        holdings.release(PROJECT, "ada", 1)
+        again = asyncio.create_task(holdings.hold(PROJECT, draft(), 1))
+        await asyncio.sleep(0)
+        may_go.set()
+        assert await again is not None
+        await holdings.flush(5)
+        assert len(await present(store)) == 1
+        assert len(holdings) == 1
+
     async def test_refused_one_is_not_held(self, store: PresenceStore, holdings: Holdings) -> None:
         await holdings.hold(PROJECT, draft(), 1)
         with pytest.raises(PresenceExistsError):
