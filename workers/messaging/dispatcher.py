@@ -27,7 +27,7 @@ MAX_SENDING_OF_PROJECT = 2
 LOOK_INTERVAL_S = 5.0
 """How often a process looks for what others have scheduled or left behind."""
 
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 5.0
 """How long the letters that are going out may take when a process stops."""
 
 

@@ -106,6 +106,10 @@ class Delivery:
         try:
             async with route.open() as outgoing:
                 is_over = await self._send_all(route, outgoing, cc)
+        except asyncio.CancelledError:
+            # The process stops, and could not wait for the letter that was going out.
+            await self._leave(self._clock())
+            raise
         except NotConnectedError as error:
             await self._put_off(error)
         else:

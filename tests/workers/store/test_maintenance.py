@@ -19,7 +19,7 @@ from workers.store.times import to_text
 
 NOW = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
-SETTINGS = Settings(activity_max_age_s=86_400, messages_max_age_s=86_400)
+SETTINGS = Settings(activity_max_age_s=86_400, executions_max_age_s=86_400, messages_max_age_s=86_400)
 PROJECT = Project(id="demo")
 
 
@@ -78,6 +78,29 @@ def message(message_id: str, status: str, ended: datetime) -> dict[str, Any]:
         "provider_type": "email",
         "status": status,
         **empty,
+        "created_at": to_text(ended - DAY),
+        "updated_at": to_text(ended),
+    }
+
+
+def execution(execution_id: str, status: str, ended: datetime) -> dict[str, Any]:
+    return {
+        "id": execution_id,
+        "function_id": "f",
+        "deployment_id": "d",
+        "permissions": [],
+        "trigger": "http",
+        "status": status,
+        "request_method": "GET",
+        "request_path": "/",
+        "request_headers": [],
+        "response_status": 0,
+        "response_headers": [],
+        "logs": "",
+        "errors": "",
+        "duration_s": 0.0,
+        "attempts": 1,
+        "sealed_request": "",
         "created_at": to_text(ended - DAY),
         "updated_at": to_text(ended),
     }
@@ -176,11 +199,21 @@ class TestAged:
         assert await run(store) == {"messages": 2}
         assert await ids(store, tables.messages) == {"draft", "scheduled", "processing", "late"}
 
+    async def test_executions_go_when_they_ended_long_ago(self, store: Store) -> None:
+        statuses = ("scheduled", "waiting", "processing", "completed", "failed")
+        rows = [execution(status, status, NOW - 2 * DAY) for status in statuses]
+        rows.append(execution("late", "completed", NOW - timedelta(hours=23)))
+        await insert(store, tables.executions, *rows)
+        assert await run(store) == {"executions": 2}
+        assert await ids(store, tables.executions) == {"scheduled", "waiting", "processing", "late"}
+
     async def test_zero_keeps_everything(self, store: Store) -> None:
         await insert(store, tables.messages, message("m", "sent", NOW - 1000 * DAY))
         log = {"user_id": "ann", "event": "e", "agent": {}, "time": to_text(NOW - 1000 * DAY)}
         await insert(store, tables.logs, log)
-        assert await run(store, Settings(activity_max_age_s=0, messages_max_age_s=0)) == {}
+        await insert(store, tables.executions, execution("e", "completed", NOW - 1000 * DAY))
+        settings = Settings(activity_max_age_s=0, executions_max_age_s=0, messages_max_age_s=0)
+        assert await run(store, settings) == {}
 
 
 class TestLock:

@@ -327,6 +327,24 @@ class TestDispatcher:
             assert (await outcome(api))["deliveredTotal"] == 5
         assert fake.sent == [f"p{number}" for number in range(5)]
 
+    async def test_letter_that_takes_too_long_does_not_hold_up_a_stop(
+        self, api: Api, fake: Fake, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dispatcher_module, "STOP_TIMEOUT_S", 0.01)
+        reached = asyncio.Event()
+
+        async def hang(recipient: str) -> None:
+            if recipient.startswith("p2"):
+                reached.set()
+                await asyncio.Event().wait()
+
+        fake.before = hang
+        await self.make_due(api, clock)
+        async with self.dispatcher(api, fake, clock).running():
+            await reached.wait()
+        row = await self.row(api)
+        assert (row["status"], row["delivered_total"], row["lease"]) == ("processing", 2, "")
+
     async def test_lease_of_one_who_died_lapses(self, api: Api, fake: Fake, clock: Clock) -> None:
         await self.make_due(api, clock)
         claimed = await self.claim(api, clock)
