@@ -44,6 +44,28 @@ class TestWhatIsOnTheDisk:
             await store.put(KEY, source(b"abc"), 4)
         assert everything(root) == [".uploads"]
 
+    async def test_an_upload_that_cannot_be_begun_leaves_nothing(
+        self, store: FolderStore, root: Path
+    ) -> None:
+        with pytest.raises(OSError, match="File too large"):
+            await store.begin(KEY, 2**62)
+        assert everything(root) == [".uploads"]
+
+    async def test_a_folder_that_is_removed_meanwhile_is_made_again(
+        self, store: FolderStore, source: Source, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rename = Path.rename
+
+        def remove_first(path: Path, target: Path) -> Path:
+            patched.undo()
+            target.parent.rmdir()
+            return rename(path, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "rename", remove_first)
+            await store.put(KEY, source(b"abc"), 3)
+        assert await read(store, KEY, 3) == b"abc"
+
     async def test_deleting_the_last_file_removes_its_folders(
         self, store: FolderStore, root: Path, source: Source
     ) -> None:

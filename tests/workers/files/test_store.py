@@ -53,6 +53,13 @@ class TestPut:
         with pytest.raises(MissingFileError):
             await read(store, KEY, 0, 3)
 
+    async def test_a_large_source_that_is_too_short_leaves_no_parts(
+        self, store: FileStore, source: Source
+    ) -> None:
+        with pytest.raises(FileStoreError, match="fewer bytes"):
+            await store.put(KEY, source(b"x" * 9_000_000), 10_000_000)
+        assert await store.unfinished(-60) == []
+
 
 class TestParts:
     async def test_parts_may_come_in_any_order_and_at_once(self, store: FileStore, source: Source) -> None:
@@ -84,6 +91,16 @@ class TestParts:
         await store.complete(KEY, token, 5)
         await store.complete(KEY, token, 5)
         assert await read(store, KEY, 0, 5) == b"small"
+
+    async def test_a_total_that_the_parts_do_not_make_is_refused(
+        self, store: FileStore, source: Source
+    ) -> None:
+        token = await store.begin(KEY, 5)
+        await put_part(store, token, 1, source, b"small")
+        with pytest.raises(FileStoreError, match="do not make 6 bytes"):
+            await store.complete(KEY, token, 6)
+        with pytest.raises(MissingFileError):
+            await read(store, KEY, 0, 5)
 
     async def test_an_aborted_upload_is_gone(self, store: FileStore, source: Source) -> None:
         token = await store.begin(KEY, 5)
