@@ -80,13 +80,13 @@ class TestRefused:
     @pytest.mark.parametrize(
         "content",
         [
-            b"",
-            b"PK\x03\x04 a zip",
-            gzip.compress(b""),
-            gzip.compress(b"no archive" * 1000),
-            packed([member("main.py", size=10)])[:-5],
-            packed([member("main.py", size=10_000)])[:60],
-            zlib.compress(b"x"),
+            pytest.param(b"", id="empty"),
+            pytest.param(b"PK\x03\x04 a zip", id="zip"),
+            pytest.param(gzip.compress(b""), id="gzip of nothing"),
+            pytest.param(gzip.compress(b"no archive" * 1000), id="gzip of a text"),
+            pytest.param(packed([member("main.py", size=10)])[:-5], id="without its end"),
+            pytest.param(packed([member("main.py", size=10_000)])[:60], id="its beginning"),
+            pytest.param(zlib.compress(b"x"), id="zlib"),
         ],
     )
     def test_what_is_no_archive_is_refused(self, content: bytes) -> None:
