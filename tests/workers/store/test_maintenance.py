@@ -136,6 +136,7 @@ class TestSessions:
         assert await run(store) == {"sessions": 5}
         assert await ids(store, tables.sessions) == set()
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_clock_of_another_day_finds_more(self, store: Store) -> None:
         await insert(store, tables.sessions, session("s", "ann", NOW + DAY))
         assert await run(store) == {}
@@ -199,6 +200,7 @@ class TestAged:
         assert await run(store) == {"messages": 2}
         assert await ids(store, tables.messages) == {"draft", "scheduled", "processing", "late"}
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_executions_go_when_they_ended_long_ago(self, store: Store) -> None:
         statuses = ("scheduled", "waiting", "processing", "completed", "failed")
         rows = [execution(status, status, NOW - 2 * DAY) for status in statuses]
@@ -207,6 +209,7 @@ class TestAged:
         assert await run(store) == {"executions": 2}
         assert await ids(store, tables.executions) == {"scheduled", "waiting", "processing", "late"}
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_zero_keeps_everything(self, store: Store) -> None:
         await insert(store, tables.messages, message("m", "sent", NOW - 1000 * DAY))
         log = {"user_id": "ann", "event": "e", "agent": {}, "time": to_text(NOW - 1000 * DAY)}
@@ -229,6 +232,7 @@ class TestLock:
 
 
 class TestRunning:
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_it_is_done_now_and_then(self, store: Store) -> None:
         settings = SETTINGS.model_copy(update={"maintenance_interval_s": 0.01})
         async with Maintenance(store, settings, clock=lambda: NOW).running():
@@ -238,6 +242,7 @@ class TestRunning:
                     while await ids(store, tables.sessions):  # noqa: ASYNC110 - a database tells nobody
                         await asyncio.sleep(0.01)
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_failure_does_not_end_it(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         failures = iter([OSError(), ZeroDivisionError()])
         done = asyncio.Event()

@@ -71,6 +71,7 @@ class TestCreate:
         assert "a-secret-password" not in str(dict(row))
         assert api.services.sealer.unseal(row["secrets"]) == '{"password":"a-secret-password"}'
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_what_lacks_something_is_not_enabled(self, api: Api) -> None:
         assert not (await create(api, fromEmail=None))["enabled"]
 
@@ -79,6 +80,7 @@ class TestCreate:
         again = await api.server.post("/v1/messaging/providers/smtp", json=SMTP)
         assert (again.status_code, again.json()["type"]) == (409, "provider_already_exists")
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_wrong_parameter_is_named(self, api: Api) -> None:
         response = await api.server.post("/v1/messaging/providers/smtp", json=SMTP | {"host": "a b"})
         assert response.status_code == 400
@@ -117,6 +119,7 @@ class TestUpdate:
             row = (await connection.execute(select(tables.providers))).mappings().one()
         assert api.services.sealer.unseal(row["secrets"]) == '{"password":"a-secret-password"}'
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_enabling_what_lacks_something_is_refused(self, api: Api) -> None:
         await create(api, fromEmail=None)
         path = "/v1/messaging/providers/smtp/mail"
@@ -126,6 +129,7 @@ class TestUpdate:
         enabled = await api.server.patch(path, json={"enabled": True, "fromEmail": "a@example.com"})
         assert enabled.json()["enabled"]
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_path_of_another_kind_is_refused(self, api: Api) -> None:
         await create(api)
         refused = await api.server.patch("/v1/messaging/providers/resend/mail", json={"name": "Other"})
@@ -133,6 +137,7 @@ class TestUpdate:
 
 
 class TestDelete:
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_provider_is_gone(self, api: Api) -> None:
         await create(api)
         assert (await api.server.delete("/v1/messaging/providers/mail")).status_code == 204
@@ -154,6 +159,7 @@ class TestList:
             listed = (await api.server.get("/v1/messaging/providers", params=params)).json()
             assert (listed["total"], [each["$id"] for each in listed["providers"]]) == (1, ["sms"])
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_scope_is_needed(self, api: Api) -> None:
         holder = await api.add_key("topics.read")
         assert (await holder.get("/v1/messaging/providers")).status_code == 401

@@ -90,6 +90,7 @@ class TestEmail:
         assert len({each["Message-ID"] for _, each in letters}) == 3
         assert [event.payload["status"] for event in await events(api)] == ["processing", "sent"]
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_copies_are_seen_and_blind_ones_are_not(
         self, api: Api, person: Person, mailbox: Mailbox
     ) -> None:
@@ -107,6 +108,7 @@ class TestEmail:
             assert name == "eve" or "eve@example.com" not in letter.as_string()
             assert (letter.get_content_type(), text_of(letter)) == ("text/html", "<b>News</b>")
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_who_cannot_be_reached_is_named_and_others_are_reached(
         self, api: Api, person: Person, mailbox: Mailbox
     ) -> None:
@@ -120,6 +122,7 @@ class TestEmail:
         assert "bob@example.com" in error
         assert "550 No such user here" in error
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_message_that_reaches_nobody_has_failed(
         self, api: Api, person: Person, mailbox: Mailbox
     ) -> None:
@@ -129,6 +132,7 @@ class TestEmail:
         message = await outcome(api)
         assert (message["status"], message["deliveredTotal"], message["deliveredAt"]) == ("failed", 0, None)
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_topic_without_subscribers_is_nobody(self, api: Api) -> None:
         await api.server.post("/v1/messaging/topics", json={"topicId": "news", "name": "News"})
         await write(api, topics=["news"])
@@ -151,6 +155,7 @@ class TestEmail:
         assert statuses == ["scheduled", "processing", "sent"]
         assert len(await mailbox.letters(1)) == 1
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_what_was_sent_is_not_changed_any_more(self, api: Api, person: Person) -> None:
         await person("ann")
         await write(api, users=["ann"])
@@ -159,6 +164,7 @@ class TestEmail:
         assert (refused.status_code, refused.json()["type"]) == (400, "message_already_sent")
         assert (await api.server.delete(f"{MESSAGES}/m")).status_code == 204
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_provider_of_the_project_is_used(self, api: Api, person: Person, mailbox: Mailbox) -> None:
         await person("ann")
         with Mailbox() as other:
@@ -188,6 +194,7 @@ class TestPrivateProvider:
     def overrides(self) -> dict[str, Any]:
         return {}
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_mail_server_of_this_network_is_not_connected_to(self, api: Api, person: Person) -> None:
         await person("ann")
         body = {"providerId": "mail", "name": "Ours", "host": "127.0.0.1:25", "fromEmail": "a@example.com"}
@@ -198,6 +205,7 @@ class TestPrivateProvider:
         (error,) = message["deliveryErrors"]
         assert "the host is not a public one" in error
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_letters_are_logged_where_there_is_no_mail_server(self, api: Api, person: Person) -> None:
         await person("ann")
         with structlog.testing.capture_logs() as logged:
@@ -327,6 +335,7 @@ class TestDispatcher:
             assert (await outcome(api))["deliveredTotal"] == 5
         assert fake.sent == [f"p{number}" for number in range(5)]
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_letter_that_takes_too_long_does_not_hold_up_a_stop(
         self, api: Api, fake: Fake, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -374,6 +383,7 @@ class TestDispatcher:
             found = await connection.execute(select(tables.targets.c.seq).order_by(tables.targets.c.seq))
             return int(found.scalars().all()[1])
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_mail_server_that_is_away_is_tried_again_where_it_was_left(
         self, api: Api, fake: Fake, clock: Clock
     ) -> None:
@@ -400,6 +410,7 @@ class TestDispatcher:
         assert (message["deliveredTotal"], message["deliveryErrors"]) == (5, [])
         assert fake.sent == [f"p{number}" for number in range(5)]
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_mail_server_that_stays_away_ends_it(self, api: Api, fake: Fake, clock: Clock) -> None:
         async def refuse(_recipient: str) -> None:
             raise NotConnectedError("away", is_temporary=True)
@@ -414,6 +425,7 @@ class TestDispatcher:
             ["No mail server takes messages: away"],
         )
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_progress_is_noted_now_and_then_and_errors_are_bounded(
         self, api: Api, fake: Fake, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -477,6 +489,7 @@ class TestDispatcher:
             for message_id in ("m", "more0", "more1", "more2"):
                 assert (await outcome(api, message_id))["status"] == "sent"
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_mistake_of_ours_ends_the_message(self, api: Api, fake: Fake, clock: Clock) -> None:
         async def fail(_recipient: str) -> None:
             raise ZeroDivisionError
@@ -487,6 +500,7 @@ class TestDispatcher:
             message = await outcome(api)
         assert (message["status"], message["deliveryErrors"]) == ("failed", ["The server made a mistake."])
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_dispatcher_goes_on_after_a_failure(
         self, api: Api, fake: Fake, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -503,6 +517,7 @@ class TestDispatcher:
         async with self.dispatcher(api, fake, clock).running():
             assert (await outcome(api))["status"] == "sent"
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_secrets_that_cannot_be_read_any_more_are_said_so(
         self, api: Api, fake: Fake, clock: Clock
     ) -> None:

@@ -67,11 +67,13 @@ class TestTopics:
         changed = (await api.server.patch(NEWS, json={"subscribe": []})).json()
         assert (changed["name"], changed["subscribe"]) == ("Olds", [])
 
-    @pytest.mark.parametrize("roles", ["users", ["everybody"], ["user:a"] * 101, ["label:" + "a" * 60]])
-    async def test_wrong_roles_are_refused(self, api: Api, roles: Any) -> None:
-        body = {"topicId": "news", "name": "News", "subscribe": roles}
-        response = await api.server.post(TOPICS, json=body)
-        assert response.status_code == 400, response.text
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+    async def test_wrong_roles_are_refused(self, api: Api) -> None:
+        wrong: tuple[Any, ...] = ("users", ["everybody"], ["user:a"] * 101, ["label:" + "a" * 60])
+        for roles in wrong:
+            body = {"topicId": "news", "name": "News", "subscribe": roles}
+            response = await api.server.post(TOPICS, json=body)
+            assert response.status_code == 400, response.text
 
     async def test_topic_goes_with_its_subscribers(self, api: Api, person: Person) -> None:
         await create(api)
@@ -132,6 +134,7 @@ class TestSubscribe:
             assert (response.status_code, response.json()["type"]) == (409, "subscriber_already_exists")
         assert await totals(api) == (1, 0, 0)
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_unknown_topic_or_target_is_refused(self, api: Api, person: Person) -> None:
         target_id = await person("ann")
         response = await subscribe(api.server, target_id)
@@ -157,6 +160,7 @@ class TestUsers:
         assert (await ann.delete(f"{SUBSCRIBERS}/s1")).status_code == 204
         assert await totals(api) == (0, 0, 0)
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_targets_and_subscribers_of_others_are_none(
         self, api: Api, sign_up: SignUp, person: Person
     ) -> None:
@@ -170,6 +174,7 @@ class TestUsers:
         assert (response.status_code, response.json()["type"]) == (404, "subscriber_not_found")
         assert await totals(api) == (1, 0, 0)
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_only_roles_of_the_topic_may_subscribe(self, api: Api, sign_up: SignUp) -> None:
         ann = await sign_up("ann")
         target_id = (await ann.get("/v1/account")).json()["targets"][0]["$id"]
@@ -181,6 +186,7 @@ class TestUsers:
         await create(api, "all", subscribe=["any"])
         assert (await subscribe(ann, target_id, topic_id="all")).status_code == 201
 
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_guests_and_lists_are_refused(self, api: Api, sign_up: SignUp) -> None:
         await create(api)
         assert (await subscribe(api.guest(), "any")).status_code == 401
