@@ -140,6 +140,12 @@ class ErrorKind(enum.Enum):
     PRESENCE_NO_PROJECT = ErrorSpec(
         1008, "realtime_policy_violation", "Presence requires a project context.", CloseCode.POLICY_VIOLATION
     )
+    PRESENCE_DISABLED = ErrorSpec(
+        503,
+        "general_service_disabled",
+        "The requested service is disabled. You can enable the service from the Appwrite console.",
+        None,
+    )
     PRESENCE_NO_USER = ErrorSpec(401, "user_unauthorized", "User must be authorized", None)
     PRESENCE_USER_UNKNOWN = ErrorSpec(
         404, "user_not_found", "User with the requested ID could not be found.", None

@@ -61,6 +61,8 @@ class Presences:
         identity = connection.identity
         if room.project.id == CONSOLE.id:
             raise ClientError(ErrorKind.PRESENCE_NO_PROJECT)
+        if "presences" in room.project.disabled_services:
+            raise ClientError(ErrorKind.PRESENCE_DISABLED)
         if not identity.user_id:
             raise ClientError(ErrorKind.PRESENCE_NO_USER)
         await self._require_user(room, identity)

@@ -140,6 +140,11 @@ ANSWERS = (
     ),
     Entry(ErrorKind.TAIL_REFUSED, "The project's events may not be followed.", "Do not subscribe to it."),
     Entry(ErrorKind.PRESENCE_NO_PROJECT, "A presence on the console.", "Connect to a project."),
+    Entry(
+        ErrorKind.PRESENCE_DISABLED,
+        "A presence in a project that has switched presences off.",
+        "Do without; or switch them on: `realtime projects switch`.",
+    ),
     Entry(ErrorKind.PRESENCE_NO_USER, "A presence of a guest.", "Authenticate first."),
     Entry(
         ErrorKind.PRESENCE_USER_UNKNOWN,

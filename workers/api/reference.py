@@ -5,7 +5,7 @@ Printed by running this module.
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from realtime.bus import RedisBus, connect
 from realtime.identity.resolver import Resolver
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
-from workers.api.access import Requirement
+from workers.api.access import GUEST_SCOPES, USER_SCOPES, Requirement
 from workers.api.app import create_app
 from workers.api.problems import Problem
 from workers.api.services import Services
@@ -57,7 +57,8 @@ def _scopes(dependant: Dependant) -> Iterator[str]:
 
 def unconnected_app() -> FastAPI:
     """Return the API as it would be served, without a connection to anything: it must not be called."""
-    settings = Settings()
+    # With a key of its own: otherwise one would be made in the data folder.
+    settings = Settings(encryption_keys=("none",))
     redis = connect("redis://localhost")
     identities = IdentityStore(redis)
     services = Services.from_settings(
@@ -74,8 +75,9 @@ def reference_page() -> str:
     lines = [
         "# REST API",
         "",
-        "Every route, with the scope that an API key needs for it. `account`, `teams.*`, `rows.*` and `sessions.write`",
-        "are also what people have: guests may create accounts and sessions, and work with rows as permissions allow.",
+        "Every route, with the scope that an API key needs for it. People have scopes too, and what they may do with a",
+        f"single resource is said by its permissions. Guests: {_listed(GUEST_SCOPES)}. Who is logged in, also:",
+        f"{_listed(USER_SCOPES - GUEST_SCOPES)}.",
         "A running server shows parameters and answers at `/docs`, and as OpenAPI at `/v1/openapi.json`.",
         "This page is generated from the code by `python -m workers.api.reference`.",
         "",
@@ -88,6 +90,10 @@ def reference_page() -> str:
             lines.append(f"| `{operation.method} {operation.path}` | {scope} | {operation.text} |")
         lines.append("")
     return "\n".join([*lines, *_refusals()])
+
+
+def _listed(scopes: Collection[str]) -> str:
+    return ", ".join(f"`{scope}`" for scope in sorted(scopes))
 
 
 def _refusals() -> Iterator[str]:

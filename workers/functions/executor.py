@@ -111,8 +111,8 @@ class NoExecutor:
         return Outcome(
             FAILED,
             errors=(
-                "The function was not run: this server has no executor for functions. Whoever runs the server has to "
-                "configure one; the deployment is kept, and will be run then."
+                "The function was not run: this server has no executor for functions yet. The deployment is kept for "
+                "the day on which it has one; this execution is not repeated."
             ),
             failure=Failure.NO_EXECUTOR,
         )

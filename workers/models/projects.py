@@ -1,18 +1,31 @@
 """Projects with their API keys and platforms, as servers are shown them. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from typing_extensions import TypedDict
 
 from workers.models.people import Row
 
 PROTOCOLS = ("websocket",)
-SERVICES = ("account", "teams", "databases", "tablesdb")
+"""By what a project can be reached, besides HTTP."""
+
+Service = Literal[
+    "account",
+    "avatars",
+    "databases",
+    "functions",
+    "locale",
+    "messaging",
+    "presences",
+    "storage",
+    "tablesdb",
+    "teams",
+]
 """What can be closed to clients, by the first word of its paths."""
 
-"""What a project can switch off; all else it has no switch for is always on."""
-
+SERVICES: tuple[Service, ...] = get_args(Service)
+"""All of them. What a project has no switch for is always on."""
 
 Switch = TypedDict("Switch", {"$id": str, "enabled": bool})
 """Something of a project that is on or off."""

@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from realtime.client import RealtimeClient
@@ -40,6 +41,13 @@ async def refusal(client: "Client", **data: Any) -> tuple[int, str]:
     return frame["data"]["code"], frame["data"]["message"]
 
 
+async def refusal_or_none(client: "Client") -> int | None:
+    """Set a presence; return with which code that is refused, None if it is not."""
+    frame = await client.ask("presence", {"status": "on"})
+    code: int | None = frame["data"].get("code")
+    return code
+
+
 async def logged(hub: "RunningHub") -> list[str]:
     """Return the first name of every event of the project."""
     page = await hub.hub.bus.read_page(hub.project, "0-0")
@@ -59,6 +67,22 @@ async def present(hub: "RunningHub") -> dict[str, str]:
     """Return the status of every presence, by user."""
     pages = [page async for page in hub.hub.presences.pages(hub.project)]
     return {each.user_id: each.status for page in pages for each in page}
+
+
+class TestSwitchedOff:
+    async def test_is_refused_and_the_connection_goes_on(self, shared: "RunningHub") -> None:
+        record = await shared.hub.store.get_project(shared.project)
+        assert record is not None
+        closed = msgspec.structs.replace(record, disabled_services=("presences",))
+        async with shared.greeted(jwt=shared.token("ada")) as ada:
+            await shared.hub.store.put_project(closed)
+            try:
+                while (await refusal_or_none(ada)) != 503:
+                    pass
+            finally:
+                await shared.hub.store.put_project(record)
+            while (await refusal_or_none(ada)) is not None:
+                pass
 
 
 class TestSetting:

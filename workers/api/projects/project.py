@@ -14,7 +14,7 @@ from workers.api.projects.access import require_row
 from workers.api.rates import rate_limit
 from workers.api.responses import documented, respond
 from workers.api.services import services_of
-from workers.models.projects import Project, project_model
+from workers.models.projects import Project, Service, project_model
 from workers.store import projects as store
 from workers.store.projects import SwitchKind
 from workers.store.tables import projects
@@ -68,7 +68,7 @@ async def update_protocol(
 )
 async def update_service(
     request: Request,
-    serviceId: Literal["account", "teams", "databases", "tablesdb"],
+    serviceId: Service,
     body: Enabled,
     caller: Writer,
 ) -> Response:

@@ -1,1 +1,0 @@
-"""What delivers webhooks: which targets they may have."""
