@@ -51,7 +51,7 @@ class Form:
         self._value = bytearray()
         self._in_file = False
         # What was read of the file since the last call.
-        self._blocks: list[bytes] = []
+        self._read = bytearray()
         self._is_complete = False
         try:
             self._parser = MultipartParser(
@@ -71,14 +71,14 @@ class Form:
         except FormParserError as error:
             raise InvalidFormError(str(error)) from error
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> bytes:
         """Take the next piece of the body, and return the bytes of the file in it."""
-        self._blocks = []
+        self._read = bytearray()
         try:
             self._parser.write(data)
         except FormParserError as error:
             raise InvalidFormError("The body is no well-formed multipart/form-data.") from error
-        return self._blocks
+        return bytes(self._read)
 
     def finish(self) -> Mapping[str, str | list[str]]:
         """Take note that the body has ended, and return the fields; those like ``name[]`` make a list ``name``."""
@@ -127,7 +127,7 @@ class Form:
 
     def _read_data(self, data: bytes, start: int, end: int) -> None:
         if self._in_file:
-            self._blocks.append(data[start:end])
+            self._read += memoryview(data)[start:end]
             return
         self._count(end - start)
         self._value += data[start:end]

@@ -27,7 +27,7 @@ from workers.files.threads import in_thread, opened
 ID_HEADER = "X-Appwrite-ID"
 """In which all chunks but the first name the resource that they belong to."""
 
-_WRITE_BYTES = 1_048_576
+_WRITE_BYTES = 262_144
 """How much of a body is gathered before it is written: a thread is woken for that."""
 
 _FORM_BYTES = MAX_FIELD_BYTES + 65_536
@@ -81,8 +81,12 @@ async def receive_upload(request: Request, *, max_bytes: int, part: str = "file"
         OSError: the disk is full, for example.
     """
     announced = _announced(request)
+    limit = max_bytes if announced is None else announced.size_bytes
     if announced is not None and announced.total > max_bytes:
         raise refuse(Problem.FILE_SIZE)
+    # Before any of it is written. A body need not say how large it is, so it is counted too.
+    if _declared_bytes(request) > limit + _FORM_BYTES:
+        _check_size(limit + 1, announced, max_bytes)
     resource_id = request.headers.get(ID_HEADER, "")
     if resource_id and announced is None:
         raise refuse(Problem.CONTENT_RANGE, reason="A chunk needs a Content-Range.")
@@ -115,27 +119,31 @@ def _announced(request: Request) -> ChunkRange | None:
         raise refuse(Problem.CONTENT_RANGE, reason=str(error)) from error
 
 
+def _declared_bytes(request: Request) -> int:
+    header = request.headers.get("content-length", "")
+    return int(header[:20]) if header.isascii() and header.isdigit() else 0
+
+
 async def _spool(
     request: Request, form: Form, file: Any, announced: ChunkRange | None, max_bytes: int
 ) -> tuple[int, Mapping[str, str | list[str]]]:
     """Write the file of the form to ``file``; return its size, and the fields."""
     limit = max_bytes if announced is None else announced.size_bytes
-    size_bytes = body_bytes = waiting_bytes = 0
-    waiting: list[bytes] = []
+    size_bytes = body_bytes = 0
+    waiting = bytearray()
     try:
         async for piece in request.stream():
             body_bytes += len(piece)
-            for block in form.feed(piece):
-                size_bytes += len(block)
-                waiting_bytes += len(block)
-                waiting.append(block)
+            block = form.feed(piece)
+            size_bytes += len(block)
+            waiting += block
             if size_bytes > limit:
                 break
             if body_bytes > limit + _FORM_BYTES:
                 raise too_large(limit + _FORM_BYTES)
-            if waiting_bytes >= _WRITE_BYTES:
+            if len(waiting) >= _WRITE_BYTES:
                 await in_thread(_write, file, waiting)
-                waiting, waiting_bytes = [], 0
+                waiting = bytearray()
         fields = form.finish() if size_bytes <= limit else {}
     except InvalidFormError as error:
         raise bad_request(str(error)) from error
@@ -163,8 +171,8 @@ def _close(file: Any) -> None:
     file.close()
 
 
-def _write(file: Any, blocks: list[bytes]) -> None:
+def _write(file: Any, data: bytearray) -> None:
     # Unbuffered, and a large write may be cut short by the system.
-    data = memoryview(b"".join(blocks))
-    while data:
-        data = data[file.write(data) :]
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]

@@ -24,7 +24,7 @@ END = b"--edge--\r\n"
 
 def read(body: bytes, size: int = 65_536) -> tuple[Form, dict[str, str | list[str]], bytes]:
     form = Form(TYPE, "file")
-    blocks = [block for start in range(0, len(body), size) for block in form.feed(body[start : start + size])]
+    blocks = [form.feed(body[start : start + size]) for start in range(0, len(body), size)]
     return form, dict(form.finish()), b"".join(blocks)
 
 

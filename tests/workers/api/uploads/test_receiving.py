@@ -152,6 +152,11 @@ class TestReceiveUpload:
         assert refusal(await post(client, b"x" * (MAX_BYTES + 1))) == (400, "storage_invalid_file_size")
         assert (await post(client, b"x" * MAX_BYTES)).status_code == 200
 
+    async def test_a_body_that_declares_too_much_is_not_read(self, app: ASGIApp) -> None:
+        size = str(MAX_BYTES * 2).encode()
+        sent = await speak(app, [request(b"--edge\r\n")], headers=[(b"content-length", size)])
+        assert sent[0]["status"] == 400
+
     async def test_an_endless_form_is_refused(self, client: httpx.AsyncClient) -> None:
         async def preamble() -> AsyncIterator[bytes]:
             yield b"--edge--\r\n"
@@ -211,7 +216,13 @@ def request(body: bytes, *, is_last: bool = False) -> Message:
     return {"type": "http.request", "body": body, "more_body": not is_last}
 
 
-async def speak(app: ASGIApp, messages: list[Message], *, pause_s: float = 0) -> list[Message]:
+async def speak(
+    app: ASGIApp,
+    messages: list[Message],
+    *,
+    pause_s: float = 0,
+    headers: list[tuple[bytes, bytes]] | None = None,
+) -> list[Message]:
     """Send an upload piece by piece, and then nothing; return what was answered."""
     sent: list[Message] = []
     waiting = list(messages)
@@ -233,7 +244,7 @@ async def speak(app: ASGIApp, messages: list[Message], *, pause_s: float = 0) ->
         "path": PATH,
         "raw_path": PATH.encode(),
         "query_string": b"",
-        "headers": [(b"content-type", b"multipart/form-data; boundary=edge")],
+        "headers": [(b"content-type", b"multipart/form-data; boundary=edge"), *(headers or [])],
     }
     call: Callable[..., Awaitable[None]] = app
     await call(scope, receive, send)
