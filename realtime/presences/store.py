@@ -226,9 +226,14 @@ class PresenceStore:
                 return True
 
     async def delete_of_user(self, project: str, user_id: str) -> bool:
-        """Remove the presence of a user; event ``delete``. Return False when the user has none."""
+        """Remove the presence of a user who is gone; event ``delete``. Return False when the user has none.
+
+        Cached lists become void in any case: one try before may have got no further than the presence.
+        """
         presence_id = await self._id_of(project, user_id)
-        return presence_id is not None and await self.delete(project, presence_id)
+        is_deleted = presence_id is not None and await self.delete(project, presence_id)
+        await self.void_lists(project)
+        return is_deleted
 
     async def release(
         self, project: str, held: Sequence[tuple[str, Holder]], *, lapsed_hub: str = ""

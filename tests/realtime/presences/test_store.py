@@ -195,6 +195,15 @@ class TestDelete:
         assert await store.delete_of_user(PROJECT, "ada")
         assert await listed(store) == []
 
+    async def test_cached_lists_are_void_when_a_user_is_gone(self, store: PresenceStore) -> None:
+        await store.upsert(PROJECT, draft())
+        seen = [await store.lists_version(PROJECT)]
+        # Again, as after one that failed in between.
+        for _ in range(2):
+            await store.delete_of_user(PROJECT, "ada")
+            seen.append(await store.lists_version(PROJECT))
+        assert len(set(seen)) == 3
+
     async def test_at_the_same_moment_it_is_told_once(self, store: PresenceStore) -> None:
         await store.upsert(PROJECT, draft())
         gone = await asyncio.gather(*(store.delete(PROJECT, "p1") for _ in range(10)))

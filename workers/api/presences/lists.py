@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from realtime.presences.model import Presence, presence_model
 from workers.api.access import Caller, requires
+from workers.api.list_cache import digest_of
 from workers.api.listing import ListParams, list_params
 from workers.api.rates import rate_limit
 from workers.api.responses import documented
@@ -63,13 +64,13 @@ async def list_presences(
     if not ttl:
         return _answer(await _list(services, caller, query, count=params.total))
     project = caller.project.id
-    roles = None if caller.is_privileged else caller.roles
+    roles = None if caller.is_privileged else sorted(caller.roles)
     version = await services.presences.lists_version(project)
-    asked = ("presences", project, version, roles, params.queries, params.total)
-    kept = services.lists.get(asked)
+    digest = digest_of("presences", project, version, roles, params.queries, params.total)
+    kept = services.lists.get(digest, ttl_s=ttl)
     body = kept or await _list(services, caller, query, count=params.total)
     if kept is None:
-        services.lists.put(asked, body, ttl_s=ttl)
+        services.lists.put(digest, body)
     return _answer(body, {CACHE_HEADER: "miss" if kept is None else "hit"})
 
 

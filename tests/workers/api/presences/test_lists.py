@@ -1,6 +1,7 @@
 """The list of presences: who sees what, by queries, and from a cache."""
 
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -142,6 +143,32 @@ class TestCache:
         assert await self.ask(api.server) == ("miss", 3)
         await crowd["bob"].patch("/v1/presences/p-bob", json={"status": "y"})
         assert await self.ask(api.server) == ("hit", 3)
+
+    async def test_each_asker_says_how_old_it_may_be(
+        self, api: Api, crowd: dict[str, httpx.AsyncClient], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert crowd
+        assert await self.ask(api.server, ttl=86_400) == ("miss", 4)
+        monkeypatch.setattr(api.services.lists, "_clock", lambda: time.monotonic() + 3_600)
+        assert await self.ask(api.server, ttl=86_400) == ("hit", 4)
+        assert await self.ask(api.server, ttl=1) == ("miss", 4)
+
+    async def test_user_who_is_deleted_is_in_none(
+        self, api: Api, crowd: dict[str, httpx.AsyncClient]
+    ) -> None:
+        assert crowd
+        assert await self.ask(api.server) == ("miss", 4)
+        assert (await api.server.delete("/v1/users/ada")).status_code == 204
+        assert "presences.p-ada.delete" in await api.names()
+        assert await self.ask(api.server) == ("miss", 3)
+
+    async def test_long_questions_take_no_room(self, api: Api, crowd: dict[str, httpx.AsyncClient]) -> None:
+        texts = [json.dumps(query("equal", "status", "x" * 3_900 + str(number))) for number in range(15)]
+        for _ in range(2):
+            response = await crowd["ada"].get("/v1/presences", params={"ttl": 60, "queries[]": texts})
+            assert response.status_code == 200
+        assert response.headers["X-Appwrite-Cache"] == "hit"
+        assert [len(digest) for digest in api.services.lists._answers] == [32]
 
     @pytest.mark.parametrize("ttl", [-1, 86_401, "soon"])
     async def test_bad_ttl_is_refused(self, api: Api, ttl: object) -> None:
