@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from workers.api.access import Caller, requires
 from workers.api.rates import rate_limit
+from workers.api.uploads.receiving import announced_range
 
 WRITES_PER_MINUTE = 60
 
@@ -22,7 +23,8 @@ async def _limit_writes(request: Request, caller: _Scoped) -> Caller:
 
 async def _limit_uploads(request: Request, caller: _Scoped) -> Caller:
     # A file counts once. Chunks after the first one lead nowhere without it.
-    if request.headers.get("content-range", "bytes 0-").startswith("bytes 0-"):
+    announced = announced_range(request)
+    if announced is None or announced.start == 0:
         await _count_write(request)
     return caller
 

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,16})-([0-9]{1,16})/([0-9]{1,16})")
+# Every number is written in one way only, so that nothing else that looks at the header can read it differently.
+_NUMBER = "(0|[1-9][0-9]{0,15})"
+_CONTENT_RANGE = re.compile(f"bytes {_NUMBER}-{_NUMBER}/{_NUMBER}")
 _RUN = re.compile(r"([1-9][0-9]{0,8})(?:-([1-9][0-9]{0,8}))?")
 
 
@@ -33,7 +35,7 @@ class ChunkRange:
         Raises:
             InvalidRangeError: it is no range of at least one byte within the file.
         """
-        match = _CONTENT_RANGE.fullmatch(text.strip())
+        match = _CONTENT_RANGE.fullmatch(text.strip(" \t"))
         if match is None:
             raise InvalidRangeError("It must look like bytes 0-5242879/12582912.")
         first, last, total = map(int, match.groups())

@@ -80,7 +80,7 @@ async def receive_upload(request: Request, *, max_bytes: int, part: str = "file"
         ApiError: 400 for a form, range or size that is wrong, 413 for a form that is far too large.
         OSError: the disk is full, for example.
     """
-    announced = _announced(request)
+    announced = announced_range(request)
     limit = max_bytes if announced is None else announced.size_bytes
     if announced is not None and announced.total > max_bytes:
         raise refuse(Problem.FILE_SIZE)
@@ -109,7 +109,12 @@ async def receive_upload(request: Request, *, max_bytes: int, part: str = "file"
         )
 
 
-def _announced(request: Request) -> ChunkRange | None:
+def announced_range(request: Request) -> ChunkRange | None:
+    """Return which bytes of its file a request says that it brings; None when it says nothing, and brings all.
+
+    Raises:
+        ApiError: 400 ``storage_invalid_content_range``.
+    """
     header = request.headers.get("content-range")
     if header is None:
         return None

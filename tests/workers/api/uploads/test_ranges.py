@@ -26,6 +26,7 @@ class TestChunkRange:
             "bytes 0-4/5, bytes 5-6/7", "bytes=0-4/5", "items 0-4/5", "bytes 0 - 4/5", "bytes 0-4/5x",
             "bytes \u0660-\u0664/\u0665", "bytes 0-0/0",
             "bytes 0-99999999999999999/100000000000000000", "bytes 0x0-4/5", "bytes +0-4/5",
+            "bytes 00-4/5", "bytes 0-04/5", "bytes 0-4/05", "bytes 05-6/7", "\u00a0bytes 0-4/5",
         ],
     )  # fmt: skip
     def test_anything_else_is_refused(self, header: str) -> None:
