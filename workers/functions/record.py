@@ -6,6 +6,7 @@ from typing import Any
 from workers.functions.executor import FAILED, Outcome
 from workers.functions.headers import MAX_VALUE_CHARS, kept_response_headers
 from workers.models.functions import header_list
+from workers.store.texts import storable
 
 MAX_OUTPUT_CHARS = 4_000
 """How much of its logs, and of its errors, an execution keeps: the end of them."""
@@ -50,11 +51,6 @@ def tail(text: str, limit: int = MAX_OUTPUT_CHARS) -> str:
     """Return what is kept of an output: its last ``limit`` characters, with a warning in front if more were there."""
     text = storable(text[-limit - 1 :]) if len(text) > limit else storable(text)
     return _CUT + text[-limit:] if len(text) > limit else text
-
-
-def storable(text: str) -> str:
-    """Return ``text`` without what no database keeps: NUL, and halves of characters."""
-    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _shown(headers: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Whose turn it is to send a message: rows of ``messages`` that are due, taken by one sender at a time.
 
 Whoever takes a message holds a lease on it, and renews it as letters go out. If they die, it lapses, and somebody else
-goes on behind the last target that was noted; what was sent since then is sent again.
+goes on behind the last target that was noted; what was sent since then is sent again. That is done a few times only:
+how often a message was taken is counted, until somebody notes how far it is.
 """
 
 import secrets
@@ -23,6 +24,9 @@ from workers.store.times import to_text
 
 LEASE = timedelta(minutes=5)
 """How long a message stays with a sender who says nothing."""
+
+MAX_CLAIMS = 3
+"""How often a message is taken without anybody noting how far it is; then it has failed. As executions are."""
 
 
 class Due(NamedTuple):
@@ -77,7 +81,14 @@ async def claim(tx: Transaction, seq: int, now: datetime) -> Claim | None:
         return None
     lease = secrets.token_hex(16)
     taken = await _update(
-        tx, row["seq"], {"status": "processing", "due_at": to_text(now + LEASE), "lease": lease}
+        tx,
+        row["seq"],
+        {
+            "status": "processing",
+            "due_at": to_text(now + LEASE),
+            "lease": lease,
+            "claims": messages.c.claims + 1,
+        },
     )
     if row["status"] != taken["status"]:
         _emit(tx, taken)
@@ -90,12 +101,12 @@ async def note(tx: Transaction, claimed: Claim, now: datetime, progress: Mapping
     Returns:
         False when the lease is lost: somebody else sends it.
     """
-    return await _change(tx, claimed, {**progress, "due_at": to_text(now + LEASE)}) is not None
+    return await _change(tx, claimed, {**progress, "due_at": to_text(now + LEASE), "claims": 0}) is not None
 
 
 async def give_back(tx: Transaction, claimed: Claim, at: datetime, progress: Mapping[str, Any]) -> None:
     """Leave a message to whoever takes it next, from ``at`` on."""
-    await _change(tx, claimed, {**progress, "due_at": to_text(at), "lease": ""})
+    await _change(tx, claimed, {**progress, "due_at": to_text(at), "lease": "", "claims": 0})
 
 
 async def finish(tx: Transaction, claimed: Claim, outcome: Mapping[str, Any]) -> None:

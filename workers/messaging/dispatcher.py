@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from workers.messaging.claims import Claim, Due, claim, next_due
 from workers.messaging.routes import Routes
 from workers.messaging.sending import Delivery, utc_now
+from workers.store.failures import Failure, failure_of
 from workers.store.identities import load_project
 from workers.store.store import Store
 from workers.store.times import to_text, to_unix
@@ -131,16 +132,24 @@ class Dispatcher:
         delivery = Delivery(self._store, self._routes, claimed, self._stopping, self._clock)
         try:
             await delivery.run()
-        except (SQLAlchemyError, OSError) as error:
-            log.warning("a message waits to be sent", error=type(error).__name__)
-        except Exception:
+        except Exception as error:
+            if _is_passing(error):
+                log.warning("a message waits to be sent", error=type(error).__name__)
+                return
             log.exception(
                 "a message could not be sent", project=claimed.project.id, message=claimed.row["id"]
             )
             # It would fail in the same way again.
             with contextlib.suppress(SQLAlchemyError, OSError):
-                await delivery.fail("The server made a mistake.")
+                await delivery.break_off()
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         del self._deliveries[task]
         self._awake.set()
+
+
+def _is_passing(error: Exception) -> bool:
+    """Tell whether the database was away; what it refused before, it would refuse again."""
+    if isinstance(error, SQLAlchemyError):
+        return failure_of(error) is Failure.UNAVAILABLE
+    return isinstance(error, OSError)

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workers.messaging.claims import Claim, finish, give_back, next_targets, note
+from workers.messaging.claims import MAX_CLAIMS, Claim, finish, give_back, next_targets, note
 from workers.messaging.letters import write_letter
 from workers.messaging.routes import Outgoing, Route, Routes
 from workers.messaging.smtp import NotConnectedError, NotSentError
@@ -18,6 +18,7 @@ from workers.models.people import Row
 from workers.store.sealing import UnsealError
 from workers.store.store import Store
 from workers.store.tables import targets
+from workers.store.texts import storable
 from workers.store.times import to_text
 
 _LOG = structlog.get_logger("realtime.messaging")
@@ -86,11 +87,15 @@ class Delivery:
         """Send the message.
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError, OSError: the database cannot be reached. The lease lapses then.
+            sqlalchemy.exc.SQLAlchemyError, OSError: the database cannot be reached, and the lease lapses; or it does
+                not take what there is to note.
         """
         kind = self._claimed.row["provider_type"]
         if kind in _NO_SENDER:
             await self.fail(_NO_SENDER[kind])
+            return
+        if self._claimed.row["claims"] > MAX_CLAIMS:
+            await self.fail(f"It was begun {MAX_CLAIMS} times, and nobody noted how far it went.")
             return
         async with self._store.read() as connection:
             try:
@@ -120,6 +125,11 @@ class Delivery:
         """Give up those who did not get the message yet. Raises as :meth:`run` does."""
         self._note_error(reason)
         await self._finish()
+
+    async def break_off(self) -> None:
+        """Give up after a mistake of ours. Errors are not kept: one may be what could not be noted. Raises as run."""
+        self._errors.clear()
+        await self.fail("The server made a mistake.")
 
     async def _addresses(self, connection: AsyncConnection, target_ids: Sequence[str]) -> list[str]:
         if not target_ids:
@@ -170,7 +180,8 @@ class Delivery:
     def _note_error(self, text: str) -> None:
         self._failed += 1
         if len(self._errors) < MAX_ERRORS:
-            self._errors.append(text[:1000])
+            # Mail servers answer in whatever bytes they like.
+            self._errors.append(storable(text[:1000]))
 
     async def _note_if_due(self) -> bool:
         """Note how far it is, now and then; False when somebody else took the message."""
@@ -191,9 +202,10 @@ class Delivery:
         if not error.is_temporary or self._attempts >= len(RETRY_AFTER_S):
             await self.fail(f"No mail server takes messages: {error}")
             return
+        reason = storable(str(error))
         wait = timedelta(seconds=RETRY_AFTER_S[self._attempts])
         self._attempts += 1
-        _LOG.warning("a message waits for a mail server", project=self._claimed.project.id, error=str(error))
+        _LOG.warning("a message waits for a mail server", project=self._claimed.project.id, error=reason)
         await self._leave(self._clock() + wait)
 
     async def _finish(self) -> None:

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.functions.executor import Failure, Outcome
-from workers.functions.record import MAX_OUTPUT_CHARS, all_headers, body_text, ended, storable, tail
+from workers.functions.record import MAX_OUTPUT_CHARS, all_headers, body_text, ended, tail
+from workers.store.texts import storable
 
 
 class TestEnded:
@@ -62,17 +63,6 @@ class TestTail:
 
     def test_length_is_bounded(self) -> None:
         assert len(tail("x" * 1_000_000)) < MAX_OUTPUT_CHARS + 100
-
-
-class TestStorable:
-    @given(st.text(st.characters(blacklist_categories=())))
-    def test_text_can_be_kept_by_any_database(self, text: str) -> None:
-        kept = storable(text)
-        assert "\0" not in kept
-        assert kept.encode().decode() == kept
-
-    def test_text_without_such_characters_is_unchanged(self) -> None:
-        assert storable("grüße 日本 🎉\n\t") == "grüße 日本 🎉\n\t"
 
 
 class TestResponse:

@@ -15,7 +15,7 @@ from workers.api.responses import documented, respond
 from workers.api.services import services_of
 from workers.api.users.targets import FIELDS as TARGET_FIELDS
 from workers.models.messaging import Message, MessageList, message_model
-from workers.models.people import target_model
+from workers.models.people import Row, target_model
 from workers.models.users import TargetList
 from workers.store.conditions import contains_text
 from workers.store.fields import Field
@@ -102,10 +102,13 @@ async def list_targets(
     operation_id="messagingDeleteMessage",
 )
 async def delete_message(request: Request, messageId: str, caller: Writer) -> Response:
-    """Delete a message that is not being sent. What was sent stays with whoever got it."""
+    """Delete a message that is not being sent, or whose sending makes no progress.
+
+    What was sent stays with whoever got it, and so do up to 25 letters that a sender hands over meanwhile.
+    """
     async with services_of(request).store.write(caller.project) as tx:
         row = await require_message(tx.connection, tx.project.id, messageId, lock=True)
-        if row["status"] == "processing":
+        if row["status"] == "processing" and not _is_stuck(row):
             raise refuse(Problem.MESSAGE_PROCESSING)
         await tx.connection.execute(delete(messages).where(messages.c.seq == row["seq"]))
     return respond(None)
@@ -125,3 +128,8 @@ async def require_message(
     if row is None:
         raise refuse(Problem.MESSAGE_NOT_FOUND)
     return row
+
+
+def _is_stuck(row: Row) -> bool:
+    """Tell whether the sending of a message had to be begun again, from where it was or because no server was there."""
+    return bool(row["claims"] > 1 or row["attempts"])

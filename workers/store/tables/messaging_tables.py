@@ -82,6 +82,8 @@ messages = table(
     Column("due_at", TIME),
     # Who sends it: random, by each who takes it. Empty for nobody.
     Column("lease", String(32), nullable=False, default=""),
+    # How often it was taken since somebody last noted how far it is.
+    Column("claims", Integer, nullable=False, default=0),
     # How often in a row nobody could be reached who would send it.
     Column("attempts", Integer, nullable=False, default=0),
     # Up to which target, by their numbers, it was sent.

@@ -17,7 +17,7 @@ from tests.api import PROJECT, Api
 from tests.mailbox import Mailbox
 from workers.messaging import dispatcher as dispatcher_module
 from workers.messaging import sending
-from workers.messaging.claims import LEASE, Claim, Due, claim, give_back, next_due, note
+from workers.messaging.claims import LEASE, MAX_CLAIMS, Claim, Due, claim, give_back, next_due, note
 from workers.messaging.dispatcher import MAX_SENDING_OF_PROJECT, Dispatcher
 from workers.messaging.letters import Sender
 from workers.messaging.routes import Outgoing, Routes
@@ -443,6 +443,80 @@ class TestDispatcher:
             message = await outcome(api)
         assert noted == [0, 0, 2, 2, 4]
         assert message["deliveryErrors"][2:] == ["There were 5 errors in all."]
+
+    async def test_answer_that_cannot_be_kept_is_noted_without_what_is_wrong(
+        self, api: Api, fake: Fake, clock: Clock
+    ) -> None:
+        async def refuse(recipient: str) -> None:
+            if recipient.startswith("p3"):
+                # As aiosmtplib reads what is not UTF-8.
+                raise NotSentError("550 " + b"ung\xfcltig\0".decode("ascii", "surrogateescape"))
+
+        fake.before = refuse
+        await self.make_due(api, clock)
+        async with self.dispatcher(api, fake, clock).running():
+            message = await outcome(api)
+        assert (message["status"], message["deliveredTotal"]) == ("sent", 4)
+        (error,) = message["deliveryErrors"]
+        assert error.endswith("550 ung?ltig")
+
+    async def test_what_the_database_refuses_is_not_tried_again(
+        self, api: Api, fake: Fake, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def refuse(_recipient: str) -> None:
+            raise NotSentError("\udcfc")
+
+        monkeypatch.setattr(sending, "storable", str)
+        fake.before = refuse
+        await self.make_due(api, clock)
+        async with self.dispatcher(api, fake, clock).running():
+            message = await outcome(api)
+        assert message["status"] == "failed"
+        assert message["deliveryErrors"][0] == "The server made a mistake."
+
+    async def test_message_whose_senders_all_die_fails(self, api: Api, fake: Fake, clock: Clock) -> None:
+        await self.make_due(api, clock)
+        for _ in range(MAX_CLAIMS):
+            assert await self.claim(api, clock) is not None
+            clock.now += LEASE
+        async with self.dispatcher(api, fake, clock).running():
+            message = await outcome(api)
+        assert (message["status"], fake.sent) == ("failed", [])
+        assert str(MAX_CLAIMS) in message["deliveryErrors"][0]
+
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+    async def test_only_claims_without_progress_are_counted(self, api: Api, fake: Fake, clock: Clock) -> None:
+        await self.make_due(api, clock)
+        for _ in range(MAX_CLAIMS + 1):
+            claimed = await self.claim(api, clock)
+            assert claimed is not None
+            async with api.services.store.write(Project(id=PROJECT)) as tx:
+                assert await note(tx, claimed, clock.now, {})
+            clock.now += LEASE
+        async with self.dispatcher(api, fake, clock).running():
+            assert (await outcome(api))["deliveredTotal"] == 5
+
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+    async def test_message_is_deleted_when_its_sending_was_begun_again(
+        self, api: Api, fake: Fake, clock: Clock
+    ) -> None:
+        reached, go_on = asyncio.Event(), asyncio.Event()
+
+        async def hold(_recipient: str) -> None:
+            reached.set()
+            await go_on.wait()
+
+        fake.before = hold
+        await self.make_due(api, clock)
+        await self.claim(api, clock)
+        refused = await api.server.delete(f"{MESSAGES}/m")
+        assert (refused.status_code, refused.json()["type"]) == (400, "message_already_processing")
+        clock.now += LEASE
+        async with self.dispatcher(api, fake, clock).running():
+            await reached.wait()
+            assert (await api.server.delete(f"{MESSAGES}/m")).status_code == 204
+            go_on.set()
+        assert (await api.server.get(f"{MESSAGES}/m")).status_code == 404
 
     async def test_many_are_looked_up_page_by_page(
         self, api: Api, fake: Fake, clock: Clock, monkeypatch: pytest.MonkeyPatch

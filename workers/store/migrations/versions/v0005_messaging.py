@@ -96,6 +96,7 @@ def _create_messages() -> None:
         sa.Column("delivery_errors", _JSON, nullable=False),
         sa.Column("due_at", _TIME),
         sa.Column("lease", sa.String(length=32), nullable=False),
+        sa.Column("claims", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("sent_to", _SEQUENCE, nullable=False),
     )
