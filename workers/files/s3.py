@@ -1,12 +1,13 @@
 """Bytes in a bucket of S3, or of a server that speaks its protocol. Needs the extra ``s3`` (aiobotocore).
 
-Parts are S3's own, so an upload in chunks is never copied, and any API process can take any part.
+Parts are S3's own, so an upload in chunks is never copied, and any API process can take any part. What is read is read
+in pieces, each as fast as S3 sends it: a connection is never held for as long as somebody takes to use the bytes.
 """
 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,11 +27,16 @@ MIN_PART_BYTES = 5 * 1024 * 1024
 _PUT_PART_BYTES = 8 * 1024 * 1024
 """How much of a file in one piece is sent, and held in memory, at a time."""
 
+_READ_BYTES = 1024 * 1024
+"""How much of an object is asked for, and held in memory, at a time."""
+
 _MISSING = frozenset({"NoSuchKey", "NoSuchUpload", "404"})
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 60
 _CHECK_TIMEOUT_S = 5
 _CONNECTIONS = 50
+_WAIT_TIMEOUT_S = 10
+"""How long a request waits for one of the connections."""
 _ATTEMPTS = 3
 
 
@@ -79,6 +85,7 @@ class S3Store:
 
     def __init__(self, location: S3Location) -> None:
         self._location = location
+        self._free = asyncio.Semaphore(_CONNECTIONS)
         self._opening = asyncio.Lock()
         self._closing = AsyncExitStack()
         self._opened: Any = None
@@ -178,18 +185,24 @@ class S3Store:
         return arguments
 
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
-        """Read a range of an object as it comes."""
-        if start >= end:
-            return
-        found = await self._call("get_object", key, Range=f"bytes={start}-{end - 1}")
-        if found["ContentLength"] != end - start:
+        """Read a range of an object, in pieces that are asked for one after the other."""
+        while start < end:
+            piece = await self._read_piece(key, start, min(end, start + _READ_BYTES))
+            for offset in range(0, len(piece), BLOCK_BYTES):
+                yield piece[offset : offset + BLOCK_BYTES]
+            start += len(piece)
+
+    async def _read_piece(self, key: str, start: int, end: int) -> bytes:
+        async with self._connection():
+            found = await self._request("get_object", key, self._at(key, Range=f"bytes={start}-{end - 1}"))
+            try:
+                async with found["Body"] as body:
+                    piece: bytes = await body.read()
+            except BotoCoreError as error:
+                raise FileStoreError(f"S3 stopped sending: {type(error).__name__}.") from error
+        if len(piece) != end - start:
             raise FileStoreError(f"{key} is shorter than it should be.")
-        try:
-            async with found["Body"] as body:
-                async for block in body.iter_chunks(BLOCK_BYTES):
-                    yield block
-        except BotoCoreError as error:
-            raise FileStoreError(f"S3 stopped sending: {type(error).__name__}.") from error
+        return piece
 
     async def copy(self, source: str, key: str) -> None:
         """Have S3 copy an object, of at most 5 GiB."""
@@ -214,9 +227,29 @@ class S3Store:
         await self._closing.aclose()
 
     async def _call(self, operation: str, key: str, **arguments: Any) -> Any:
-        return await self._ask(operation, key, {"Key": self._location.prefix + check_key(key), **arguments})
+        return await self._ask(operation, key, self._at(key, **arguments))
 
     async def _ask(self, operation: str, key: str, arguments: dict[str, Any]) -> Any:
+        async with self._connection():
+            return await self._request(operation, key, arguments)
+
+    def _at(self, key: str, **arguments: Any) -> dict[str, Any]:
+        return {"Key": self._location.prefix + check_key(key), **arguments}
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[None]:
+        """Have one of the connections until the block ends: the client's own queue for them has no end."""
+        try:
+            async with asyncio.timeout(_WAIT_TIMEOUT_S):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise FileStoreError("All connections to S3 are in use.") from error
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    async def _request(self, operation: str, key: str, arguments: dict[str, Any]) -> Any:
         try:
             client = await self._client()
             return await getattr(client, operation)(Bucket=self._location.bucket, **arguments)

@@ -1,5 +1,6 @@
 """What is particular to files in S3."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -75,6 +76,67 @@ class TestS3Store:
         found = b"".join([block async for block in store.read("demo/large-1", 0, len(part) + 3)])
         assert found == part + b"end"
         await store.aclose()
+
+    async def test_whoever_is_slow_to_read_holds_no_connection(
+        self, s3_url: str, source: Callable[[bytes], BinaryIO], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("workers.files.s3._CONNECTIONS", 1)
+        content = random.Random(4).randbytes(5 * 1024 * 1024 + 1)
+        store = S3Store(S3Location.parse(s3_url))
+        await store.put("demo/large-1", source(content), len(content))
+        slow = [store.read("demo/large-1", 0, len(content)) for _ in range(3)]
+        async with asyncio.timeout(20):
+            begun = [await anext(blocks) for blocks in slow]
+            await store.put("demo/small-1", source(b"small"), 5)
+            rest = b"".join([block async for block in slow[1]])
+        assert begun[1] + rest == content
+        for blocks in slow:
+            await blocks.aclose()
+        await store.aclose()
+
+    async def test_a_range_is_read_to_its_byte_over_the_ends_of_pieces(
+        self, s3_url: str, source: Callable[[bytes], BinaryIO], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("workers.files.s3._READ_BYTES", 10)
+        content = bytes(range(45))
+        store = S3Store(S3Location.parse(s3_url))
+        await store.put("demo/small-1", source(content), len(content))
+        for start, end in [(0, 45), (0, 10), (3, 13), (3, 14), (9, 41), (44, 45), (5, 5)]:
+            found = [block async for block in store.read("demo/small-1", start, end)]
+            assert b"".join(found) == content[start:end]
+        await store.aclose()
+
+    async def test_an_object_that_ends_early_is_an_error_of_the_store(
+        self, s3_url: str, source: Callable[[bytes], BinaryIO]
+    ) -> None:
+        store = S3Store(S3Location.parse(s3_url))
+        await store.put("demo/small-1", source(b"small"), 5)
+        with pytest.raises(FileStoreError, match="shorter"):
+            await anext(store.read("demo/small-1", 0, 6))
+        await store.aclose()
+
+    async def test_waiting_for_a_connection_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("workers.files.s3._CONNECTIONS", 1)
+        monkeypatch.setattr("workers.files.s3._WAIT_TIMEOUT_S", 0.05)
+        store = S3Store(S3Location(bucket="bucket"))
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        class Slow:
+            async def delete_object(self, **_arguments: str) -> None:
+                asked.set()
+                await answered.wait()
+
+        async def client() -> Slow:
+            return Slow()
+
+        monkeypatch.setattr(store, "_client", client)
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            tasks.create_task(store.delete("demo/one-1"))
+            await asked.wait()
+            with pytest.raises(FileStoreError, match="in use"):
+                await store.delete("demo/two-1")
+            answered.set()
+        await store.delete("demo/two-1")
 
     async def test_all_pages_of_parts_are_completed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """S3 lists a thousand at a time."""
