@@ -5,6 +5,7 @@ whoever looks at it. So only types that cannot are shown as what they are; no ty
 policy keeps scripts off also there. Sources: RFC 9110 sections 13 and 14, RFC 6266.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from http import HTTPStatus
 from typing import Literal
 from urllib.parse import quote
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from workers.api.errors import Refused
 from workers.api.problems import Problem, refuse
@@ -39,6 +41,11 @@ _CACHING = "private, no-cache"
 
 _NOT_MODIFIED = frozenset({"Cache-Control", "ETag", "Last-Modified"})
 """What of the head a 304 repeats (RFC 9110 section 15.4.5)."""
+
+_STALL_TIMEOUT_S = 60
+"""How long a client may take for one block of a file, of :data:`~workers.files.store.BLOCK_BYTES` at most."""
+
+_LOG = structlog.get_logger("realtime.api")
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 _UNSAFE = re.compile(r'[^ -~]|["\\%]')
@@ -97,8 +104,15 @@ async def file_response(
     return _Stream(first, blocks, status, headers)
 
 
+class _BrokenOffError(Exception):
+    """The rest of a file is not sent: the client does not take it, or the store does not have it."""
+
+
 class _Stream(StreamingResponse):
-    """A response that closes what it reads from, also when the client goes away."""
+    """A response that closes what it reads from, also when the client goes away, or stays and takes nothing.
+
+    One that breaks off is shorter than its ``Content-Length``; the server closes the connection.
+    """
 
     def __init__(
         self, first: bytes, blocks: AsyncGenerator[bytes, None], status: int, headers: dict[str, str]
@@ -107,16 +121,28 @@ class _Stream(StreamingResponse):
         super().__init__(_chain(first, blocks), status, headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_time(message: Message) -> None:
+            try:
+                async with asyncio.timeout(_STALL_TIMEOUT_S):
+                    await send(message)
+            except TimeoutError as error:
+                raise _BrokenOffError("the client takes nothing") from error
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send_in_time)
+        except _BrokenOffError as error:
+            _LOG.warning("a download broke off", path=scope["path"], error=str(error))
         finally:
             await self._blocks.aclose()
 
 
 async def _chain(first: bytes, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
-    async for block in blocks:
-        yield block
+    try:
+        async for block in blocks:
+            yield block
+    except OSError as error:
+        raise _BrokenOffError(type(error).__name__) from error
 
 
 def parse_range(header: str, size_bytes: int) -> tuple[int, int] | None:
@@ -205,7 +231,8 @@ def _range_applies(request: Request, headers: dict[str, str]) -> bool:
 def _moment(header: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
+        # What is no date, as one of the year 10^20 is none, is ignored (RFC 9110 section 13.1.3).
         return None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from pathlib import Path
@@ -32,6 +33,9 @@ SIZE = len(CONTENT)
 CHANGED = "2026-01-02T03:04:05.678+00:00"
 LAST_MODIFIED = "Fri, 02 Jan 2026 03:04:05 GMT"
 ETAG = '"one"'
+
+PHOTO = Download(KEY, SIZE, "photo.png", "image/png", etag="one")
+SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
 
 Message = MutableMapping[str, Any]
 Get = Callable[..., Awaitable[httpx.Response]]
@@ -188,6 +192,7 @@ class TestConditions:
             ({"if_modified_since": LAST_MODIFIED}, 304),
             ({"if_modified_since": "Fri, 02 Jan 2026 03:04:04 GMT"}, 200),
             ({"if_modified_since": "yesterday"}, 200),
+            ({"if_modified_since": "Fri, 02 Jan 99999999999999999999 03:04:05 GMT"}, 200),
             # RFC 9110 section 13.1.3: the tag counts, not the time.
             ({"if_none_match": '"two"', "if_modified_since": LAST_MODIFIED}, 200),
         ],
@@ -248,7 +253,6 @@ class TestWhatABrowserMakesOfIt:
 
 class TestTheConnection:
     async def test_a_client_that_goes_away_closes_the_file(self, files: FolderStore) -> None:
-        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
         gone = asyncio.Event()
 
         async def receive() -> Message:
@@ -260,11 +264,45 @@ class TestTheConnection:
                 gone.set()
                 await asyncio.Event().wait()
 
-        download = Download(KEY, SIZE, "photo.png", "image/png", etag="one")
-        response = await file_response(Request(scope), files, download)
+        response = await file_response(Request(SCOPE), files, PHOTO)
         assert _held(files)
-        await response(scope, receive, send)
+        await response(SCOPE, receive, send)
         assert not _held(files)
+
+    async def test_a_client_that_takes_nothing_is_given_up(
+        self, files: FolderStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("workers.api.downloads._STALL_TIMEOUT_S", 0.05)
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.Event().wait()
+
+        response = await file_response(Request(SCOPE), files, PHOTO)
+        async with asyncio.timeout(5):
+            await response(SCOPE, _stays, send)
+        assert not _held(files)
+
+    async def test_bytes_that_vanish_break_the_response_off(self, files: FolderStore) -> None:
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+            if len(sent) == 1:
+                os.truncate(files._root / KEY, 300_000)
+
+        response = await file_response(Request(SCOPE), files, PHOTO)
+        async with asyncio.timeout(5):
+            await response(SCOPE, _stays, send)
+        assert b"".join(message["body"] for message in sent[1:]) == CONTENT[:300_000]
+        assert sent[-1]["more_body"]
+        assert not _held(files)
+
+
+async def _stays() -> Message:
+    """Receive from a client that neither says anything nor goes away."""
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 def _held(files: FolderStore) -> bool:
