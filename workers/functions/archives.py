@@ -119,7 +119,7 @@ class _Tree:
         place = list(_places(member.name, [], member.name))
         self._paths.append((member.name, [], member.name, True))
         if member.issym():
-            if not place:
+            if not place or not place[-1]:
                 raise _leads_out(member.name)
             self._links.add(place[-1])
             self._paths.append((member.name, place[-1].split("/")[:-1], member.linkname, True))
