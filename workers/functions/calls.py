@@ -35,6 +35,12 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     client_ip: str = ""
     event: str = ""
     """The first name of the event that triggered it; empty if something else did."""
+    by_key: bool = False
+    """Whether an API key had it executed, which no permission has to allow."""
+    although_disabled: bool = False
+    """Whether it did so although the function was disabled."""
+    claimed_roles: tuple[str, ...] = ()
+    """The roles of whoever called, if no record tells them later: of guests, and of people known by a token alone."""
 
     def seal(self, sealer: Sealer) -> str:
         """Return the request as the store keeps it."""

@@ -17,11 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from realtime.bus.backoff import backoff_s
 from realtime.identity.model import Project
 from workers.functions import queue
+from workers.functions.allowed import find_objection
 from workers.functions.calls import CallFactory, Request, load_code, load_variables
 from workers.functions.ephemeral_keys import EphemeralKeys
 from workers.functions.executor import FAILED, Call, Executor, Failure, Outcome
 from workers.functions.record import ended
-from workers.functions.runs import given_up, no_deployment, run
+from workers.functions.runs import given_up, no_deployment, not_allowed, run
 from workers.models.people import Row
 from workers.store.identities import load_project
 from workers.store.sealing import Sealer, UnsealError
@@ -189,19 +190,21 @@ class Executions:
             call = await self._call(claimed)
         except UnsealError as error:
             return Outcome(FAILED, errors=str(error), failure=Failure.CRASH)
-        if call is None:
-            return no_deployment()
+        if isinstance(call, Outcome):
+            return call
         return await run(self.executor, call, limit_s=min(call.code.timeout_s, claimed["limit_s"]))
 
-    async def _call(self, claimed: Row) -> Call | None:
-        """Return the call for an execution; None if there is no code for it any more."""
+    async def _call(self, claimed: Row) -> Call | Outcome:
+        """Return the call for an execution, or what comes of it if there is nothing to run, or not any more."""
         project_id, function_id = claimed["project_id"], claimed["function_id"]
+        request = Request.unseal(self._sealer, claimed["sealed_request"])
         async with self._store.read() as connection:
+            if objection := await find_objection(connection, claimed, request):
+                return not_allowed(objection)
             code = await load_code(connection, project_id, function_id)
             variables = await load_variables(connection, self._sealer, project_id, function_id)
         if code is None:
-            return None
-        request = Request.unseal(self._sealer, claimed["sealed_request"])
+            return no_deployment()
         return self.calls.make(project_id, code, claimed, request, variables)
 
     async def _record(self, claimed: Row, outcome: Outcome) -> None:

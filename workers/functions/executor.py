@@ -29,6 +29,8 @@ class Failure(enum.Enum):
     """Nothing is configured that could run it."""
     NO_DEPLOYMENT = "no deployment"
     """There is no code to run."""
+    NOT_ALLOWED = "not allowed"
+    """It was allowed when somebody asked for it, and is not any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,11 @@ def no_deployment() -> Outcome:
     )
 
 
+def not_allowed(objection: str) -> Outcome:
+    """Return the outcome of an execution that must not be run any more (:mod:`workers.functions.allowed`)."""
+    return Outcome(0, errors=f"The function was not run: {objection}", failure=Failure.NOT_ALLOWED)
+
+
 def given_up(attempts: int) -> Outcome:
     """Return the outcome of an execution whose process died each time."""
     return Outcome(

@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from realtime.permissions import ANY
 from workers.api import errors
 from workers.api.access import Caller, requires
 from workers.api.addresses import address_of
@@ -19,6 +18,7 @@ from workers.api.problems import Problem, refuse
 from workers.api.rates import rate_limit
 from workers.api.responses import documented, respond
 from workers.api.services import Services, services_of
+from workers.functions.allowed import may_execute
 from workers.functions.calls import Request as CallRequest
 from workers.functions.calls import load_code, load_variables
 from workers.functions.executions import TooManyError
@@ -86,6 +86,9 @@ async def create_execution(request: Request, functionId: str, body: NewExecution
         user_id=caller.user_id,
         session_id=caller.session_id,
         client_ip=address_of(request),
+        by_key=caller.is_privileged,
+        although_disabled=not function["enabled"],
+        claimed_roles=() if caller.identity.stored else tuple(sorted(caller.roles)),
     )
     if body.is_async:
         return respond(await _keep(services, caller, code, body, asked), 202)
@@ -95,8 +98,7 @@ async def create_execution(request: Request, functionId: str, body: NewExecution
 async def _require_executable(connection: AsyncConnection, caller: Caller, function_id: str) -> Row:
     """Return a function that the caller may have run."""
     function = await _require_visible(connection, caller, function_id)
-    roles = function["execute"]
-    if not caller.is_privileged and not any(role == ANY or role in caller.roles for role in roles):
+    if not caller.is_privileged and not may_execute(function["execute"], caller.roles):
         raise refuse(
             Problem.FUNCTION_FORBIDDEN, reason="The current user may not execute this function: no role of theirs is "
             "among its execute permissions."

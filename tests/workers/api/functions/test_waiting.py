@@ -161,6 +161,70 @@ class TestAsync:
         assert executor.calls == []
 
 
+class TestStopped:
+    """What was allowed when it was asked for, and is not when it is to be run."""
+
+    @staticmethod
+    async def ask(client: httpx.AsyncClient) -> str:
+        later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        answer = await client.post(PATH, json={"async": True, "scheduledAt": later})
+        assert answer.status_code == 202, answer.text
+        execution_id: str = answer.json()["$id"]
+        return execution_id
+
+    @staticmethod
+    async def when_due(api: Api, execution_id: str) -> dict[str, Any]:
+        await change(api, execution_id, due_at="2020-01-01T00:00:00.000+00:00")
+        api.services.executions.wake()
+        return await until_ended(api.server, execution_id)
+
+    async def test_function_that_was_disabled_runs_for_nobody(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy(execute=["any"])
+        asked = [await self.ask(client) for client in (api.guest(), api.server)]
+        settings = {"name": "Hello", "execute": ["any"], "entrypoint": "main.py", "enabled": False}
+        assert (await api.server.put("/v1/functions/hello", json=settings)).status_code == 200
+        for execution_id in asked:
+            ended = await self.when_due(api, execution_id)
+            assert (ended["status"], ended["responseStatusCode"]) == ("failed", 0)
+            assert ended["errors"] == "The function was not run: it is disabled."
+        assert executor.calls == []
+        # Whoever asks for it all the same, by a key, knows what they do.
+        assert (await self.when_due(api, await self.ask(api.server)))["status"] == "completed"
+
+    async def test_right_that_was_taken_counts_and_is_not_asked_of_keys(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor, sign_up: SignUp
+    ) -> None:
+        await deploy(execute=["any"])
+        of_key, *others = [
+            await self.ask(client) for client in (api.server, api.guest(), await sign_up("ada"))
+        ]
+        settings = {"name": "Hello", "execute": ["user:bob"], "entrypoint": "main.py"}
+        assert (await api.server.put("/v1/functions/hello", json=settings)).status_code == 200
+        for execution_id in others:
+            ended = await self.when_due(api, execution_id)
+            assert (ended["status"], ended["responseStatusCode"]) == ("failed", 0)
+            assert "may not execute it any more" in ended["errors"]
+        assert executor.calls == []
+        assert (await self.when_due(api, of_key))["status"] == "completed"
+
+    async def test_user_who_was_blocked_has_nothing_run_and_others_have(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor, sign_up: SignUp
+    ) -> None:
+        await deploy(execute=["any"])
+        of_ada, of_bob, of_guest = [
+            await self.ask(client) for client in (await sign_up("ada"), await sign_up("bob"), api.guest())
+        ]
+        assert (await api.server.patch("/v1/users/ada/status", json={"status": False})).status_code == 200
+        ended = await self.when_due(api, of_ada)
+        assert (ended["status"], ended["responseStatusCode"]) == ("failed", 0)
+        assert "is blocked, or gone" in ended["errors"]
+        assert executor.calls == []
+        for execution_id in (of_bob, of_guest):
+            assert (await self.when_due(api, execution_id))["status"] == "completed"
+
+
 class TestBounds:
     @pytest.fixture
     def overrides(self) -> dict[str, Any]:
