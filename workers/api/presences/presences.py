@@ -125,7 +125,10 @@ async def get_presence(request: Request, presenceId: str, caller: Reader) -> Res
 async def update_presence(
     request: Request, presenceId: str, body: PresenceChanges, caller: Writer
 ) -> Response:
-    """Change members of a presence; the rest stays, and so does who holds it. ``purge`` makes cached lists void."""
+    """Change members of a presence; the rest stays, and so does who holds it. ``purge`` makes cached lists void.
+
+    With another user it leaves the connections that hold it, and ends as one that was set here.
+    """
     services = services_of(request)
     changes = await _changes(services, caller, body)
 
@@ -133,7 +136,9 @@ async def update_presence(
         _require(caller, presence, "update")
         if not changes or changes == {"user_id": presence.user_id}:
             return None
-        return msgspec.structs.replace(presence, **changes)
+        changed = msgspec.structs.replace(presence, **changes)
+        is_left_behind = changed.user_id != presence.user_id and presence.source == "realtime"
+        return _let_go(changed, until=body.expiresAt) if is_left_behind else changed
 
     presence = None
     if is_resource_id(presenceId):
@@ -199,6 +204,19 @@ async def _changes(services: Services, caller: Caller, body: PresenceChanges) ->
     if body.permissions is not None:
         given["permissions"] = tuple(grant(caller, body.permissions))
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _let_go(presence: Presence, *, until: str | None) -> Presence:
+    """Return a presence that no connection ends any more: it must not stay for as long as one might have lasted.
+
+    Args:
+        presence: what a connection set.
+        until: when it is to end, if anybody said so.
+    """
+    latest = to_text(datetime.now(UTC) + DEFAULT_LIFETIME)
+    return msgspec.structs.replace(
+        presence, source="rest", expires_at=until or min(presence.expires_at, latest)
+    )
 
 
 def _permissions(caller: Caller, user_id: str, given: list[str] | None) -> tuple[str, ...]:

@@ -229,6 +229,44 @@ class TestUpdate:
         assert refusal(await patch(api.server, "p2", userId="bob"))[0] == 409
         assert refusal(await patch(api.server, userId="nobody"))[0] == 404
 
+    @pytest.mark.parametrize(
+        ("held_for", "asked", "left_min"),
+        [(timedelta(days=30), None, 15), (timedelta(minutes=5), None, 5), (timedelta(days=30), 60, 60)],
+    )
+    async def test_handed_on_it_is_no_connections_any_more(
+        self, api: Api, sign_up: SignUp, held_for: timedelta, asked: int | None, left_min: int
+    ) -> None:
+        for name in ("ada", "bob"):
+            await sign_up(name)
+        presences, holder = api.services.presences, Holder("hub", 1)
+        draft = Draft("p1", "ada", "here", tuple(OWN), {}, "realtime", lifetime=held_for)
+        await presences.upsert(PROJECT, draft, holder)
+        body = {} if asked is None else {"expiresAt": in_minutes(asked)}
+        shown = (await patch(api.server, userId="bob", **body)).json()
+        await presences.release(PROJECT, [("ada", holder)])
+
+        assert (shown["userId"], shown["source"]) == ("bob", "rest")
+        left_s = datetime.fromisoformat(shown["expiresAt"]).timestamp() - time.time()
+        assert left_s == pytest.approx(left_min * 60, abs=10)
+        assert (await api.server.get("/v1/presences/p1")).json() == shown
+
+    async def test_handed_on_it_lasts_as_long_as_the_api_said(self, api: Api, sign_up: SignUp) -> None:
+        ada, _ = await sign_up("ada"), await sign_up("bob")
+        until = (await put(ada, expiresAt=in_minutes(60 * 24))).json()["expiresAt"]
+        assert (await patch(api.server, userId="bob")).json()["expiresAt"] == until
+
+    async def test_changed_under_its_user_it_stays_with_the_connection(
+        self, api: Api, sign_up: SignUp
+    ) -> None:
+        await sign_up("ada")
+        presences, holder = api.services.presences, Holder("hub", 1)
+        draft = Draft("p1", "ada", "here", tuple(OWN), {}, "realtime", lifetime=timedelta(days=30))
+        held, _ = await presences.upsert(PROJECT, draft, holder)
+        shown = (await patch(api.server, userId="ada", status="away")).json()
+        assert (shown["source"], shown["expiresAt"]) == ("realtime", held.expires_at)
+        await presences.release(PROJECT, [("ada", holder)])
+        assert refusal(await api.server.get("/v1/presences/p1")) == NOT_FOUND
+
 
 class TestDelete:
     async def test_it_is_gone_and_told(self, api: Api, sign_up: SignUp) -> None:
