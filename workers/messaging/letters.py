@@ -6,6 +6,7 @@ Nobody sees who else gets it but those in ``Cc``, which the author wanted to be 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -43,6 +44,15 @@ class Sender:
         return self.address.rpartition("@")[2]
 
 
+def may_be_copied(address: str) -> bool:
+    """Tell whether an address can stand in letters to others, which every mail server then takes: in ASCII."""
+    try:
+        _address(address)
+    except ValueError:
+        return False
+    return address.isascii()
+
+
 def write_letter(
     content: Mapping[str, Any],
     *,
@@ -66,12 +76,12 @@ def write_letter(
         ValueError: an address is not one.
     """
     letter = EmailMessage(SMTP)
-    letter["From"] = Address(sender.name, addr_spec=sender.address)
-    letter["To"] = "undisclosed-recipients:;" if to is None else Address(addr_spec=to)
+    letter["From"] = _address(sender.address, sender.name)
+    letter["To"] = "undisclosed-recipients:;" if to is None else _address(to)
     if cc:
-        letter["Cc"] = [Address(addr_spec=each) for each in cc]
+        letter["Cc"] = [_address(each) for each in cc]
     if sender.reply_to_address:
-        letter["Reply-To"] = Address(sender.reply_to_name, addr_spec=sender.reply_to_address)
+        letter["Reply-To"] = _address(sender.reply_to_address, sender.reply_to_name)
     letter["Subject"] = content["subject"]
     letter["Date"] = format_datetime(sent_at)
     letter["Message-ID"] = message_id
@@ -80,3 +90,11 @@ def write_letter(
         letter["X-Mailer"] = sender.mailer
     letter.set_content(content["content"], subtype="html" if content.get("html") else "plain")
     return letter
+
+
+def _address(address: str, name: str = "") -> Address:
+    try:
+        return Address(name, addr_spec=address)
+    except (MessageError, LookupError, AttributeError) as error:
+        # Beside ValueError, the parser raises whatever it trips over.
+        raise ValueError(f"{address!r} is not an e-mail address") from error

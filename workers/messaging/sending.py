@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.messaging.claims import MAX_CLAIMS, Claim, finish, give_back, next_targets, note
-from workers.messaging.letters import write_letter
+from workers.messaging.letters import may_be_copied, write_letter
 from workers.messaging.routes import Outgoing, Route, Routes
 from workers.messaging.smtp import NotConnectedError, NotSentError
 from workers.models.people import Row
@@ -104,7 +104,7 @@ class Delivery:
                 unusable = f"The provider cannot be used: {error}"
             else:
                 unusable = ""
-            cc = await self._addresses(connection, self._claimed.row["data"].get("cc", ()))
+            cc = await self._copied(connection, self._claimed.row["data"].get("cc", ()))
         if unusable:
             await self.fail(unusable)
             return
@@ -131,7 +131,7 @@ class Delivery:
         self._errors.clear()
         await self.fail("The server made a mistake.")
 
-    async def _addresses(self, connection: AsyncConnection, target_ids: Sequence[str]) -> list[str]:
+    async def _copied(self, connection: AsyncConnection, target_ids: Sequence[str]) -> list[str]:
         if not target_ids:
             return []
         found = await connection.execute(
@@ -139,7 +139,8 @@ class Delivery:
             .where(targets.c.project_id == self._claimed.project.id, targets.c.id.in_(target_ids))
             .order_by(targets.c.seq)
         )
-        return list(found.scalars())
+        # Whoever is left out gets a letter as others do; if it is not taken, that is noted for them.
+        return [address for address in found.scalars() if may_be_copied(address)]
 
     async def _send_all(self, route: Route, outgoing: Outgoing, cc: Sequence[str]) -> bool:
         """Send to everybody who is left; False when the message has to be left, or was taken by somebody else."""
@@ -169,7 +170,7 @@ class Delivery:
             await outgoing.send(letter, target["identifier"])
         except NotConnectedError:
             raise
-        except (NotSentError, ValueError, IndexError) as error:
+        except (NotSentError, ValueError) as error:
             self._note_error(f"Failed sending to target {target['identifier']} with error: {error}")
         else:
             self._delivered += 1

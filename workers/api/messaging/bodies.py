@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from workers.api.messaging.kinds import check_one_line
 from workers.api.params import Body, CustomId
 from workers.api.people.fields import Prefs
 from workers.store.times import from_iso, to_text
@@ -14,13 +15,6 @@ MAX_IDS = 100
 
 MAX_CONTENT_CHARS = 64_230
 """How long the content of a message may be."""
-
-
-def _check_one_line(value: str) -> str:
-    # A line break would begin another header.
-    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in value):
-        raise ValueError("Value must be a text without line breaks and other control characters")
-    return value
 
 
 def _check_schedule(value: Any) -> Any:
@@ -47,7 +41,7 @@ def _each_once(value: list[str]) -> list[str]:
 
 Id = Annotated[str, Field(max_length=255)]
 Ids = Annotated[list[Id], Field(max_length=MAX_IDS), AfterValidator(_each_once)]
-Subject = Annotated[str, Field(min_length=1, max_length=998), AfterValidator(_check_one_line)]
+Subject = Annotated[str, Field(min_length=1, max_length=998), AfterValidator(check_one_line)]
 Content = Annotated[str, Field(min_length=1, max_length=MAX_CONTENT_CHARS)]
 SmsContent = Annotated[str, Field(min_length=1, max_length=900)]
 ShortText = Annotated[str, Field(max_length=2048)]

@@ -4,6 +4,7 @@ Routes, their bodies and what has to be there before a provider is enabled all f
 is a further row. Source: the messaging reference.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -21,11 +22,17 @@ MAX_TEXT_CHARS = 1024
 MAX_KEY_CHARS = 16_384
 """How long a key may be that is a file, and a service account as JSON."""
 
+_NOT_ONE_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
-def _check_one_line(value: str | None) -> str | None:
-    # These become headers, and lines of what servers are told.
-    if value is not None and any(ord(char) < 0x20 or ord(char) == 0x7F for char in value):
-        raise ValueError("Value must be a text without control characters")
+
+def check_one_line(value: str | None) -> str | None:
+    """Return ``value``, which becomes a header, or a line of what a server is told.
+
+    Raises:
+        ValueError: it has line breaks, those of Unicode too, or other control characters.
+    """
+    if value and _NOT_ONE_LINE.search(value):
+        raise ValueError("Value must be a text without line breaks and other control characters")
     return value
 
 
@@ -61,7 +68,7 @@ def _object_of_text(value: Any) -> Any:
         raise ValueError("Value must be a valid JSON object") from error
 
 
-Text = Annotated[str | None, Field(max_length=MAX_TEXT_CHARS), AfterValidator(_check_one_line)]
+Text = Annotated[str | None, Field(max_length=MAX_TEXT_CHARS), AfterValidator(check_one_line)]
 KeyText = Annotated[str | None, Field(max_length=MAX_KEY_CHARS)]
 Email = Annotated[str | None, Field(max_length=MAX_EMAIL_CHARS), AfterValidator(_check_email)]
 Phone = Annotated[str | None, Field(pattern=r"^(\+[1-9][0-9]{0,14})?$")]

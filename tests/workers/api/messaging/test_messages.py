@@ -18,6 +18,7 @@ YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).isoformat()
 WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"subject": ""}, "subject"),
     ({"subject": "a\r\nBcc: eve@example.com"}, "subject"),
+    *(({"subject": f"a{char}b"}, "subject") for char in "\x1c\x85\u2028\u2029"),
     ({"subject": "s" * 999}, "subject"),
     ({"content": ""}, "content"),
     ({"content": "c" * 64_231}, "content"),

@@ -109,6 +109,20 @@ class TestEmail:
             assert (letter.get_content_type(), text_of(letter)) == ("text/html", "<b>News</b>")
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+    async def test_copy_that_cannot_be_addressed_stops_nobody_else(
+        self, api: Api, person: Person, mailbox: Mailbox
+    ) -> None:
+        ann, bob, eve = [await person(name) for name in ("ann", "bob", "eve")]
+        changed = await api.server.patch("/v1/users/bob/email", json={"email": "bøb@example.com"})
+        assert changed.status_code == 200
+        await write(api, targets=[ann], cc=[bob, eve])
+        message = await outcome(api)
+        assert (message["status"], message["deliveredTotal"]) == ("sent", 2)
+        (error,) = message["deliveryErrors"]
+        assert "bøb@example.com" in error
+        assert [letter["Cc"] for _, letter in await mailbox.letters(2)] == ["eve@example.com"] * 2
+
+    @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_who_cannot_be_reached_is_named_and_others_are_reached(
         self, api: Api, person: Person, mailbox: Mailbox
     ) -> None:
