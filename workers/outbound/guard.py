@@ -6,7 +6,6 @@ and in TLS. Source: wire specification 11.5.
 """
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -17,6 +16,7 @@ import httpx
 
 from realtime.settings import Settings
 from workers.outbound.addresses import is_public
+from workers.outbound.lookups import LookUps
 from workers.outbound.targets import Target, TargetError, check_port, parse_target
 
 RESOLVE_TIMEOUT_S = 3.0
@@ -27,6 +27,9 @@ LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)
 
 LookUp = Callable[[str, int], Awaitable[Sequence[IPv4Address | IPv6Address]]]
 """Resolves a host name for a port, to at least one address; raises :class:`OSError` if it cannot."""
+
+# One for the process. Whatever anybody may name has threads of its own (workers.api.avatars.fetching).
+_LOOK_UPS = LookUps(threads=32, max_waiting=256, thread_name="realtime-names")
 
 
 class Guard:
@@ -46,7 +49,7 @@ class Guard:
         look_up: LookUp | None = None,
     ) -> None:
         self._allow_private = allow_private
-        self._look_up = look_up or _look_up
+        self._look_up = look_up or _LOOK_UPS
         self._networks = tuple(ip_network(network, strict=False) for network in allowed_networks)
 
     @classmethod
@@ -64,14 +67,20 @@ class Guard:
             or any(address in network for network in self._networks if network.version == address.version)
         )
 
-    async def check(self, url: str) -> Target:
+    async def check(self, url: str, *, must_resolve: bool = False) -> Target:
         """Judge a target that somebody gives, and return it.
 
         A public name that cannot be resolved now passes: it may be made tomorrow, and is judged again whenever it is
         connected to.
 
+        Args:
+            url: the target.
+            must_resolve: whether such a name is an error, as it is for who would connect at once: nobody then waits
+                for its name servers twice.
+
         Raises:
             TargetError: nothing may be sent to it.
+            OSError: the name must be resolved, and cannot be in good time (:data:`RESOLVE_TIMEOUT_S`).
         """
         target = parse_target(url)
         if self._allow_private:
@@ -83,6 +92,8 @@ class Guard:
         except (OSError, TimeoutError):
             if target.is_local_name:
                 raise TargetError("URL must have a public host") from None
+            if must_resolve:
+                raise
         return target
 
     async def resolve(self, host: str, port: int) -> list[str]:
@@ -166,16 +177,3 @@ class _GuardedBackend(httpcore.AnyIOBackend):
 
     async def connect_unix_socket(self, *_args: Any, **_kwargs: Any) -> httpcore.AsyncNetworkStream:
         raise httpcore.ConnectError("Sockets of this machine may not be connected to.")
-
-
-async def _look_up(host: str, port: int) -> list[IPv4Address | IPv6Address]:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:
-        # A part of the name that is empty or too long.
-        raise OSError("The name cannot be resolved.") from error
-    # Each once, in the order that the system prefers.
-    addresses = [ip_address(str(sockaddr[0])) for *_, sockaddr in found]
-    if not addresses:
-        raise OSError("The name has no addresses.")
-    return list(dict.fromkeys(addresses))

@@ -131,6 +131,15 @@ class TestCheck:
         await Guard(look_up=never).check("https://slow.example.com/")
         with pytest.raises(TargetError, match="public host"):
             await Guard(look_up=never).check("https://slow.local/")
+        with pytest.raises(TimeoutError):
+            await Guard(look_up=never).check("https://slow.example.com/", must_resolve=True)
+
+    async def test_name_that_must_resolve_and_does_not_is_an_error(self) -> None:
+        with pytest.raises(OSError, match="not known"):
+            await Guard(look_up=Names()).check("https://tomorrow.example.com/", must_resolve=True)
+        # As one that leads inwards: nobody is to learn which of the two it is.
+        with pytest.raises(TargetError, match="public host"):
+            await Guard(look_up=Names()).check("https://db/", must_resolve=True)
 
     async def test_everything_passes_where_private_targets_are_allowed(self) -> None:
         for url in ("http://127.0.0.1:22/", "http://db:3000/", "http://[::1]/"):

@@ -14,6 +14,7 @@ import httpx
 
 from realtime import __version__
 from workers.outbound.guard import Guard, PublicOnlyTransport
+from workers.outbound.lookups import LookUps, LookUpsBusyError
 
 FETCH_TIMEOUT_S = 10.0
 """How long a fetch may take in all."""
@@ -23,6 +24,9 @@ _HEADERS = {
     "User-Agent": f"realtime/{__version__} (fetches pictures that users ask for)",
 }
 
+# Apart from those of webhooks and mail servers, which strangers must not keep from being found.
+_LOOK_UPS = LookUps(threads=32, max_waiting=64, thread_name="realtime-strangers-names")
+
 
 class FetchError(Exception):
     """Nothing of use came back."""
@@ -30,7 +34,7 @@ class FetchError(Exception):
 
 def strict_guard() -> Guard:
     """Return the guard that lets through what everybody may connect to, and nothing else."""
-    return Guard()
+    return Guard(look_up=_LOOK_UPS)
 
 
 async def fetch(url: str, *, max_bytes: int, truncate: bool = False) -> bytes:
@@ -43,10 +47,16 @@ async def fetch(url: str, *, max_bytes: int, truncate: bool = False) -> bytes:
 
     Raises:
         workers.outbound.targets.TargetError: nobody may have this server connect there; the text says why.
+        LookUpsBusyError: too many hosts are being looked up.
         FetchError: it does not answer, not in time, with a redirect or an error, or with too much.
     """
     guard = strict_guard()
-    await guard.check(url)
+    try:
+        await guard.check(url, must_resolve=True)
+    except LookUpsBusyError:
+        raise
+    except OSError as error:
+        raise FetchError from error
     try:
         async with asyncio.timeout(FETCH_TIMEOUT_S), _answer(guard, url) as answer:
             return await _body(answer, max_bytes, truncate=truncate)

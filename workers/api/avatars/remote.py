@@ -5,6 +5,7 @@ Whatever comes back is decoded and drawn anew, so nothing of it but pixels reach
 
 import asyncio
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from workers.api.problems import Problem, refuse
 from workers.api.rates import rate_limit
 from workers.api.services import Services, services_of
 from workers.images.jobs import Format, Picture, Preview
+from workers.outbound.lookups import LookUpsBusyError
 from workers.outbound.targets import MAX_URL_CHARS, TargetError
 
 router = APIRouter(
@@ -37,6 +39,9 @@ router = APIRouter(
 _ICON_SIDE = 56
 _MAX_ICON_BYTES = 1_048_576
 _MAX_IMAGE_BYTES = 8_388_608
+
+# A page can be written to keep its reader busy: these threads do nothing else.
+_READERS = ThreadPoolExecutor(2, thread_name_prefix="realtime-pages")
 
 Url = Annotated[str, pydantic.Field(max_length=MAX_URL_CHARS)]
 
@@ -77,22 +82,30 @@ async def get_favicon(request: Request, params: Annotated[FaviconParams, Query()
         page = await _fetch(params.url, MAX_PAGE_BYTES, truncate=True)
     except FetchError as error:
         raise refuse(Problem.AVATAR_REMOTE_URL) from error
-    # In a thread, since a page can be written to keep its reader busy.
-    icon_url = await asyncio.to_thread(icon_of, page, params.url)
+    icon_url = await asyncio.get_running_loop().run_in_executor(_READERS, icon_of, page, params.url)
     job = Preview(width=_ICON_SIDE, height=_ICON_SIDE, output=Format.PNG, accept_icons=True)
     try:
-        picture = await _redrawn(services, await fetch(icon_url, max_bytes=_MAX_ICON_BYTES), job)
+        icon = await fetch(icon_url, max_bytes=_MAX_ICON_BYTES)
+    except LookUpsBusyError as error:
+        raise refuse(Problem.BUSY) from error
     except (FetchError, TargetError) as error:
         raise refuse(Problem.AVATAR_ICON_NOT_FOUND) from error
-    return picture_response(picture, CACHING)
+    return picture_response(await _redrawn(services, icon, job), CACHING)
 
 
 async def _fetch(url: str, max_bytes: int, *, truncate: bool = False) -> bytes:
-    """Fetch what the request names. Raises what :func:`fetch` does, a wrong URL as an :class:`ApiError`."""
+    """Fetch what the request names.
+
+    Raises:
+        ApiError: 400, the URL is wrong; 503, too many hosts are being looked up.
+        FetchError: as :func:`fetch`.
+    """
     try:
         return await fetch(url, max_bytes=max_bytes, truncate=truncate)
     except TargetError as error:
         raise bad_request(f"Invalid `url` param: {error}.") from error
+    except LookUpsBusyError as error:
+        raise refuse(Problem.BUSY) from error
 
 
 async def _redrawn(services: Services, body: bytes, job: Preview) -> Picture:

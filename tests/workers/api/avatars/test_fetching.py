@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from ipaddress import IPv4Address
 
 import pytest
 
 from workers.api.avatars import fetching
 from workers.api.avatars.fetching import FetchError, fetch
 from workers.outbound.guard import Guard
+from workers.outbound.lookups import LookUps, LookUpsBusyError
 from workers.outbound.targets import TargetError
 
 Answering = Callable[[bytes], Awaitable[str]]
@@ -74,6 +76,27 @@ class TestFetch:
     async def test_what_is_not_public_is_not_connected_to(self, url: str) -> None:
         with pytest.raises(TargetError):
             await fetch(url, max_bytes=5)
+
+    async def test_name_that_does_not_resolve_is_looked_up_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+
+        async def look_up(host: str, port: int) -> Sequence[IPv4Address]:
+            asked.append(host)
+            raise OSError
+
+        monkeypatch.setattr(fetching, "strict_guard", lambda: Guard(look_up=look_up))
+        with pytest.raises(FetchError):
+            await fetch("http://slow.example.com/", max_bytes=5)
+        assert asked == ["slow.example.com"]
+
+    async def test_too_many_look_ups_are_told_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            fetching, "_LOOK_UPS", LookUps(threads=1, max_waiting=-1, thread_name="test-names")
+        )
+        with pytest.raises(LookUpsBusyError):
+            await fetch("http://example.com/", max_bytes=5)
 
     @pytest.mark.parametrize(
         "sent",

@@ -14,6 +14,7 @@ from workers.api.avatars import remote
 from workers.api.avatars.drawn import InitialsParams, QrParams
 from workers.api.avatars.fetching import FetchError
 from workers.images.initials import color_of
+from workers.outbound.lookups import LookUpsBusyError
 
 
 def opened(answer: httpx.Response) -> Image.Image:
@@ -99,6 +100,8 @@ class TestRemote:
         pages: dict[str, bytes] = {}
 
         async def fetch(url: str, *, max_bytes: int, truncate: bool = False) -> bytes:
+            if url.endswith(".busy/"):
+                raise LookUpsBusyError
             if url not in pages:
                 raise FetchError
             return pages[url]
@@ -117,6 +120,19 @@ class TestRemote:
             for url in ("https://example.com/page", "https://example.com/gone"):
                 refused = await guest.get("/v1/avatars/image", params={"url": url})
                 assert (refused.status_code, refused.json()["type"]) == (404, "avatar_image_not_found")
+
+    async def test_names_that_wait_too_long_to_be_looked_up_are_for_later(
+        self, api: Api, pages: dict[str, bytes]
+    ) -> None:
+        pages["https://example.com/"] = b"<link rel=icon href=http://example.busy/>"
+        async with api.guest() as guest:
+            for path, url in (
+                ("image", "http://example.busy/"),
+                ("favicon", "http://example.busy/"),
+                ("favicon", "https://example.com/"),
+            ):
+                refused = await guest.get(f"/v1/avatars/{path}", params={"url": url})
+                assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
 
     async def test_icon_of_a_site_is_drawn_anew(self, api: Api, pages: dict[str, bytes]) -> None:
         pages["https://example.com/"] = b"<link rel=icon href=/i.ico>"
