@@ -1,5 +1,6 @@
 """Which icon a page has: what its head says, read without being believed. Pure."""
 
+import contextlib
 from html.parser import HTMLParser
 from urllib.parse import urljoin
 
@@ -18,7 +19,9 @@ def icon_of(page: bytes, url: str) -> str:
     Of several icons it is the one of the best size. Icons in SVG cannot be drawn here and do not count.
     """
     parser = _Head()
-    parser.feed(page[:MAX_PAGE_BYTES].decode("utf-8", "replace"))
+    # The parser gives up by an AssertionError where "<![" is followed by nothing known. What came before counts.
+    with contextlib.suppress(AssertionError, ValueError):
+        parser.feed(page[:MAX_PAGE_BYTES].decode("utf-8", "replace"))
     candidates = [icon for icon in parser.icons if _is_drawable(icon)]
     try:
         base = urljoin(url, parser.base)

@@ -37,6 +37,8 @@ class TestIconOf:
                 '<link rel="icon" href="/a.png" sizes="any"><link rel="icon" href="/b.png">',
                 "https://example.com/a.png",
             ),
+            ("<![<", "https://example.com/favicon.ico"),
+            ('<link rel="icon" href="/i.png"><![<', "https://example.com/i.png"),
         ],
     )
     def test_head_says_which(self, head: str, icon: str) -> None:
