@@ -23,14 +23,14 @@ from workers.api.params import MAX_ID_CHARS, Body
 from workers.api.problems import Problem, refuse
 from workers.api.responses import documented, respond
 from workers.api.services import Services, services_of
+from workers.api.uploads.copying import store_copy
 from workers.api.uploads.pending import Slot, Stored, drop_upload, finish_upload, store_upload
 from workers.api.uploads.receiving import receive_upload
-from workers.files.store import new_key
+from workers.files.store import MissingFileError
 from workers.files.threads import in_thread
 from workers.functions.archives import InvalidArchiveError, check_archive
 from workers.models.functions import Deployment, deployment_model
 from workers.models.people import Row
-from workers.store.discarded import discard_file
 from workers.store.ids import new_id
 
 router = APIRouter(tags=["functions"])
@@ -139,6 +139,13 @@ async def _keep(
         async with services.store.write(caller.project) as tx:
             await drop_upload(tx, slot)
         raise refuse(Problem.DEPLOYMENT_ARCHIVE, reason=str(error)) from error
+    return await _insert(services, caller, function_id, deployment_id, stored)
+
+
+async def _insert(
+    services: Services, caller: Caller, function_id: str, deployment_id: str, stored: Stored
+) -> Deployment:
+    """Make a deployment of bytes that are stored, unless that was done or given up meanwhile; return its model."""
     async with services.store.write(caller.project) as tx:
         function = await lock_function(tx, caller, function_id)
         if not await finish_upload(tx, stored):
@@ -173,29 +180,28 @@ async def _check(services: Services, stored: Stored) -> None:
 async def duplicate_deployment(request: Request, functionId: str, body: Original, caller: Writer) -> Response:
     """Make another deployment of the same archive, with the function's settings of now, and activate it."""
     services = services_of(request)
-    await _function(services, caller, functionId)
+    function = await _function(services, caller, functionId)
     async with services.store.read() as connection:
         original = await require_deployment(connection, caller.project.id, functionId, body.deploymentId)
     deployment_id = new_id()
-    key = new_key(caller.project.id, "deployment", functionId, deployment_id)
-    await services.files.copy(original["storage_key"], key)
+    slot = slot_of(caller.project, functionId, deployment_id)
+    details = {
+        "activate": True,
+        "entrypoint": function["entrypoint"] or original["entrypoint"],
+        "commands": function["commands"],
+    }
     try:
-        async with services.store.write(caller.project) as tx:
-            function = await lock_function(tx, caller, functionId)
-            row = new_row(
-                tx,
-                functionId,
-                deployment_id,
-                activate=True,
-                entrypoint=function["entrypoint"] or original["entrypoint"],
-                commands=function["commands"],
-                storage_key=key,
-                size_bytes=original["size_bytes"],
-            )
-            model = await insert_deployment(tx, services, function, row)
+        stored = await store_copy(
+            services, slot, original["storage_key"], original["size_bytes"], details=details
+        )
+    except MissingFileError as error:
+        # The original was deleted meanwhile, or was lost with its bytes.
+        raise refuse(Problem.DEPLOYMENT_NOT_FOUND) from error
+    try:
+        model = await _insert(services, caller, functionId, deployment_id, stored)
     except BaseException:
         async with services.store.write(caller.project) as tx:
-            await discard_file(tx.connection, key, tx.now)
+            await drop_upload(tx, slot)
         raise
     return respond(model, 202)
 

@@ -1,13 +1,18 @@
 """Deployments of functions, on both databases."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import func, select
 
 from tests.api import Api
 from workers.files.discards import Discards
+from workers.files.folder import FolderStore
+from workers.store.tables import uploads
 
 Archive = Callable[..., bytes]
 Deploy = Callable[..., Awaitable[dict[str, Any]]]
@@ -26,12 +31,22 @@ async def upload(
     )
 
 
-async def count_files(api: Api) -> int:
+async def count_files(api: Api, *, upload_lifetime_s: float = 3600) -> int:
     """Return how many files there are on the disk, after what is discarded has been removed."""
     services = api.services
-    await Discards(services.store.database, services.files, upload_lifetime_s=3600).sweep()
-    folder = services.settings.data_dir / "files"
-    return sum(path.is_file() for path in folder.rglob("*"))
+    await Discards(services.store.database, services.files, upload_lifetime_s=upload_lifetime_s).sweep()
+    return len(stored_files(api))
+
+
+def stored_files(api: Api) -> list[Path]:
+    folder = api.services.settings.data_dir / "files"
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+async def count_uploads(api: Api) -> int:
+    async with api.services.store.read() as connection:
+        found = await connection.execute(select(func.count()).select_from(uploads))
+        return int(found.scalar_one())
 
 
 @pytest.fixture
@@ -223,6 +238,42 @@ class TestUse:
         assert (await api.server.get(f"{PATH}/{duplicate['$id']}/download")).content == archive()
         answer = await api.server.post(f"{PATH}/duplicate", json={"deploymentId": original["$id"]})
         assert answer.json()["type"] == "deployment_not_found"
+
+    async def test_duplicate_of_bytes_that_are_gone_is_not_found(self, api: Api, archive: Archive) -> None:
+        original = (await upload(api, archive())).json()
+        for path in stored_files(api):
+            path.unlink()
+        answer = await api.server.post(f"{PATH}/duplicate", json={"deploymentId": original["$id"]})
+        assert (answer.status_code, answer.json()["type"]) == (404, "deployment_not_found")
+        assert (await api.server.get(PATH)).json()["total"] == 1
+        assert await count_uploads(api) == 0
+
+    async def test_duplicate_that_a_crash_cuts_short_leaves_no_bytes(
+        self, api: Api, archive: Archive, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        original = (await upload(api, archive())).json()
+        copied, killed = asyncio.Event(), asyncio.Event()
+        copy = FolderStore.copy
+
+        async def copy_then_die(store: FolderStore, source: str, key: str) -> None:
+            await copy(store, source, key)
+            copied.set()
+            await killed.wait()
+
+        monkeypatch.setattr(FolderStore, "copy", copy_then_die)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            request = tasks.create_task(
+                api.server.post(f"{PATH}/duplicate", json={"deploymentId": original["$id"]})
+            )
+            await copied.wait()
+            # What is known and done after a crash, once the lifetime of uploads is over.
+            assert len(stored_files(api)) == 2
+            assert await count_uploads(api) == 1
+            assert await count_files(api, upload_lifetime_s=-1) == 1
+            killed.set()
+        # One that was only slow is told, and leaves nothing either.
+        assert request.result().status_code == 400
+        assert await count_files(api) == 1
 
     async def test_function_takes_its_archives_along_and_what_is_being_uploaded(
         self, api: Api, archive: Archive
