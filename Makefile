@@ -8,6 +8,12 @@ SDK := tests/e2e/sdk
 PEERS := benchmarks/peers
 BENCHMARKS := expansion matching latency events connections stalled restart memory fanout api uploads
 
+# How many processes run the tests that wait most of their time, for timeouts and elections: more than there are cores.
+WAITING := 4
+
+# Modules are compiled once, whatever the environment says: compiling the tests anew takes each of the processes 8 seconds.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Stamps: newer than what they were made from when nothing has to be done.
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
@@ -39,7 +45,7 @@ test-cover: $(DEV) ## Run the same, longer, and hold the pure core to full branc
 	$(BIN)/pytest -n auto -m 'not integration and not e2e' --thorough --cov --cov-report=term:skip-covered
 
 test-integration: $(DEV) ## Run the tests with a real Valkey server and real sockets.
-	$(BIN)/pytest -n auto --dist loadfile -m integration
+	$(BIN)/pytest -n $(WAITING) --dist loadfile -m integration
 
 test-e2e: $(DEV) $(SDK_PACKAGES) chromium ## Drive real servers with real SDKs and a real browser.
 	$(BIN)/pytest tests/e2e -rs
@@ -56,6 +62,7 @@ bench: $(BENCH) $(PEER_PACKAGES) ## Measure beside other servers, print tables, 
 
 clean: ## Remove what these targets made, but not the data of `make run`.
 	rm -rf $(VENV) $(SDK)/node_modules $(PEERS)/node_modules tests/e2e/screenshots
+	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Proxy, ProxyTo, Server
 
 SDK_FOLDER = Path(__file__).parent / "sdk"
-DEADLINE_S = 15.0
+DEADLINE_S = 30.0
 SIDE_BY_SIDE = 6
 ANYBODY = ['read("any")']
 
