@@ -178,7 +178,9 @@ class RealtimeClient:
         """Let others see that the client's user is there; return the presence as they are shown it.
 
         It lasts as long as the client: until the context ends, it is set again on every connection. Waits until the hub
-        has confirmed it, over reconnects if need be. Cancelling stops the wait only.
+        has confirmed it, over reconnects if need be, and for as long as the hub refuses it for the time being, as it
+        does with more than 32 messages a minute. One that was not confirmed yet gives way to a newer one. Cancelling
+        stops the wait only.
 
         Args:
             status: 1 to 255 characters, such as ``online``.
@@ -187,7 +189,8 @@ class RealtimeClient:
             presence_id: the ID of a user's first presence; empty for one that the hub makes.
 
         Raises:
-            RefusedError: the hub refused it, or the client for good. Nothing is set again.
+            RefusedError: the hub refused it for a reason that stays, or the client for good. Nothing is set again.
+            ConnectionLostError: the client was closed first.
         """
         if self._running is None or self._running.done():
             raise self._failure or RuntimeError("the client is not open: async with RealtimeClient(...)")
@@ -196,12 +199,7 @@ class RealtimeClient:
             data["permissions"] = list(permissions)
         if presence_id:
             data["presenceId"] = presence_id
-        confirmed = self._presence.set(data)
-        if self._connection is not None:
-            # One that is lost meanwhile is no failure: the next one sends it again.
-            with contextlib.suppress(ConnectionLostError):
-                await self._presence.send(self._connection)
-        return await asyncio.shield(confirmed)
+        return await asyncio.shield(self._presence.set(data))
 
     async def __aenter__(self) -> "RealtimeClient":
         """Make the first connection.
@@ -351,21 +349,24 @@ class RealtimeClient:
     async def _keep_up(self, connection: Connection, subscriptions: Sequence[Subscription]) -> None:
         """Set the presence and take the subscriptions up again; then keep token and positions fresh until the end."""
         try:
-            await self._presence.send(connection)
-            by_id = {subscription.id: subscription for subscription in subscriptions}
-            items = [subscription.item() for subscription in subscriptions]
-            for batch in batches(items, max_items=_BATCH_ITEMS, max_bytes=_BATCH_BYTES):
-                ids = [str(item["subscriptionId"]) for item in batch]
-                # Those that were closed while the batch before was on its way stay away.
-                if wanted := [by_id[id_] for id_ in ids if id_ in self._subscriptions]:
-                    await self._take_up(connection, wanted)
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._presence.keep_sent(connection, self._backoff))
+                await self._take_all_up(connection, subscriptions)
                 tasks.create_task(self._renew(connection))
                 tasks.create_task(self._follow(connection))
         except* (ConnectionLostError, RefusedError, UnreachableError) as errors:
             # A new handshake decides: it raises what is final, and backs off from what is not.
             _logger.info("the connection is given up: %s", errors.exceptions[0])
             await connection.close()
+
+    async def _take_all_up(self, connection: Connection, subscriptions: Sequence[Subscription]) -> None:
+        by_id = {subscription.id: subscription for subscription in subscriptions}
+        items = [subscription.item() for subscription in subscriptions]
+        for batch in batches(items, max_items=_BATCH_ITEMS, max_bytes=_BATCH_BYTES):
+            ids = [str(item["subscriptionId"]) for item in batch]
+            # Those that were closed while the batch before was on its way stay away.
+            if wanted := [by_id[id_] for id_ in ids if id_ in self._subscriptions]:
+                await self._take_up(connection, wanted)
 
     async def _take_up(self, connection: Connection, subscriptions: Sequence[Subscription]) -> None:
         try:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from realtime.client import ConnectionLostError, RealtimeClient, RefusedError
+from realtime.client.schedule import Backoff
 from tests.realtime.client.peer import Hub, Peer, opened, until
 
 
@@ -85,6 +86,56 @@ class TestSetPresence:
             await again.connected()
             tasks.create_task(again.subscribed())
             await client.subscribe("a").__aenter__()
+
+    async def test_one_that_is_refused_for_now_is_said_again_on_the_same_connection(self, hub: Hub) -> None:
+        async with opened(hub) as (client, peer):
+            setting = asyncio.create_task(client.set_presence("online"))
+            for _ in range(3):
+                await peer.message("presence")
+                await peer.send("error", {"code": 1013, "message": "Too many messages."})
+            await confirmed(peer)
+            assert (await setting)["status"] == "online"
+            assert hub.connections == 1
+
+    async def test_one_that_is_refused_for_now_is_said_though_nobody_waits(self, hub: Hub) -> None:
+        async with opened(hub) as (client, peer):
+            impatient = asyncio.create_task(client.set_presence("online"))
+            await peer.message("presence")
+            impatient.cancel()
+            await asyncio.wait([impatient])
+            await peer.send("error", {"code": 1013, "message": "Too many messages."})
+            assert (await confirmed(peer))["status"] == "online"
+
+    async def test_newer_one_is_said_instead_of_one_refused_for_now(self, hub: Hub) -> None:
+        async with opened(hub) as (client, peer):
+            first = asyncio.create_task(client.set_presence("online"))
+            await peer.message("presence")
+            second = asyncio.create_task(client.set_presence("away"))
+            # The newer one is set before the older one is refused.
+            await asyncio.sleep(0)
+            await peer.send("error", {"code": 1013, "message": "Too many messages."})
+            assert (await confirmed(peer))["status"] == "away"
+            assert (await first)["status"] == (await second)["status"] == "away"
+
+    async def test_subscriptions_do_not_wait_for_one_that_is_refused_for_now(self, hub: Hub) -> None:
+        async with opened(hub, backoff=Backoff(base_s=3_600, max_s=3_600)) as (client, peer):
+            setting = asyncio.create_task(client.set_presence("online"))
+            await peer.message("presence")
+            await peer.send("error", {"code": 1013, "message": "Too many messages."})
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(peer.subscribed())
+                await client.subscribe("a").__aenter__()
+            assert not setting.done()
+        with pytest.raises(ConnectionLostError):
+            await setting
+
+    async def test_refusal_for_good_is_told(self, hub: Hub) -> None:
+        async with opened(hub) as (client, peer):
+            setting = asyncio.create_task(client.set_presence("online"))
+            await peer.message("presence")
+            await peer.refuse(1008, "unknown project", 1008)
+            with pytest.raises(RefusedError, match="unknown project"):
+                await setting
 
     async def test_cancelled_wait_disturbs_nobody(self, hub: Hub) -> None:
         async with opened(hub) as (client, peer):
