@@ -1,7 +1,8 @@
 """Routes that send the bytes of a file: to be saved, or to be shown, as an ``<img>`` or ``<video>`` does it.
 
 A page cannot set headers there, so the project may stand in the URL, the session comes as a cookie, and a token of the
-file (:mod:`workers.api.storage.file_tokens`) opens it without one.
+file (:mod:`workers.api.storage.file_tokens`) opens it without one. ``HEAD`` is for what asks for the size first,
+such as players and programs that download in several parts.
 """
 
 from typing import Annotated, Any
@@ -26,6 +27,9 @@ _BYTES: dict[int | str, dict[str, Any]] = {
 }
 
 
+@router.head(
+    "/v1/storage/buckets/{bucketId}/files/{fileId}/download", response_model=None, include_in_schema=False
+)
 @router.get(
     "/v1/storage/buckets/{bucketId}/files/{fileId}/download",
     response_model=None,
@@ -39,6 +43,9 @@ async def download_file(
     return await _send(request, caller, bucketId, fileId, "attachment")
 
 
+@router.head(
+    "/v1/storage/buckets/{bucketId}/files/{fileId}/view", response_model=None, include_in_schema=False
+)
 @router.get(
     "/v1/storage/buckets/{bucketId}/files/{fileId}/view",
     response_model=None,

@@ -42,6 +42,21 @@ class TestDownload:
         assert response.status_code == 416
         assert response.headers["Content-Range"] == "bytes */10"
 
+    @pytest.mark.parametrize("route", ["view", "download"])
+    async def test_head_is_the_head_of_get(
+        self, api: Api, make_bucket: Make, upload: Upload, route: str
+    ) -> None:
+        await make_bucket()
+        await upload(api.server, b"0123456789")
+        response = await api.server.head(f"{FILE}/{route}")
+        assert (response.status_code, response.content) == (200, b"")
+        told = ("Content-Length", "Accept-Ranges", "ETag", "Content-Type", "Content-Disposition")
+        got = await api.server.get(f"{FILE}/{route}")
+        assert [response.headers[name] for name in told] == [got.headers[name] for name in told]
+        # Who may not read the file learns nothing of it so either.
+        async with api.guest() as guest:
+            assert (await guest.head(f"{FILE}/{route}")).status_code == 404
+
 
 class TestView:
     async def test_picture_is_shown_and_a_page_is_not(
