@@ -33,6 +33,8 @@ from workers.store.failures import Failure, failure_of
 RETRY_AFTER_S = 1
 """What clients are told to wait, in seconds, when Redis cannot be reached."""
 
+_ADVICE = "Try again. If this was to change something, it may have been changed nevertheless."
+
 _HTTP_STATUSES = frozenset(status.value for status in HTTPStatus)
 
 _LOG = structlog.get_logger("realtime.api")
@@ -97,14 +99,23 @@ def missing_scope(role: str, scope: str) -> ApiError:
     )
 
 
-def unavailable() -> ApiError:
-    """Return the error for Redis or the database being out of reach; the response tells when to try again."""
+def unavailable(advice: str = _ADVICE) -> ApiError:
+    """Return the error for Redis or the database being out of reach; the response tells when to try again.
+
+    Args:
+        advice: what else whoever tries again should know, as a sentence.
+    """
     return ApiError(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "general_service_unavailable",
-        "The server cannot reach its store. Try again; a request that carries an Idempotency-Key takes "
-        "effect once, however often it is repeated.",
+        f"The server cannot reach its store. {advice}",
     )
+
+
+def out_of_reach(request: Request, error: Exception, advice: str = _ADVICE) -> ApiError:
+    """Log that ``error`` kept the server from its store, and return :func:`unavailable`."""
+    _LOG.warning("the store cannot be reached", path=request.url.path, error=_origin(error))
+    return unavailable(advice)
 
 
 def to_response(error: ApiError) -> JSONResponse:
@@ -146,15 +157,10 @@ def _database_error(request: Request, error: SQLAlchemyError) -> ApiError:
                 HTTPStatus.CONFLICT, "general_resource_already_exists", "The resource already exists."
             )
         case Failure.UNAVAILABLE:
-            return _out_of_reach(request, error)
+            return out_of_reach(request, error)
         case Failure.MISTAKE:
             _LOG.error("a statement failed", path=request.url.path, exc_info=error)
             return _unknown(request, error)
-
-
-def _out_of_reach(request: Request, error: Exception) -> ApiError:
-    _LOG.warning("the store cannot be reached", path=request.url.path, error=_origin(error))
-    return unavailable()
 
 
 def _origin(error: Exception) -> str:
@@ -214,9 +220,9 @@ _LADDER: dict[type[Exception], Callable[[Request, Any], ApiError]] = {
     InvalidQueryError: _invalid_query,
     # Nobody reads the answer to a request that was given up; but no traceback is due for it either.
     ClientDisconnect: _invalid,
-    NotPublishedError: _out_of_reach,
-    RedisError: _out_of_reach,
-    OSError: _out_of_reach,
+    NotPublishedError: out_of_reach,
+    RedisError: out_of_reach,
+    OSError: out_of_reach,
     SQLAlchemyError: _database_error,
     # SQLite's driver raises these two itself, for what it is given to store.
     OverflowError: _not_storable,

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import msgspec
 from fastapi import APIRouter
+from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from realtime.errors import InvalidEventError, InvalidPermissionError
+from realtime.errors import InvalidEventError, InvalidPermissionError, NotPublishedError
 from realtime.events.event import Event, prepare
 from realtime.identity.model import Project
 from realtime.publisher import Published, Publisher
@@ -28,6 +29,12 @@ SCOPE = "events.write"
 """What an API key needs."""
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
+
+_REPEATING = (
+    f"Try again; a request that carries an {IDEMPOTENCY_HEADER} takes effect once, "
+    "however often it is repeated."
+)
+"""What is said here only: no other route heeds that header."""
 
 router = APIRouter()
 
@@ -95,6 +102,15 @@ def _request_schema() -> dict[str, Any]:
 )
 async def create_events(request: Request) -> Response:
     """Publish the events of the body; 202 with ``{total, events: [{id, events, channels, roles}]}``."""
+    try:
+        published = await _publish(request)
+    except (NotPublishedError, RedisError, OSError) as error:
+        raise errors.out_of_reach(request, error, _REPEATING) from error
+    return Response(encode_response(published), status_code=202, media_type="application/json")
+
+
+async def _publish(request: Request) -> list[Published]:
+    """Check the request, and publish what it brings."""
     services = services_of(request)
     project = await require_project(request)
     await require_scope(request, project, SCOPE)
@@ -108,10 +124,9 @@ async def create_events(request: Request) -> Response:
     # The caller retries, not the server: a request held open for seconds would only pile up.
     async with Publisher(project.id, bus=services.bus, retry_s=0, project_team=project.team_id) as publisher:
         try:
-            published = await publisher.publish_many(batch, idempotency_key=idempotency_key)
+            return await publisher.publish_many(batch, idempotency_key=idempotency_key)
         except (InvalidEventError, InvalidPermissionError) as error:
             raise errors.bad_request(locate(error, batch, project)) from error
-    return Response(encode_response(published), status_code=202, media_type="application/json")
 
 
 def read_idempotency_key(request: Request) -> str | None:

@@ -64,6 +64,8 @@ async def fails_with(app: FastAPI, client: httpx.AsyncClient, fail: Fail) -> tup
     assert set(body) == {"message", "code", "type", "version"}
     assert (body["code"], body["version"]) == (response.status_code, __version__)
     assert response.headers.get("retry-after") == ("1" if response.status_code == 503 else None)
+    # Nothing but the publishing of events heeds such a key.
+    assert "Idempotency-Key" not in body["message"]
     return response.status_code, body["type"], body["message"]
 
 

@@ -355,6 +355,7 @@ class TestUnavailable:
         assert response.status_code == 503
         assert response.headers["retry-after"] == "1"
         assert response.json()["type"] == "general_service_unavailable"
+        assert "Idempotency-Key takes effect once" in response.json()["message"]
 
     async def test_redis_lost_before_the_publish_says_so_at_once(
         self, redis: Redis, free_port: Callable[[], int]
@@ -369,6 +370,7 @@ class TestUnavailable:
         await away.aclose()
         assert response.status_code == 503
         assert response.headers["retry-after"] == "1"
+        assert "Idempotency-Key takes effect once" in response.json()["message"]
         assert time.monotonic() - started < 3
 
 
