@@ -353,7 +353,10 @@ class Settings(BaseSettings):
         repr=False,
     )
     upload_lifetime_s: float = _number(
-        86_400, "seconds", "How long an upload may pause between two chunks before it is given up.", gt=0
+        86_400,
+        "seconds",
+        "How long an upload may pause between two new chunks before it is given up; in all, seven times as long.",
+        gt=0,
     )
     probe_interval_s: float = _number(
         2, "seconds", "How often a hub sends a message to itself through Redis.", gt=0

@@ -254,6 +254,10 @@ class Problem(enum.Enum):
         400, "storage_invalid_content_range", "Invalid content range. Please check the value of the Content-Range "
         "header. {reason}"
     )  # fmt: skip
+    UPLOADS_LIMIT = _spec(
+        429, "general_rate_limit_exceeded", "There are {limit} uploads of yours that are not complete. Complete or "
+        "delete some of them before you begin another."
+    )  # fmt: skip
     UPLOAD_NOT_FOUND = _spec(
         400, "storage_invalid_appwrite_id", "The value for x-appwrite-id header is invalid. It must be the ID that "
         "the first chunk was answered with, and the upload must not have been given up."

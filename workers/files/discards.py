@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from workers.files.store import FileStore
@@ -31,6 +31,9 @@ _SWEEPS_PER_CLEARING = 500
 
 _BATCH = 100
 
+_LIFETIMES = 7
+"""An upload that goes on is given up after so many of the lifetimes of one that pauses: it keeps its ID from others."""
+
 
 class _Discarded(NamedTuple):
     """What is to be removed: a row of ``discarded_files``."""
@@ -46,7 +49,8 @@ class Discards:
     Args:
         database: where it is recorded.
         files: where the bytes are.
-        upload_lifetime_s: after how long without a new part an upload is given up.
+        upload_lifetime_s: after how long without a new part an upload is given up; one that nobody completes after
+            seven times as long.
     """
 
     def __init__(self, database: Database, files: FileStore, *, upload_lifetime_s: float) -> None:
@@ -129,7 +133,10 @@ class Discards:
                 log.exception("discarded files wait")
 
     async def _give_up(self, now: datetime) -> None:
-        is_stale = uploads.c.updated_at < to_text(now - self._upload_lifetime)
+        is_stale = or_(
+            uploads.c.updated_at < to_text(now - self._upload_lifetime),
+            uploads.c.created_at < to_text(now - _LIFETIMES * self._upload_lifetime),
+        )
         async with self._database.reading() as connection:
             stale = (
                 (await connection.execute(select(uploads.c.seq).where(is_stale).limit(_BATCH)))

@@ -61,9 +61,17 @@ async def discard(database: Database, *keys: str) -> None:
 
 
 async def add_upload(
-    database: Database, resource_id: str, token: str, *, age_s: float, project: str = "demo"
+    database: Database,
+    resource_id: str,
+    token: str,
+    *,
+    age_s: float,
+    begun_s: float | None = None,
+    project: str = "demo",
 ) -> None:
-    moment = to_text(datetime.now(UTC) - timedelta(seconds=age_s))
+    """Record an upload whose last part came ``age_s`` ago, and the first one ``begun_s``, if that is longer ago."""
+    now = datetime.now(UTC)
+    begun_s = age_s if begun_s is None else begun_s
     row = {
         "project_id": project,
         "kind": "file",
@@ -73,8 +81,8 @@ async def add_upload(
         "total_bytes": 5,
         "chunk_bytes": 5,
         "details": {},
-        "created_at": moment,
-        "updated_at": moment,
+        "created_at": to_text(now - timedelta(seconds=begun_s)),
+        "updated_at": to_text(now - timedelta(seconds=age_s)),
     }
     async with database.writing() as connection:
         await connection.execute(insert(uploads), row)
@@ -141,6 +149,16 @@ class TestSweep:
         assert await sweeper.sweep() == 1
         assert [path.name for path in (tmp_path / "files/.uploads").iterdir()] == [tokens[1]]
         assert await count(database, uploads) == 1
+
+    async def test_an_upload_that_is_never_completed_is_given_up_though_parts_come(
+        self, database: Database, files: FolderStore, sweeper: Discards
+    ) -> None:
+        """Or it would keep its ID from everybody else for as long as somebody likes."""
+        await add_upload(database, "endless", "", age_s=0, begun_s=7 * LIFETIME_S + 60)
+        await add_upload(database, "long", "", age_s=0, begun_s=7 * LIFETIME_S - 60)
+        assert await sweeper.sweep() == 1
+        async with database.reading() as connection:
+            assert (await connection.execute(select(uploads.c.resource_id))).scalars().all() == ["long"]
 
 
 class TestClear:

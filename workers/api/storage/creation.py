@@ -1,11 +1,15 @@
 """The route that files are uploaded by, whole or in chunks."""
 
+from typing import Any
+
 from fastapi import APIRouter
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
+from workers.api.addresses import address_of
+from workers.api.errors import ApiError
 from workers.api.problems import Problem, refuse
 from workers.api.responses import documented, respond
 from workers.api.services import Services, services_of
@@ -14,7 +18,7 @@ from workers.api.storage.callers import Uploader
 from workers.api.storage.lookup import find_file, open_bucket
 from workers.api.storage.opened import OpenBucket
 from workers.api.storage.records import emit_file, insert_file
-from workers.api.uploads.pending import Stored, drop_upload, finish_upload, store_upload
+from workers.api.uploads.pending import Slot, Stored, drop_upload, find_upload, finish_upload, store_upload
 from workers.api.uploads.receiving import Received, receive_upload
 from workers.models.storage import File, file_model
 from workers.store.store import Transaction
@@ -49,11 +53,47 @@ async def create_file(request: Request, bucketId: str, caller: Uploader) -> Resp
         details = await uploads.describe(bucket, received, body)
         if (made := await _made_before(services, bucket, file_id, received)) is not None:
             return respond(made, 201)
-        stored = await store_upload(services, uploads.slot_of(bucket, file_id), received, details=details)
-        if not stored.is_complete:
-            return respond(uploads.pending_model(bucket, file_id, stored), 201)
-        signature = await _sign(services, received, stored)
-    return respond(await _finish(services, bucket, file_id, stored, signature), 201)
+        slot = uploads.slot_of(bucket, file_id, address=address_of(request))
+        try:
+            file = await _upload(services, bucket, slot, file_id, received, details)
+        except ApiError as error:
+            if error.type != Problem.UPLOAD_NOT_FOUND.value.type:
+                raise
+            file = await _made_meanwhile(services, bucket, slot, file_id, received, error)
+    return respond(file, 201)
+
+
+async def _upload(
+    services: Services,
+    bucket: OpenBucket,
+    slot: Slot,
+    file_id: str,
+    received: Received,
+    details: dict[str, Any],
+) -> File:
+    """Store what was received; return the file if it is then complete, or else how far it is."""
+    stored = await store_upload(services, slot, received, details=details)
+    if not stored.is_complete:
+        return uploads.pending_model(bucket, file_id, stored)
+    signature = await _sign(services, received, stored)
+    return await _finish(services, bucket, file_id, stored, signature)
+
+
+async def _made_meanwhile(
+    services: Services, bucket: OpenBucket, slot: Slot, file_id: str, received: Received, error: ApiError
+) -> File:
+    """Return the file of an upload that was there and is not any more, if other requests have completed it.
+
+    Raises:
+        ApiError: 409, other requests make or made a file of this ID in its place; ``error``, nobody does.
+    """
+    if (made := await _made_before(services, bucket, file_id, received)) is not None:
+        return made
+    if received.range.is_whole:
+        async with services.store.read() as connection:
+            if await find_upload(connection, slot) is not None:
+                raise refuse(Problem.FILE_EXISTS) from error
+    raise error
 
 
 async def _made_before(
@@ -68,7 +108,7 @@ async def _made_before(
         row = await find_file(connection, bucket, file_id)
     if row is None:
         return None
-    is_repeated = received.range.start > 0 and received.range.total == row["size_bytes"]
+    is_repeated = received.range.start > 0 and received.range.total == row["size_bytes"] and row["chunks"] > 1
     if is_repeated and bucket.allows("read", row):
         return file_model(row, bucket.id)
     raise refuse(Problem.FILE_EXISTS)

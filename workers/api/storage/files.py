@@ -84,7 +84,7 @@ async def list_files(
     operation_id="storageGetFile",
 )
 async def get_file(request: Request, bucketId: str, fileId: str, caller: Reader) -> Response:
-    """Return a file; to whoever uploads one also how far that is."""
+    """Return a file; to whoever uploads one, and to servers, also how far that is."""
     async with services_of(request).store.read() as connection:
         bucket = await open_bucket(connection, caller, bucketId)
         row = await find_file(connection, bucket, fileId)
@@ -94,7 +94,7 @@ async def get_file(request: Request, bucketId: str, fileId: str, caller: Reader)
         stored = await uploads.find_pending(connection, bucket, fileId)
     if stored is None:
         raise refuse(Problem.FILE_NOT_FOUND)
-    return respond(uploads.pending_model(bucket, fileId, stored))
+    return respond(uploads.resumable_model(bucket, fileId, stored))
 
 
 @router.put(
@@ -134,7 +134,7 @@ async def update_file(
     operation_id="storageDeleteFile",
 )
 async def delete_file(request: Request, bucketId: str, fileId: str, caller: Writer) -> Response:
-    """Delete a file; of one that is still being uploaded, the upload, by whoever began it."""
+    """Delete a file; of one that is still being uploaded, the upload, by whoever began it or by a server."""
     async with services_of(request).store.write(caller.project) as tx:
         bucket = await open_bucket(tx.connection, caller, bucketId, lock=True)
         row = await find_file(tx.connection, bucket, fileId, lock=True)

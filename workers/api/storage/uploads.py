@@ -1,7 +1,8 @@
 """Files on their way into a bucket: what is taken, and what is shown of one that is not complete.
 
 Until its last chunk is stored a file is no row of ``files`` but an upload, and only whoever began it sees that it is
-there. The rest is that of all uploads: :mod:`workers.api.uploads`.
+there, and servers, which can remove it and upload another in its place. The rest is that of all uploads:
+:mod:`workers.api.uploads`.
 """
 
 import hashlib
@@ -72,10 +73,18 @@ def upload_id(bucket_seq: int, file_id: str) -> str:
     return f"{bucket_seq}/{file_id}"
 
 
-def slot_of(bucket: OpenBucket, file_id: str) -> Slot:
-    """Return what the caller of ``bucket`` uploads a file of this ID to."""
+def slot_of(bucket: OpenBucket, file_id: str, *, address: str = "") -> Slot:
+    """Return what the caller of ``bucket``, who calls from ``address``, uploads a file of this ID to."""
     project: Project = bucket.caller.project
-    return Slot(project, KIND, upload_id(bucket.seq, file_id), _owner(bucket.caller))
+    caller = bucket.caller
+    return Slot(
+        project,
+        KIND,
+        upload_id(bucket.seq, file_id),
+        _owner(caller),
+        counted_for="" if caller.is_privileged else caller.user_id or address,
+        takes_over=caller.is_privileged,
+    )
 
 
 def _owner(caller: Caller) -> str:
@@ -143,20 +152,33 @@ def row_of(stored: Stored, file_id: str, *, signature: str, now: str) -> dict[st
 
 
 def pending_model(bucket: OpenBucket, file_id: str, stored: Stored) -> File:
-    """Return what whoever uploads a file is shown of it before it is complete."""
+    """Return what a chunk of a file is answered with before the file is complete: how many chunks are there."""
+    return _incomplete(bucket, file_id, stored, stored.chunks_uploaded)
+
+
+def resumable_model(bucket: OpenBucket, file_id: str, stored: Stored) -> File:
+    """Return what whoever asks for an upload is shown: as many chunks as there are before the first that is missing.
+
+    There they go on: chunks that were sent at once leave gaps when they are interrupted.
+    """
+    return _incomplete(bucket, file_id, stored, stored.chunks_in_order)
+
+
+def _incomplete(bucket: OpenBucket, file_id: str, stored: Stored, chunks_uploaded: int) -> File:
     row = row_of(stored, file_id, signature="", now=stored.created_at)
     # The last chunk counts when the file can be read: SDKs take a file with all of its chunks for done.
-    uploaded = min(stored.chunks_uploaded, stored.chunks_total - 1)
-    return file_model(row, bucket.id, chunks_uploaded=uploaded)
+    return file_model(row, bucket.id, chunks_uploaded=min(chunks_uploaded, stored.chunks_total - 1))
 
 
 async def find_pending(connection: AsyncConnection, bucket: OpenBucket, file_id: str) -> Stored | None:
-    """Return how far the caller's own upload of a file is; None when there is none."""
+    """Return how far the caller's own upload of a file is, and for a server anybody's; None when there is none."""
     if not is_resource_id(file_id):
         return None
     slot = slot_of(bucket, file_id)
     stored = await find_upload(connection, slot)
-    return stored if stored is not None and stored.owner_id == slot.owner_id else None
+    if stored is None or (stored.owner_id != slot.owner_id and not bucket.caller.is_privileged):
+        return None
+    return stored
 
 
 async def sign(files: FileStore, stored: Stored) -> str:

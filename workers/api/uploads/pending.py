@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,6 +33,9 @@ from workers.store.tables import uploads
 Kind = Literal["file", "deployment"]
 """What can be uploaded."""
 
+MAX_OPEN = 100
+"""How many uploads in chunks one user may have begun and not completed, or all guests of one address."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -44,6 +47,10 @@ class Slot:
     """IDs with slashes between: ``<bucket>/<file>``."""
     owner_id: str = ""
     """The user who uploads; empty for guests and API keys. Nobody else can go on."""
+    counted_for: str = ""
+    """Whose uploads it counts among, of which :data:`MAX_OPEN` may be incomplete; empty for as many as they like."""
+    takes_over: bool = False
+    """Whether it may begin in the place of somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,8 @@ class Stored:
     total_bytes: int
     chunks_total: int
     chunks_uploaded: int
+    chunks_in_order: int
+    """How many of them come before the first that is missing."""
     details: Mapping[str, Any]
     """What the first request said of the resource."""
     owner_id: str
@@ -74,7 +83,8 @@ async def store_upload(
     """Store what a request brought, and return how far the upload is then.
 
     A file in one piece begins anew, and takes the place of an upload of the same slot. The first chunk begins an
-    upload, or repeats that of one with the same sizes; others add to it, in any order and at once.
+    upload, or repeats that of one with the same sizes; others add to it, in any order and at once. Either may begin in
+    the place of somebody else's, if the slot says so.
 
     Args:
         services: what keeps the bytes, and what is known of them.
@@ -84,7 +94,8 @@ async def store_upload(
             that did is in the result.
 
     Raises:
-        ApiError: 400, the range does not fit the upload, or there is none; 409, it is somebody else's.
+        ApiError: 400, the range does not fit the upload, or there is none (``storage_invalid_appwrite_id``), perhaps
+            not any more; 409, it is somebody else's; 429, too many are not complete.
         OSError: the file store fails.
     """
     try:
@@ -140,12 +151,14 @@ def _of(slot: Slot) -> tuple[Any, ...]:
 
 
 def _stored(row: RowMapping) -> Stored:
+    parts = Parts.parse(row["parts"])
     return Stored(
         upload_seq=row["seq"],
         key=row["storage_key"],
         total_bytes=row["total_bytes"],
         chunks_total=Layout(row["total_bytes"], row["chunk_bytes"]).count,
-        chunks_uploaded=len(Parts.parse(row["parts"])),
+        chunks_uploaded=len(parts),
+        chunks_in_order=parts.in_order,
         details=row["details"],
         owner_id=row["owner_id"],
         created_at=row["created_at"],
@@ -163,18 +176,24 @@ async def _open(services: Services, slot: Slot, received: Received, details: Map
     if not received.range.is_whole:
         async with services.store.read() as connection:
             row = await _find(connection, slot)
-        if row is not None:
-            _check_owner(slot, row)
-            if row["token"]:
-                return row
+        if row is not None and not _makes_way(slot, row) and row["token"]:
+            return row
         if received.range.start != 0:
             raise refuse(Problem.UPLOAD_NOT_FOUND)
     return await _begin(services, slot, received, details)
 
 
-def _check_owner(slot: Slot, row: RowMapping) -> None:
-    if row["owner_id"] != slot.owner_id:
+def _makes_way(slot: Slot, row: RowMapping) -> bool:
+    """Tell whether an upload must end because of whose it is, and that the slot's begins in its place.
+
+    Raises:
+        ApiError: 409, it is somebody else's and stays.
+    """
+    if row["owner_id"] == slot.owner_id:
+        return False
+    if not slot.takes_over:
         raise refuse(Problem.FILE_EXISTS)
+    return True
 
 
 async def _begin(
@@ -203,10 +222,11 @@ async def _insert(
     async with services.store.write(slot.project) as tx:
         row = await _find(tx.connection, slot, lock=True)
         if row is not None:
-            _check_owner(slot, row)
-            if row["token"] and token:
+            if not _makes_way(slot, row) and row["token"] and token:
                 return row
             await discard_rows(tx.connection, uploads, tx.now, uploads.c.seq == row["seq"])
+        if token:
+            await _check_count(tx.connection, slot)
         inserted = await tx.connection.execute(
             insert(uploads)
             .values(
@@ -214,6 +234,7 @@ async def _insert(
                 kind=slot.kind,
                 resource_id=slot.resource_id,
                 owner_id=slot.owner_id,
+                counted_for=slot.counted_for,
                 storage_key=key,
                 token=token,
                 total_bytes=layout.total_bytes,
@@ -226,6 +247,21 @@ async def _insert(
             .returning(*uploads.c)
         )
         return inserted.mappings().one()
+
+
+async def _check_count(connection: AsyncConnection, slot: Slot) -> None:
+    """Refuse to begin one more in chunks. Several that begin at once may be a few too many."""
+    if not slot.counted_for:
+        return
+    counted = await connection.execute(
+        select(func.count()).where(
+            uploads.c.project_id == slot.project.id,
+            uploads.c.counted_for == slot.counted_for,
+            uploads.c.token != "",
+        )
+    )
+    if counted.scalar_one() >= MAX_OPEN:
+        raise refuse(Problem.UPLOADS_LIMIT, limit=str(MAX_OPEN))
 
 
 def _check_layout(services: Services, layout: Layout) -> None:
@@ -247,7 +283,7 @@ async def _store_whole(services: Services, slot: Slot, row: RowMapping, received
         async with services.store.write(slot.project) as tx:
             await discard_file(tx.connection, row["storage_key"], tx.now)
         raise refuse(Problem.UPLOAD_NOT_FOUND)
-    return replace(_stored(row), chunks_uploaded=1)
+    return replace(_stored(row), chunks_uploaded=1, chunks_in_order=1)
 
 
 async def _add(services: Services, slot: Slot, row: RowMapping, received: Received) -> RowMapping:
@@ -284,10 +320,14 @@ async def _record(services: Services, slot: Slot, row: RowMapping, number: int) 
         if current is None or current["seq"] != row["seq"]:
             # Given up meanwhile. No part came after that: they are refused then.
             raise refuse(Problem.UPLOAD_NOT_FOUND)
+        parts = Parts.parse(current["parts"])
+        if number in parts:
+            # Nothing new, so the upload goes on pausing.
+            return current
         changed = await tx.connection.execute(
             update(uploads)
             .where(uploads.c.seq == row["seq"])
-            .values(parts=str(Parts.parse(current["parts"]).with_part(number)), updated_at=tx.now_text)
+            .values(parts=str(parts.with_part(number)), updated_at=tx.now_text)
             .returning(*uploads.c)
         )
         return changed.mappings().one()

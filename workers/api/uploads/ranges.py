@@ -125,6 +125,11 @@ class Parts:
     def __len__(self) -> int:
         return sum(last - first + 1 for first, last in self.runs)
 
+    @property
+    def in_order(self) -> int:
+        """How many there are before the first that is missing."""
+        return self.runs[0][1] if self.runs and self.runs[0][0] == 1 else 0
+
     def __iter__(self) -> Iterator[int]:
         for first, last in self.runs:
             yield from range(first, last + 1)

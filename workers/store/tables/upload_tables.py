@@ -14,6 +14,9 @@ uploads = table(
     Column("resource_id", Text, nullable=False),
     # Who began it and may go on: the user, empty for a guest or an API key.
     Column("owner_id", ID, nullable=False, default=""),
+    # Whose open uploads it counts among: a user's ID, or the address of a guest; empty for an API key, which may have
+    # any number.
+    Column("counted_for", ID, nullable=False, default=""),
     # Where the bytes will be, and what the file store calls the upload until then; empty for one in a single piece.
     Column("storage_key", Text, nullable=False),
     Column("token", Text, nullable=False, default=""),
@@ -26,6 +29,9 @@ uploads = table(
     Column("details", Json, nullable=False),
     *times(),
     UniqueConstraint("project_id", "kind", "resource_id"),
+    Index(None, "project_id", "counted_for"),
+    # By both of these what nobody completes is found.
+    Index(None, "created_at"),
     Index(None, "updated_at"),
 )
 

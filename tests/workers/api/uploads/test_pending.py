@@ -113,6 +113,7 @@ class TestParts:
         await store(api, receive(0, 5), name="first says")
         stored = await store(api, receive(10, 12), name="nobody asks")
         assert (stored.chunks_uploaded, stored.chunks_total, stored.is_complete) == (2, 3, False)
+        assert stored.chunks_in_order == 1
         async with api.services.store.read() as connection:
             found = await find_upload(connection, SLOT)
         assert found == stored

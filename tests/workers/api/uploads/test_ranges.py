@@ -85,6 +85,7 @@ class TestParts:
             parts = parts.with_part(number)
         assert list(parts) == sorted(set(numbers))
         assert len(parts) == len(set(numbers))
+        assert parts.in_order == next(n for n in range(32) if n + 1 not in numbers)
         assert all((number in parts) == (number in numbers) for number in range(32))
         assert Parts.parse(str(parts)) == parts
 

@@ -120,6 +120,7 @@ def _create_uploads() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("resource_id", sa.Text(), nullable=False),
         sa.Column("owner_id", _ID, nullable=False),
+        sa.Column("counted_for", _ID, nullable=False),
         sa.Column("storage_key", sa.Text(), nullable=False),
         sa.Column("token", sa.Text(), nullable=False),
         sa.Column("total_bytes", sa.BigInteger(), nullable=False),
@@ -132,6 +133,8 @@ def _create_uploads() -> None:
             "project_id", "kind", "resource_id", name="uq_uploads_project_id_kind_resource_id"
         ),
     )
+    op.create_index("ix_uploads_project_id_counted_for", "uploads", ["project_id", "counted_for"])
+    op.create_index("ix_uploads_created_at", "uploads", ["created_at"])
     op.create_index("ix_uploads_updated_at", "uploads", ["updated_at"])
     _create_table(
         "discarded_files",
