@@ -351,6 +351,50 @@ async def test_card_carries_a_picture(board: "Server", browser: Browser) -> None
     assert [ada.problems, bob.problems] == [[], []]
 
 
+async def test_nobody_passes_for_somebody_else(board: "Server", browser: Browser) -> None:
+    ada = await Window.open(browser, board)
+    bob = await Window.open(browser, board)
+    await ada.stay_a_guest("Ada")
+    await bob.stay_a_guest("Bob")
+    await ada.add("todo", "Hike")
+    await bob.shows(todo=["Hike"])
+    await ada.page.goto("about:blank")
+    await bob.shows_here("Bob (you)")
+    async with httpx.AsyncClient(
+        base_url=board.endpoint, headers={"X-Appwrite-Project": board.project}, trust_env=False
+    ) as eve:
+        own_id = (await eve.post("/account/sessions/anonymous")).json()["userId"]
+        (card,) = (await eve.get("/tablesdb/board/tables/cards/rows")).json()["rows"]
+        (ada_id,) = re.findall(r'delete\("user:(.+?)"\)', " ".join(card["$permissions"]))
+        answers = [
+            await eve.put(f"/presences/{ada_id}", json={"status": "here"}),
+            await eve.post(
+                "/storage/buckets/board-pictures/files",
+                data={
+                    "fileId": card["$id"],
+                    "permissions[]": ['read("any")', f'delete("user:{own_id}")'],
+                },
+                files={"file": ("picture.png", drawn(30, 30), "image/png")},
+            ),
+        ]
+        assert [answer.status_code for answer in answers] == [200, 201]
+
+        await ada.page.goto(f"http://localhost:{board.port}/")
+        await bob.shows_here("Bob (you)", "Ada")
+        await bob.page.reload()
+        await ada.choose("done", "own.png", drawn(30, 30))
+        await ada.add("done", "Swim")
+        for window in (ada, bob):
+            await window.has_loaded(window.card("Swim").locator(".picture img"))
+            await expect(window.card("Hike").locator(".picture")).to_be_hidden()
+        await ada.use("delete", "Hike")
+        await ada.use("delete", "Swim")
+        await bob.shows(todo=[], done=[])
+        await expect(ada.page.locator("#problem")).to_be_hidden()
+        await eve.delete(f"/storage/buckets/board-pictures/files/{card['$id']}")
+    await expect_files(board, 0)
+
+
 async def test_what_is_no_picture_is_refused_and_leaves_nothing(board: "Server", browser: Browser) -> None:
     ada = await Window.open(browser, board, narrow=True)
     await ada.stay_a_guest("Ada")

@@ -41,7 +41,7 @@ async def _make_bucket(tx: Transaction) -> None:
             project_id=tx.project.id,
             id=PICTURES,
             name="Pictures of the board",
-            # The picture of a card is the file of its ID, and has its permissions.
+            # The picture of a card is the file of its ID, if whoever made the card may delete it.
             file_security=True,
             permissions=['create("users")'],
             max_file_bytes=MAX_PICTURE_BYTES,

@@ -129,7 +129,8 @@ async function add(form, column) {
 }
 
 async function remove(id) {
-  const hadPicture = pictures.has(id);
+  const row = cards.get(id);
+  const hadPicture = row !== undefined && pictures.has(row);
   await cards.remove(id);
   if (hadPicture) await pictures.remove(id);
 }
@@ -232,7 +233,7 @@ function edit(item) {
 
 function fillPicture(button, row) {
   const image = $("img", button);
-  const address = pictures.has(row.$id) ? pictures.thumbnail(row.$id) : "";
+  const address = pictures.has(row) ? pictures.thumbnail(row.$id) : "";
   button.hidden = !address || image.dataset.broken === address;
   button.setAttribute("aria-label", `Show the picture of ${row.title}`);
   if (image.dataset.address === address) return;

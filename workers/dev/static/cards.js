@@ -10,7 +10,7 @@ const TABLE = { databaseId: "board", tableId: "cards" };
 const ROWS = Channel.tablesdb(TABLE.databaseId).table(TABLE.tableId).row();
 const MOST = 500;
 
-/** Who may do what with a card, and with its picture. */
+/** Who may do what with a card. */
 export function permissionsOf(person, isPrivate) {
   const me = Role.user(person.$id);
   return [

@@ -3,7 +3,7 @@
  *
  * The server keeps one for each person, however many windows they have. Visitors are not told.
  */
-import { Channel, Permission, Presences, Query, Role } from "/dev/static/appwrite.js";
+import { Channel, ID, Permission, Presences, Query, Role } from "/dev/static/appwrite.js";
 
 const MOST = 100;
 
@@ -24,7 +24,8 @@ export class Here {
   /** Return what tells the others that somebody is here. */
   static presenceOf(person) {
     return {
-      presenceId: person.$id,
+      // Nobody else can have taken it, as they could the ID of the person, which others see.
+      presenceId: ID.unique(),
       status: "here",
       permissions: [Permission.read(Role.users())],
       metadata: { name: person.name },

@@ -1,4 +1,8 @@
-/** The pictures of cards: the picture of a card is the file of its ID, with the card's permissions. */
+/**
+ * The pictures of cards: the picture of a card is the file of its ID that whoever made the card may delete.
+ *
+ * Anybody can upload a file of that ID; but nobody can permit more than they may themselves, and so name somebody else.
+ */
 import { AppwriteException, Channel, Query, Storage } from "/dev/static/appwrite.js";
 import { permissionsOf } from "/dev/static/cards.js";
 
@@ -24,8 +28,11 @@ export class Pictures {
     this.#changed = changed;
   }
 
-  has(id) {
-    return this.#files.has(id);
+  /** Tell whether a card, of which this is the row, has a picture. */
+  has(row) {
+    const permissions = this.#files.get(row.$id)?.$permissions ?? [];
+    const makers = row.$permissions.filter((permission) => permission.startsWith('delete("user:'));
+    return makers.length > 0 && makers.every((maker) => permissions.includes(maker));
   }
 
   /** Return the address of a small picture. */
@@ -42,7 +49,8 @@ export class Pictures {
     await check(file);
     // Its name stays on the machine of whoever chose it.
     const named = new File([file], `picture.${TYPES[file.type]}`, { type: file.type });
-    const permissions = permissionsOf(person, isPrivate);
+    // Others may change the card, but not whose picture this is.
+    const permissions = permissionsOf(person, isPrivate).filter((permission) => !permission.startsWith("update("));
     const made = await this.#storage.createFile({ bucketId: BUCKET, fileId: id, file: named, permissions });
     this.#files.set(id, made);
     this.#come.set(id, made);
