@@ -95,18 +95,6 @@ async def end(tx: Transaction, claimed: Row, columns: Mapping[str, Any]) -> bool
     return row is not None
 
 
-async def count_waiting(connection: AsyncConnection, project_id: str, limit: int) -> int:
-    """Return how many executions of a project have not ended, but no more than ``limit``."""
-    # Comparing leaves out those that have ended; unlike with `IS NOT NULL`, the index serves it everywhere.
-    waiting = (
-        select(executions.c.seq)
-        .where(executions.c.project_id == project_id, executions.c.due_at > "")
-        .limit(limit)
-        .subquery()
-    )
-    return int((await connection.execute(select(func.count()).select_from(waiting))).scalar_one())
-
-
 def _is_held(claimed: Row) -> list[Any]:
     return [
         executions.c.seq == claimed["seq"],

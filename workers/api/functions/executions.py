@@ -13,6 +13,7 @@ from workers.api.access import Caller, requires
 from workers.api.addresses import address_of
 from workers.api.functions.execution_bodies import NewExecution
 from workers.api.functions.lookup import require_function
+from workers.api.functions.room import check_extent, origin_of, require_room
 from workers.api.listing import ListParams, list_params
 from workers.api.problems import Problem, refuse
 from workers.api.rates import rate_limit
@@ -24,7 +25,7 @@ from workers.functions.calls import load_code, load_variables
 from workers.functions.executions import TooManyError
 from workers.functions.executor import Code
 from workers.functions.headers import kept_request_headers
-from workers.functions.queue import count_waiting, emit_execution
+from workers.functions.queue import emit_execution
 from workers.functions.record import all_headers, body_text, ended
 from workers.models.functions import Execution, ExecutionList, execution_model, header_list
 from workers.models.people import Row
@@ -50,9 +51,6 @@ FIELDS = {
     "scheduledAt": Field(executions.c.scheduled_at, "datetime"),
 }
 """What executions are listed by."""
-
-MAX_WAITING = 1_000
-"""How many executions of a project may wait, or run, when users or guests want another one that is to wait."""
 
 MAX_WAIT_S = 30
 """How long a caller waits for an execution, whatever the function's timeout is."""
@@ -121,17 +119,16 @@ async def _keep(
     async with services.store.write(caller.project) as tx:
         if body.is_late(tx.now):
             raise errors.bad_request("Invalid `scheduledAt` param: Value must be a date in the future.")
-        await require_function(tx.connection, caller.project.id, code.function_id, share=True)
         if not caller.is_privileged:
-            waiting = await count_waiting(tx.connection, caller.project.id, MAX_WAITING)
-            if waiting >= MAX_WAITING:
-                raise refuse(Problem.BUSY)
+            check_extent(asked, body.path, body.scheduledAt or "", tx.now)
+        await require_function(tx.connection, caller.project.id, code.function_id, share=True)
         row = _row(caller, code, body, asked, tx.now_text) | {
             "status": "scheduled" if body.scheduledAt else "waiting",
             "scheduled_at": body.scheduledAt or None,
             "due_at": body.scheduledAt or tx.now_text,
             "sealed_request": asked.seal(services.sealer),
         }
+        await require_room(tx.connection, row)
         await _insert(tx, row)
     services.executions.wake()
     return execution_model(row, shows_output=caller.is_privileged)
@@ -168,6 +165,7 @@ def _row(caller: Caller, code: Code, body: NewExecution, asked: CallRequest, now
         "function_id": code.function_id,
         "deployment_id": code.deployment_id,
         "user_id": caller.user_id or None,
+        "origin": None if caller.is_privileged else origin_of(asked.client_ip),
         "permissions": [f'read("user:{caller.user_id}")'] if caller.user_id else [],
         "trigger": "http",
         "status": "processing",

@@ -79,6 +79,8 @@ executions = table(
     Column("deployment_id", ID, nullable=False),
     # Who had it executed; None for guests, API keys, and triggers without an acting user.
     Column("user_id", ID),
+    # The address, or network, that people had it executed from; None for API keys and triggers.
+    Column("origin", String(45)),
     Column("permissions", Json, nullable=False),
     # http, event or schedule.
     Column("trigger", String(16), nullable=False),

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from realtime.identity.model import Project
 from tests.api import PROJECT, Api
-from workers.api.functions import executions as routes
 from workers.functions.executions import Executions
 from workers.functions.executor import Call, Executor
 from workers.store import tables
@@ -255,22 +254,6 @@ class TestBounds:
         executor.may_end.set()
         await executor.until_called(3)
         assert executor.calls[2].path == "/later"
-
-    async def test_strangers_let_only_so_many_wait(
-        self, api: Api, deploy: Deploy, executor: ToldExecutor, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        await deploy(execute=["any"])
-        monkeypatch.setattr(routes, "MAX_WAITING", 1)
-        body = {"async": True, "path": "/hang"}
-        first = await api.guest().post(PATH, json=body)
-        assert first.status_code == 202
-        refused = await api.guest().post(PATH, json=body)
-        assert (refused.status_code, refused.json()["type"]) == (503, "general_service_unavailable")
-        assert (await api.server.post(PATH, json=body)).status_code == 202
-        executor.may_end.set()
-        for execution in (await api.server.get(PATH)).json()["executions"]:
-            await until_ended(api.server, execution["$id"])
-        assert (await api.guest().post(PATH, json=body)).status_code == 202
 
     async def test_what_ended_long_ago_is_deleted_and_what_waits_is_not(
         self, api: Api, deploy: Deploy, executor: ToldExecutor

@@ -109,6 +109,7 @@ def _create_executions() -> None:
         sa.Column("function_id", _ID, nullable=False),
         sa.Column("deployment_id", _ID, nullable=False),
         sa.Column("user_id", _ID, nullable=True),
+        sa.Column("origin", sa.String(length=45), nullable=True),
         sa.Column("permissions", _JSON, nullable=False),
         sa.Column("trigger", sa.String(length=16), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
