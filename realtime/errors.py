@@ -141,7 +141,8 @@ class ErrorKind(enum.Enum):
         1008, "realtime_policy_violation", "Presence requires a project context.", CloseCode.POLICY_VIOLATION
     )
     PRESENCE_DISABLED = ErrorSpec(
-        503,
+        # Not 503 as the API has it: clients try again after that.
+        403,
         "general_service_disabled",
         "The requested service is disabled. You can enable the service from the Appwrite console.",
         None,

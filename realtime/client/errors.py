@@ -14,7 +14,8 @@ class RefusedError(RealtimeError):
     def __init__(self, code: int, message: str) -> None:
         self.code = code
         self.message = message
-        self.retryable = code == 1013
+        # Too much was asked for, or the hub cannot reach Redis.
+        self.retryable = code in {1013, 503}
         super().__init__(f"{message} (code {code})")
 
 

@@ -254,7 +254,8 @@ class TestReconnect:
             await again.event("1-0", good.id)
             assert (await next_event(good)).id == "1-0"
 
-    async def test_rate_limited_resubscription_tries_another_connection(self, hub: Hub) -> None:
+    @pytest.mark.parametrize("code", [1013, 503])
+    async def test_refusal_that_may_pass_costs_no_subscription(self, hub: Hub, code: int) -> None:
         async with opened(hub) as (client, peer), asyncio.TaskGroup() as tasks:
             tasks.create_task(peer.subscribed())
             await client.subscribe("a").__aenter__()
@@ -262,7 +263,7 @@ class TestReconnect:
             again = await hub.accept()
             await again.connected()
             await again.message("subscribe")
-            await again.send("error", {"code": 1013, "message": "Too many messages."})
+            await again.send("error", {"code": code, "message": "Not now."})
             third = await hub.accept()
             await third.connected()
             await third.subscribed()

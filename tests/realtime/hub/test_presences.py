@@ -77,7 +77,7 @@ class TestSwitchedOff:
         async with shared.greeted(jwt=shared.token("ada")) as ada:
             await shared.hub.store.put_project(closed)
             try:
-                while (await refusal_or_none(ada)) != 503:
+                while (await refusal_or_none(ada)) != 403:
                     pass
             finally:
                 await shared.hub.store.put_project(record)
