@@ -63,6 +63,9 @@ globalThis.window = globalThis;
 const setRealInterval = globalThis.setInterval;
 globalThis.setInterval = (call, ms, ...rest) => setRealInterval(call, ms === 20000 ? 1000 : ms, ...rest);
 
+// A browser reports what fails in a timer, and goes on: the SDKs ping sockets that are still connecting, which fails.
+process.on("uncaughtException", (error) => console.error(error));
+
 const sdk = require(packageName);
 const clients = new Map();
 const subscriptions = new Map();
