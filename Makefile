@@ -48,7 +48,7 @@ test-integration: $(DEV) ## Run the tests with a real Valkey server and real soc
 	$(BIN)/pytest -n $(WAITING) --dist loadfile -m integration
 
 test-e2e: $(DEV) $(SDK_PACKAGES) chromium ## Drive real servers with real SDKs and a real browser.
-	$(BIN)/pytest tests/e2e -rs
+	$(BIN)/pytest -n auto --dist loadfile tests/e2e -rs
 
 fmt: $(DEV) ## Format the code and mend what the linter can.
 	$(BIN)/ruff check --fix-only --quiet .
