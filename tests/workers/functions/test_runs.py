@@ -97,10 +97,11 @@ class TestRun:
             await running
         assert executor.has_ended
 
-    async def test_no_executor_says_what_to_do(self) -> None:
+    async def test_no_executor_says_so_and_what_becomes_of_the_execution(self) -> None:
         outcome = await run(NoExecutor(), CALL, limit_s=5)
         assert (outcome.status, outcome.failure, outcome.duration_s) == (500, Failure.NO_EXECUTOR, 0.0)
-        assert "configure" in outcome.errors
+        assert "no executor" in outcome.errors
+        assert "not repeated" in outcome.errors
 
 
 class TestReasons:
