@@ -36,6 +36,9 @@ Kind = Literal["file", "deployment"]
 MAX_OPEN = 100
 """How many uploads in chunks one user may have begun and not completed, or all guests of one address."""
 
+_TRIES = 3
+"""How often an upload is begun when others begin one of the same slot at the same moment."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -98,11 +101,7 @@ async def store_upload(
             not any more; 409, it is somebody else's; 429, too many are not complete.
         OSError: the file store fails.
     """
-    try:
-        row = await _open(services, slot, received, details)
-    except IntegrityError:
-        # Another request began it at the same moment.
-        row = await _open(services, slot, received, details)
+    row = await _open_at_once(services, slot, received, details)
     if not row["token"]:
         return await _store_whole(services, slot, row, received)
     stored = _stored(await _add(services, slot, row, received))
@@ -194,6 +193,22 @@ def _makes_way(slot: Slot, row: RowMapping) -> bool:
     if not slot.takes_over:
         raise refuse(Problem.FILE_EXISTS)
     return True
+
+
+async def _open_at_once(
+    services: Services, slot: Slot, received: Received, details: Mapping[str, Any]
+) -> RowMapping:
+    """As :func:`_open`, also if other requests begin an upload of the slot at the same moment.
+
+    Raises:
+        ApiError: 409, they do so again and again.
+    """
+    for _ in range(_TRIES):
+        try:
+            return await _open(services, slot, received, details)
+        except IntegrityError:
+            continue
+    raise refuse(Problem.FILE_EXISTS)
 
 
 async def _begin(

@@ -26,6 +26,8 @@ class TestAtOnce:
         contents = [bytes([number]) * 1000 for number in range(8)]
         responses = await asyncio.gather(*(upload(api.server, content) for content in contents))
         assert sorted(response.status_code for response in responses) == [201] + 7 * [409]
+        types = {response.json()["type"] for response in responses if response.status_code == 409}
+        assert types == {"storage_file_already_exists"}
         stored = (await api.server.get(f"{FILES}/f1/download")).content
         assert stored in contents
         bucket = (await api.server.get("/v1/storage/buckets/photos")).json()
