@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from realtime.permissions import is_valid_id
 from workers.api.access import Caller, requires
+from workers.api.errors import ApiError
 from workers.api.functions.deployed import (
     find_deployment,
     insert_deployment,
@@ -106,7 +107,14 @@ async def create_deployment(request: Request, functionId: str, caller: Writer) -
             "entrypoint": entrypoint,
             "commands": function["commands"] if said.commands is None else said.commands,
         }
-        stored = await store_upload(services, slot, received, details=details)
+        try:
+            stored = await store_upload(services, slot, received, details=details)
+        except ApiError as error:
+            # Another request may have brought the same chunk, and completed the upload since.
+            existing = await _existing(services, caller, functionId, deployment_id)
+            if existing is None or error.type != Problem.UPLOAD_NOT_FOUND.value.type:
+                raise
+            return respond(existing, 202)
     if not stored.is_complete:
         return respond(deployment_model(waiting_row(functionId, deployment_id, stored)), 202)
     return respond(await _keep(services, caller, slot, functionId, deployment_id, stored), 202)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.api import Api
+from workers.api.uploads import pending
 from workers.files.discards import Discards
 from workers.files.folder import FolderStore
 from workers.store.tables import uploads
@@ -123,6 +124,30 @@ class TestCreate:
         assert downloaded.content == content
         assert (await api.server.get("/v1/functions/hello")).json()["deploymentId"] == ready["$id"]
         assert await count_files(api) == 1
+
+    async def test_chunk_that_comes_once_more_while_the_last_is_recorded_is_answered_with_the_deployment(
+        self, api: Api, archive: Archive, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        content = archive()
+        first = {"Content-Range": f"bytes 0-99/{len(content)}"}
+        waiting = (await upload(api, content[:100], headers=first)).json()
+        assert len(content) <= 200
+        last = {
+            "Content-Range": f"bytes 100-{len(content) - 1}/{len(content)}",
+            "X-Appwrite-ID": waiting["$id"],
+        }
+        record = pending._record
+
+        async def complete_first(*arguments: Any) -> Any:
+            patch.undo()
+            assert (await upload(api, content[100:], headers=last)).json()["status"] == "ready"
+            return await record(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pending, "_record", complete_first)
+            answer = await upload(api, content[100:], headers=last)
+        assert (answer.status_code, answer.json().get("status")) == (202, "ready")
+        assert answer.json()["$id"] == waiting["$id"]
 
     async def test_upload_can_be_canceled_until_it_is_complete(self, api: Api, archive: Archive) -> None:
         content = archive()
