@@ -325,7 +325,7 @@ class Settings(BaseSettings):
     preview_processes: int = _number(
         2, "processes", "How many processes each API process has at most to draw pictures in.", ge=1
     )
-    preview_timeout_s: float = _number(30, "seconds", "How long a picture may take.", gt=0)
+    preview_timeout_s: float = _number(10, "seconds", "How long a picture may take.", gt=0)
     initials_font: str = Field(
         default="",
         description=(

@@ -7,19 +7,27 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
+from fastapi import Depends
 from pydantic import AfterValidator
 from starlette.requests import Request
 from starlette.responses import Response
 
+from workers.api.access import find_caller
+from workers.api.addresses import address_of
 from workers.api.problems import Problem, refuse
-from workers.api.services import Services
+from workers.api.rates import rate_limit
+from workers.api.services import services_of
 from workers.images.jobs import ImageRefusedError, Job, Picture, Refused, parse_color
 from workers.images.pool import ImagesBusyError, Source
+from workers.images.turns import Party
 
 ANY_PICTURE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The picture", "content": {"image/*": {}}},
 }
 """The argument ``responses`` of a route that answers with pictures."""
+
+limit_drawing = Depends(rate_limit(limit=600, window_s=60, by=("ip", "user", "url")))
+"""The dependency of a route that draws: some pages of a hundred pictures a minute, for each user of an address."""
 
 
 def _check_color(text: str) -> str:
@@ -34,31 +42,34 @@ HexColor = Annotated[str, AfterValidator(_check_color)]
 """A parameter that is a color, such as ``ff8800``."""
 
 
-async def draw(services: Services, job: Job) -> Picture:
-    """Return what ``job`` draws by itself, of no image.
+async def draw(request: Request, job: Job) -> Picture:
+    """Return what ``job`` draws by itself, of no image, for whoever sent ``request``.
 
     Raises:
         ApiError: 503, too much waits to be drawn.
     """
-    return await _draw(services, job, None)
+    return await _draw(request, job, None)
 
 
 async def draw_image(
-    services: Services, job: Job, blocks: AsyncGenerator[bytes, None], size_bytes: int
+    request: Request, job: Job, blocks: AsyncGenerator[bytes, None], size_bytes: int
 ) -> Picture:
-    """Return what ``job`` makes of the image that ``blocks`` hold, which are closed.
+    """Return what ``job`` makes of the image that ``blocks`` hold, which are closed, for whoever sent ``request``.
 
     Raises:
         ApiError: 400, it is no image, or too large a one; 503, too much waits to be drawn.
         OSError: the image cannot be read.
     """
     async with contextlib.aclosing(blocks):
-        return await _draw(services, job, Source(size_bytes, blocks))
+        return await _draw(request, job, Source(size_bytes, blocks))
 
 
-async def _draw(services: Services, job: Job, source: Source | None) -> Picture:
+async def _draw(request: Request, job: Job, source: Source | None) -> Picture:
+    services = services_of(request)
+    caller = await find_caller(request)
+    party = Party(caller.project.id, caller.is_privileged, address_of(request), caller.user_id)
     try:
-        return await services.images.draw(job, source)
+        return await services.images.draw(job, source, party=party)
     except ImagesBusyError as error:
         raise refuse(Problem.IMAGES_BUSY) from error
     except ImageRefusedError as error:

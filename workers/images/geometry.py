@@ -1,5 +1,7 @@
 """How large a preview is, and which part of the image it shows. Pure; all lengths are in pixels."""
 
+import math
+
 from workers.images.jobs import MAX_SIDE, Gravity
 
 Size = tuple[int, int]
@@ -25,6 +27,17 @@ def target_size(source: Size, width: int, height: int) -> Size:
     else:
         factor = min(factor, 1.0)
     return _scaled(source[0], factor), _scaled(source[1], factor)
+
+
+def turnable_size(size: Size, degrees: int) -> Size:
+    """Return ``size``, or as much less of it as fits into :data:`~workers.images.jobs.MAX_SIDE` when it is turned."""
+    if degrees % 90 == 0:
+        return size
+    sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
+    longest = max(size[0] * cosine + size[1] * sine, size[0] * sine + size[1] * cosine)
+    # Corners take whole pixels on either side.
+    factor = min(1.0, (MAX_SIDE - 4) / longest)
+    return _scaled(size[0], factor), _scaled(size[1], factor)
 
 
 def _scaled(length: int, factor: float) -> int:

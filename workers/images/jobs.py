@@ -7,6 +7,9 @@ import msgspec
 MAX_SIDE = 4000
 """How many pixels a side of a picture has at most."""
 
+LARGE_PIXELS = 2_000_000
+"""How many pixels make a picture a large one, which may take seconds rather than a part of one."""
+
 
 class Gravity(enum.StrEnum):
     """Which part of an image stays when the rest is cut off."""
@@ -73,13 +76,18 @@ class Preview(msgspec.Struct, frozen=True, tag=True):
     """In pixels; what is beyond is transparent."""
     opacity: float = 1.0
     rotation: int = 0
-    """In degrees, clockwise; the picture grows with it."""
+    """In degrees, clockwise; the picture grows with it, no side beyond :data:`MAX_SIDE`."""
     background: Color | None = None
     """What shines through where the image is transparent; None leaves it so if the format can."""
     output: Format | None = None
     """None keeps the format of the image."""
     accept_icons: bool = False
     """Whether the image may be an icon of a web site (ICO) too."""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it may take seconds, whatever the image."""
+        return (self.width or MAX_SIDE) * (self.height or MAX_SIDE) > LARGE_PIXELS
 
 
 class Initials(msgspec.Struct, frozen=True, tag=True):
@@ -91,6 +99,11 @@ class Initials(msgspec.Struct, frozen=True, tag=True):
     background: Color | None = None
     """None chooses by the name."""
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it may take long."""
+        return self.width * self.height > LARGE_PIXELS
+
 
 class QrCode(msgspec.Struct, frozen=True, tag=True):
     """A text as a QR code, as PNG."""
@@ -100,6 +113,11 @@ class QrCode(msgspec.Struct, frozen=True, tag=True):
     """In pixels, each way."""
     margin: int = 1
     """In modules, the squares that the code is made of."""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it may take long."""
+        return self.size**2 > LARGE_PIXELS
 
 
 Job = Preview | Initials | QrCode

@@ -1,10 +1,11 @@
-"""The processes that draw, and the queue before them.
+"""The processes that draw, and those who wait for them.
 
 Each job is handed to a process that has no other one. A process that crashes, or takes too long, is ended with its job;
 nobody else notices. Processes are started when they are first needed, and replaced after a while, since libraries leak.
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -16,11 +17,13 @@ import msgspec
 import structlog
 
 from realtime.settings import Settings
+from workers.images.gate import CrowdedError, Gate
 from workers.images.jobs import ImageRefusedError, Job, Picture, Refusal, Refused
+from workers.images.turns import Party
 from workers.images.worker import LENGTH_BYTES, Limits, Request
 
-MAX_WAITING = 32
-"""How many jobs wait for a process before further ones are refused."""
+MAX_WAITING = 512
+"""How many jobs wait for a process before some are refused (:mod:`workers.images.turns`)."""
 
 _MAX_JOBS = 200
 """How many jobs a process does before it is replaced."""
@@ -35,7 +38,7 @@ _DECODER: msgspec.msgpack.Decoder[Picture | Refusal] = msgspec.msgpack.Decoder(P
 
 
 class ImagesBusyError(Exception):
-    """As many jobs wait as may; it helps to come again."""
+    """As many jobs wait as may, and nobody has more of them waiting; it helps to come again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,9 @@ class ImagePool:
         self._limits = limits
         self._timeout_s = timeout_s
         self._max_source_bytes = max_source_bytes
-        self._slots = asyncio.Semaphore(processes)
-        self._waiting = 0
+        self._processes = Gate(processes, MAX_WAITING)
+        # One is left for small pictures, and for API keys: nobody's thumbnails wait for seconds of somebody's posters.
+        self._large = Gate(max(1, processes - 1), MAX_WAITING)
         self._idle: list[_Process] = []
 
     @classmethod
@@ -78,27 +82,30 @@ class ImagePool:
             max_source_bytes=settings.preview_max_bytes,
         )
 
-    async def draw(self, job: Job, source: Source | None = None) -> Picture:
+    async def draw(self, job: Job, source: Source | None = None, *, party: Party = Party()) -> Picture:  # noqa: B008 - immutable
         """Return what ``job`` draws, of the image in ``source`` if it is a preview.
+
+        Args:
+            job: what to draw.
+            source: the image that is drawn anew.
+            party: who asks for it; parties take turns.
 
         Raises:
             ImageRefusedError: the image is unreadable, or takes more than it may.
-            ImagesBusyError: too many jobs wait.
+            ImagesBusyError: too many jobs wait; also while this one does.
             OSError: the image cannot be read from where it is, no process can be started, or one ended by itself.
         """
         if source is not None and source.size_bytes > self._max_source_bytes:
             raise ImageRefusedError(Refused.TOO_LARGE)
-        if self._slots.locked() and self._waiting >= MAX_WAITING:
-            raise ImagesBusyError
-        self._waiting += 1
+        large = job.is_large and not party.is_key
         try:
-            await self._slots.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            answer = await self._draw(job, source)
-        finally:
-            self._slots.release()
+            async with (
+                self._large.entered(party) if large else contextlib.nullcontext(),
+                self._processes.entered(party),
+            ):
+                answer = await self._draw(job, source)
+        except CrowdedError as error:
+            raise ImagesBusyError from error
         if isinstance(answer, Refusal):
             raise ImageRefusedError(answer.why)
         return answer

@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, ImageDraw
 
 from workers.images.decoding import decode
 from workers.images.encoding import encode, flatten
-from workers.images.geometry import target_size, visible_box
+from workers.images.geometry import Size, target_size, turnable_size, visible_box
 from workers.images.jobs import Color, Picture, Preview
 
 _SMOOTHING = 2
@@ -22,8 +22,9 @@ def draw_preview(source: bytes, job: Preview, *, max_pixels: int) -> Picture:
     Raises:
         ImageRefusedError: as :func:`workers.images.decoding.decode`.
     """
-    scaled_size = partial(target_size, width=job.width, height=job.height)
-    decoded = decode(source, max_pixels=max_pixels, scaled_size=scaled_size, icons=job.accept_icons)
+    decoded = decode(
+        source, max_pixels=max_pixels, scaled_size=partial(_size, job=job), icons=job.accept_icons
+    )
     pixels = _resized(decoded.pixels, job)
     if job.opacity < 1:
         pixels = _faded(pixels, job.opacity)
@@ -45,8 +46,12 @@ def draw_preview(source: bytes, job: Preview, *, max_pixels: int) -> Picture:
     )
 
 
+def _size(source: Size, job: Preview) -> Size:
+    return turnable_size(target_size(source, job.width, job.height), job.rotation)
+
+
 def _resized(pixels: Image.Image, job: Preview) -> Image.Image:
-    size = target_size(pixels.size, job.width, job.height)
+    size = _size(pixels.size, job)
     if size == pixels.size:
         return pixels
     box = visible_box(pixels.size, size, job.gravity)

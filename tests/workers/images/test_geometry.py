@@ -1,10 +1,13 @@
 """How large a preview is, and which part of the image it shows."""
 
+import cmath
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.images.geometry import target_size, visible_box
+from workers.images.geometry import target_size, turnable_size, visible_box
 from workers.images.jobs import MAX_SIDE, Gravity
 
 sides = st.integers(1, 20_000)
@@ -71,3 +74,29 @@ class TestVisibleBox:
 
     def test_gravity_counts_upright_too(self) -> None:
         assert visible_box((50, 100), (10, 10), Gravity.BOTTOM_LEFT) == (0, 50, 50, 100)
+
+
+class TestTurnableSize:
+    @pytest.mark.parametrize(
+        ("size", "degrees", "turnable"),
+        [
+            ((4000, 4000), 0, (4000, 4000)),
+            ((4000, 3000), -90, (4000, 3000)),
+            ((300, 200), 45, (300, 200)),
+            ((4000, 4000), 45, (2826, 2826)),
+            ((4000, 1), 30, (4000, 1)),
+        ],
+    )
+    def test_only_what_would_grow_too_large_shrinks(
+        self, size: tuple[int, int], degrees: int, turnable: tuple[int, int]
+    ) -> None:
+        assert turnable_size(size, degrees) == turnable
+
+    @given(st.tuples(asked, asked), st.integers(-360, 360))
+    def test_picture_fits_however_it_is_turned(self, size: tuple[int, int], degrees: int) -> None:
+        width, height = turnable_size(size, degrees)
+        # The corners, as a point of the plane each.
+        corners = [complex(x, y) for x in (0, width) for y in (0, height)]
+        turned = [corner * cmath.exp(1j * math.radians(degrees)) for corner in corners]
+        for parts in ([point.real for point in turned], [point.imag for point in turned]):
+            assert math.ceil(max(parts) - 1e-6) - math.floor(min(parts) + 1e-6) <= MAX_SIDE

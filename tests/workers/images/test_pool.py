@@ -13,6 +13,7 @@ from realtime.settings import Settings
 from workers.images import pool as pools
 from workers.images.jobs import Format, ImageRefusedError, Initials, Preview, QrCode, Refused
 from workers.images.pool import ImagePool, ImagesBusyError, Source
+from workers.images.turns import Party
 from workers.images.worker import Limits
 
 MAX_PIXELS = 1_000_000
@@ -141,25 +142,83 @@ class TestDraw:
 
 
 class TestQueue:
-    async def test_job_beyond_the_queue_is_refused_at_once(
-        self, pool: ImagePool, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.fixture
+    def pool(self, monkeypatch: pytest.MonkeyPatch) -> ImagePool:
+        """One process, and two places to wait for it."""
         monkeypatch.setattr(pools, "MAX_WAITING", 2)
+        return small_pool()
+
+    @pytest.fixture
+    async def held(self, pool: ImagePool) -> AsyncIterator[asyncio.Event]:
+        """Keep the process busy until this is set."""
         held = asyncio.Event()
 
         async def slow() -> AsyncIterator[bytes]:
             await held.wait()
             yield png(2, 2)
 
-        first = asyncio.create_task(pool.draw(Preview(), Source(len(png(2, 2)), slow())))
-        queued = [asyncio.create_task(pool.draw(QrCode(str(number)))) for number in range(2)]
+        drawing = asyncio.create_task(pool.draw(Preview(), Source(len(png(2, 2)), slow())))
         await asyncio.sleep(0)
+        yield held
+        held.set()
+        await drawing
+        await pool.aclose()
+
+    async def test_job_beyond_the_queue_is_refused_at_once(
+        self, pool: ImagePool, held: asyncio.Event
+    ) -> None:
+        queued = [asyncio.create_task(pool.draw(QrCode(str(number)))) for number in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(ImagesBusyError):
             await pool.draw(QrCode("too many"))
         held.set()
-        assert all(await asyncio.gather(first, *queued))
+        assert all(await asyncio.gather(*queued))
         await pool.draw(QrCode("later"))
+
+    async def test_whoever_waits_for_most_gives_way_to_others(
+        self, pool: ImagePool, held: asyncio.Event
+    ) -> None:
+        many = [
+            asyncio.create_task(pool.draw(QrCode(str(number)), party=Party("demo", False, "192.0.2.1")))
+            for number in range(2)
+        ]
+        await asyncio.sleep(0)
+        other = asyncio.create_task(pool.draw(QrCode("other"), party=Party("demo", True, "192.0.2.2")))
+        with pytest.raises(ImagesBusyError):
+            await many[1]
+        held.set()
+        assert all(await asyncio.gather(many[0], other))
+
+    async def test_caller_who_goes_away_while_waiting_leaves_the_place(
+        self, pool: ImagePool, held: asyncio.Event
+    ) -> None:
+        queued = [asyncio.create_task(pool.draw(QrCode(str(number)))) for number in range(2)]
+        await asyncio.sleep(0)
+        queued[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await queued[0]
+        third = asyncio.create_task(pool.draw(QrCode("third")))
+        await asyncio.sleep(0)
+        # As their turn comes.
+        queued[1].cancel()
+        held.set()
+        await third
+
+    async def test_large_pictures_leave_a_process_to_small_ones_and_to_keys(self) -> None:
+        pool = small_pool(processes=2)
+        held = asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            await held.wait()
+            yield png(2, 2)
+
+        large = [asyncio.create_task(pool.draw(Preview(), Source(len(png(2, 2)), slow()))) for _ in range(2)]
+        await asyncio.sleep(0)
+        await pool.draw(QrCode("small"))
+        await pool.draw(Preview(), source(png(2, 2)), party=Party("demo", True))
+        held.set()
+        assert all(await asyncio.gather(*large))
+        await pool.aclose()
 
 
 class TestFromSettings:

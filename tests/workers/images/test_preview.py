@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from workers.images.geometry import target_size
-from workers.images.jobs import Format, Gravity, Picture, Preview
+from workers.images.jobs import MAX_SIDE, Format, Gravity, Picture, Preview
 from workers.images.preview import draw_preview
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -181,6 +181,10 @@ class TestDecoration:
 
     def test_corners_of_a_turned_image_are_transparent(self) -> None:
         assert drawn(encoded(halves()), rotation=45).getpixel((0, 0))[3] == 0  # type: ignore[index]
+
+    def test_picture_that_is_turned_keeps_within_the_longest_side(self) -> None:
+        width, height = drawn(encoded(halves()), width=MAX_SIDE, height=MAX_SIDE, rotation=45).size
+        assert MAX_SIDE - 10 < width == height <= MAX_SIDE
 
 
 class TestMetadata:

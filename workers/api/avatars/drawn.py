@@ -15,6 +15,7 @@ from workers.api.pictures import (
     draw,
     etag_of,
     is_known,
+    limit_drawing,
     not_modified,
     picture_response,
 )
@@ -81,6 +82,7 @@ class QrParams(AvatarParams):
     response_model=None,
     responses=ANY_PICTURE,
     operation_id="avatarsGetInitials",
+    dependencies=[limit_drawing],
 )
 async def get_initials(
     request: Request, caller: Viewer, params: Annotated[InitialsParams, Query()]
@@ -110,7 +112,7 @@ async def _own_name(services: Services, caller: Caller) -> str:
     response_model=None,
     responses=ANY_PICTURE,
     operation_id="avatarsGetQR",
-    dependencies=[Depends(requires("avatars.read"))],
+    dependencies=[Depends(requires("avatars.read")), limit_drawing],
 )
 async def get_qr(request: Request, params: Annotated[QrParams, Query()]) -> Response:
     """Draw a text as a QR code."""
@@ -122,5 +124,5 @@ async def _respond(request: Request, job: Initials | QrCode, attachment: str = "
     etag = etag_of(job)
     if is_known(request, etag):
         return not_modified(etag, CACHING)
-    picture = await draw(services_of(request), job)
+    picture = await draw(request, job)
     return picture_response(picture, CACHING, etag=etag, attachment=attachment)

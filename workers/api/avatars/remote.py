@@ -22,7 +22,6 @@ from workers.api.errors import ApiError, bad_request
 from workers.api.pictures import ANY_PICTURE, draw_image, picture_response
 from workers.api.problems import Problem, refuse
 from workers.api.rates import rate_limit
-from workers.api.services import Services, services_of
 from workers.images.jobs import Format, Picture, Preview
 from workers.outbound.lookups import LookUpsBusyError
 from workers.outbound.targets import MAX_URL_CHARS, TargetError
@@ -63,12 +62,11 @@ class FaviconParams(AvatarParams):
 @router.get("/v1/avatars/image", response_model=None, responses=ANY_PICTURE, operation_id="avatarsGetImage")
 async def get_image(request: Request, params: Annotated[ImageParams, Query()]) -> Response:
     """Fetch an image and cut it to a size."""
-    services = services_of(request)
     try:
         body = await _fetch(params.url, _MAX_IMAGE_BYTES)
     except FetchError as error:
         raise refuse(Problem.AVATAR_IMAGE_NOT_FOUND) from error
-    picture = await _redrawn(services, body, Preview(width=params.width, height=params.height))
+    picture = await _redrawn(request, body, Preview(width=params.width, height=params.height))
     return picture_response(picture, CACHING)
 
 
@@ -77,7 +75,6 @@ async def get_image(request: Request, params: Annotated[ImageParams, Query()]) -
 )
 async def get_favicon(request: Request, params: Annotated[FaviconParams, Query()]) -> Response:
     """Fetch the icon of a web site."""
-    services = services_of(request)
     try:
         page = await _fetch(params.url, MAX_PAGE_BYTES, truncate=True)
     except FetchError as error:
@@ -90,7 +87,7 @@ async def get_favicon(request: Request, params: Annotated[FaviconParams, Query()
         raise refuse(Problem.BUSY) from error
     except (FetchError, TargetError) as error:
         raise refuse(Problem.AVATAR_ICON_NOT_FOUND) from error
-    return picture_response(await _redrawn(services, icon, job), CACHING)
+    return picture_response(await _redrawn(request, icon, job), CACHING)
 
 
 async def _fetch(url: str, max_bytes: int, *, truncate: bool = False) -> bytes:
@@ -108,14 +105,14 @@ async def _fetch(url: str, max_bytes: int, *, truncate: bool = False) -> bytes:
         raise refuse(Problem.BUSY) from error
 
 
-async def _redrawn(services: Services, body: bytes, job: Preview) -> Picture:
+async def _redrawn(request: Request, body: bytes, job: Preview) -> Picture:
     """Return an image that was fetched, drawn anew.
 
     Raises:
         ApiError: 404, it is no image or too large a one; 503, too much waits to be drawn.
     """
     try:
-        return await draw_image(services, job, _whole(body), len(body))
+        return await draw_image(request, job, _whole(body), len(body))
     except ApiError as error:
         if error.status == HTTPStatus.BAD_REQUEST:
             raise refuse(Problem.AVATAR_IMAGE_NOT_FOUND) from error

@@ -17,6 +17,7 @@ from workers.api.pictures import (
     draw_image,
     etag_of,
     is_known,
+    limit_drawing,
     not_modified,
     picture_response,
 )
@@ -78,6 +79,7 @@ class PreviewParams(pydantic.BaseModel):
     response_model=None,
     responses=ANY_PICTURE,
     operation_id="storageGetFilePreview",
+    dependencies=[limit_drawing],
 )
 async def preview_file(
     request: Request,
@@ -97,7 +99,7 @@ async def preview_file(
     if is_known(request, etag):
         return not_modified(etag, _CACHING)
     try:
-        picture = await draw_image(services, job, services.files.read(key, 0, size_bytes), size_bytes)
+        picture = await draw_image(request, job, services.files.read(key, 0, size_bytes), size_bytes)
     except MissingFileError as error:
         raise refuse(Problem.FILE_NOT_FOUND) from error
     return picture_response(picture, _CACHING, etag=etag)

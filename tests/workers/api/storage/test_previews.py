@@ -6,14 +6,17 @@ import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
 from PIL import Image
 
+from realtime.bus.windows import WindowCount
 from tests.api import Api
+from workers.api import rates
 from workers.api.storage.previews import PreviewParams
-from workers.images import pool as pools
+from workers.images.gate import Gate
 
 PREVIEW = "/v1/storage/buckets/photos/files/f1/preview"
 
@@ -92,6 +95,28 @@ class TestPreview:
         assert opened(await api.server.get(PREVIEW.replace("photos", "plain"))).size == (80, 40)
 
 
+class TestRate:
+    @pytest.fixture
+    def overrides(self) -> dict[str, Any]:
+        return {"limits": "on"}
+
+    async def test_pages_of_thumbnails_pass_and_a_flood_of_them_does_not(
+        self, api: Api, make_bucket: Call, upload: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await make_bucket(permissions=['read("any")'])
+        await upload(api.server, encoded(), name="photo.png")
+        etag = {"If-None-Match": "*"}
+        async with api.guest() as guest:
+            first = await guest.get(PREVIEW, headers=etag)
+            assert (first.status_code, first.headers["x-ratelimit-limit"]) == (304, "600")
+            counted = AsyncMock(return_value=WindowCount(601, 0))
+            monkeypatch.setattr(rates, "count_in_window", counted)
+            for path in (PREVIEW, "/v1/avatars/initials?name=A", "/v1/avatars/qr?text=A"):
+                refused = await guest.get(path)
+                assert (refused.status_code, refused.json()["type"]) == (429, "general_rate_limit_exceeded")
+        assert (await api.server.get(PREVIEW, headers=etag)).status_code == 304
+
+
 class TestRefused:
     async def test_what_cannot_be_drawn_is_refused_plainly(
         self, api: Api, make_bucket: Call, upload: Call, on_disk: Callable[[], list[Path]]
@@ -124,8 +149,7 @@ class TestRefused:
         await make_bucket()
         await upload(api.server, encoded(), name="photo.png")
         with monkeypatch.context() as patched:
-            patched.setattr(pools, "MAX_WAITING", 0)
-            patched.setattr(api.services.images._slots, "locked", lambda: True)
+            patched.setattr(api.services.images, "_processes", Gate(0, 0))
             busy = await api.server.get(PREVIEW)
         assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
         for path in on_disk():
