@@ -42,7 +42,8 @@ test-unit: $(DEV) ## Run the tests that need no server: seconds, for while you w
 	$(BIN)/pytest -n auto -m 'not integration and not e2e'
 
 test-cover: $(DEV) ## Run the same, longer, and hold the pure core to full branch coverage.
-	$(BIN)/pytest -n auto -m 'not integration and not e2e' --thorough --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -n auto -m 'not integration and not e2e' --thorough --cov --cov-report=term:skip-covered tests/realtime
+	$(BIN)/pytest -n auto -m 'not integration and not e2e' --thorough --ignore tests/realtime
 
 test-integration: $(DEV) ## Run the tests with a real Valkey server and real sockets.
 	$(BIN)/pytest -n $(WAITING) --dist loadfile -m integration
