@@ -53,7 +53,7 @@ def failure_of(error: SQLAlchemyError) -> Failure:
 
 
 def gave_way(error: DBAPIError) -> bool:
-    """Tell whether a transaction was ended for another one to go on: the same succeeds if it is done again at once."""
+    """Tell whether a transaction was ended for another one to go on: the same may succeed if it is done again."""
     return getattr(error.orig, "sqlstate", "") in _SQLSTATES_GAVE_WAY
 
 
