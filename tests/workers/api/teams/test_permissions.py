@@ -71,13 +71,16 @@ async def test_every_role_is_answered_as_the_table_says(api: Api, sign_up: SignU
         "other key": await api.add_key("users.read", "users.write"),
     }
     answers = []
+    own: dict[str, str] = {}
     for role in ROLES:
-        own = await _make_team(api, people["owner"])
+        own = own or await _make_team(api, people["owner"])
         path = case.path.format(carol=own["carol"], own=own.get(role, "none"))
         answer = await callers[role].request(case.method, path, json=case.body)
         answers.append(answer.status_code)
-        await api.server.delete("/v1/teams/red")
-        await api.server.delete("/v1/teams/new")
+        if answer.is_success and case.method != "GET":
+            for team_id in ("red", "new"):
+                await api.server.delete(f"/v1/teams/{team_id}")
+            own = {}
     assert dict(zip(ROLES, answers, strict=True)) == dict(zip(ROLES, case.statuses, strict=True))
 
 
