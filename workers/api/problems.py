@@ -248,7 +248,7 @@ class Problem(enum.Enum):
     FILE_EMPTY = _spec(400, "storage_file_empty", "Empty file passed to the endpoint.")
     FILE_SIZE = _spec(
         400, "storage_invalid_file_size", "The file size is either not valid or exceeds the maximum allowed size. "
-        "Please check the file."
+        "Please check the file. It may have at most {max_bytes} bytes."
     )  # fmt: skip
     CONTENT_RANGE = _spec(
         400, "storage_invalid_content_range", "Invalid content range. Please check the value of the Content-Range "

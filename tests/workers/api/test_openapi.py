@@ -39,6 +39,14 @@ class TestDocument:
             }
             assert operation.get("summary"), name
 
+    def test_operations_are_named_by_what_they_do(self, document: dict[str, Any]) -> None:
+        assert document["paths"]["/v1/teams/{teamId}"]["put"]["summary"] == "Rename a team"
+
+    def test_lists_in_forms_are_repeated_fields(self, document: dict[str, Any]) -> None:
+        body = document["paths"]["/v1/storage/buckets/{bucketId}/files"]["post"]["requestBody"]
+        form = body["content"]["multipart/form-data"]
+        assert form["encoding"] == {"permissions": {"style": "form", "explode": True}}
+
     def test_every_operation_has_an_id_of_its_own(self, document: dict[str, Any]) -> None:
         ids = [operation["operationId"] for _, operation in operations(document)]
         assert len(ids) == len(set(ids))

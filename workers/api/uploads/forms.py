@@ -1,6 +1,7 @@
 """A multipart form as it arrives: fields are kept, the bytes of its one file are handed on. Does no I/O.
 
-Source: RFC 7578. The SDKs write members of lists as ``permissions[]`` or ``permissions[0]``.
+Source: RFC 7578. The SDKs write members of lists as ``permissions[]`` or ``permissions[0]``; others give a field of the
+same name several times.
 """
 
 import re
@@ -81,14 +82,15 @@ class Form:
         return bytes(self._read)
 
     def finish(self) -> Mapping[str, str | list[str]]:
-        """Take note that the body has ended, and return the fields; those like ``name[]`` make a list ``name``."""
+        """Take note that the body has ended, and return the fields; ``name[]`` and repeated ones are lists."""
         if not self._is_complete:
             raise InvalidFormError("The form ends too early.")
         fields: dict[str, str | list[str]] = {}
         for name, value in self._fields:
             member = _MEMBER.fullmatch(name)
             if member is None:
-                fields[name] = value
+                former = fields.get(name)
+                fields[name] = value if former is None else [*_listed(former), value]
                 continue
             values = fields.setdefault(member[1], [])
             if not isinstance(values, list):
@@ -150,6 +152,10 @@ class Form:
 
     def _end(self) -> None:
         self._is_complete = True
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) else [value]
 
 
 def _decode(value: bytes, errors: str = "strict") -> str:

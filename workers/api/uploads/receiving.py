@@ -83,7 +83,7 @@ async def receive_upload(request: Request, *, max_bytes: int, part: str = "file"
     announced = announced_range(request)
     limit = max_bytes if announced is None else announced.size_bytes
     if announced is not None and announced.total > max_bytes:
-        raise refuse(Problem.FILE_SIZE)
+        raise refuse(Problem.FILE_SIZE, max_bytes=str(max_bytes))
     # Before any of it is written. A body need not say how large it is, so it is counted too.
     if _declared_bytes(request) > limit + _FORM_BYTES:
         _check_size(limit + 1, announced, max_bytes)
@@ -164,7 +164,7 @@ def _check_size(size_bytes: int, announced: ChunkRange | None, max_bytes: int) -
             reason=f"It announces {announced.size_bytes} bytes, which the chunk has not.",
         )
     if size_bytes > max_bytes:
-        raise refuse(Problem.FILE_SIZE)
+        raise refuse(Problem.FILE_SIZE, max_bytes=str(max_bytes))
 
 
 def _open_nameless(folder: Path) -> Any:

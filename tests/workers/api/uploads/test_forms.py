@@ -59,6 +59,10 @@ class TestForm:
         body = part("file", data.replace(b"--edge", b"--edgy"), "x") + END
         assert read(body, 3)[2] == data.replace(b"--edge", b"--edgy")
 
+    def test_field_that_is_given_again_makes_a_list(self) -> None:
+        body = part("a", b"1") + part("a", b"2") + part("a", b"3") + part("b", b"4") + END
+        assert read(body)[1] == {"a": ["1", "2", "3"], "b": "4"}
+
     def test_names_are_utf_8(self) -> None:
         assert read(part("file", b"x", "Übersicht.pdf") + END)[0].file_name == "Übersicht.pdf"
 
