@@ -116,7 +116,7 @@ def page_routes(title: str) -> list[BaseRoute]:
             swagger_css_url=f"{root}/docs/swagger-ui.css",
             swagger_favicon_url=f"{root}/docs/favicon.png",
             # More than four hundred operations: folded up, and to be searched by service.
-            swagger_ui_parameters={"docExpansion": "none", "filter": True, "persistAuthorization": True},
+            swagger_ui_parameters={"docExpansion": "none", "filter": True},
         )
 
     return [Route("/docs", page), Route("/docs/{name}", _asset)]
