@@ -13,7 +13,7 @@ RUN python -m venv /opt/realtime \
 FROM python:3.13-slim
 # A volume at the data folder is made with the owner that the folder has here.
 RUN useradd --system --create-home --home-dir /var/lib/realtime realtime \
-    && install --directory --owner=realtime --group=realtime /var/lib/realtime/data
+    && install --directory --mode=0700 --owner=realtime --group=realtime /var/lib/realtime/data
 COPY --from=build /opt/realtime /opt/realtime
 ENV PATH=/opt/realtime/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -1,5 +1,7 @@
 """The commands of ``realtime``, by name. Settings are environment variables; options are for one call."""
 
+import os
+
 import typer
 
 from realtime import __version__
@@ -13,6 +15,9 @@ from workers.cli.serve import api, dev, hub
 from workers.cli.tail import tail
 from workers.cli.token import token
 from workers.cli.vars import vars_
+
+PRIVATE_UMASK = 0o077
+"""What the commands make, such as the data folder, its database and its files, is for their user only."""
 
 app = typer.Typer(
     cls=Commands,
@@ -42,4 +47,5 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
 
 def main() -> None:
     """Run the command line."""
+    os.umask(PRIVATE_UMASK)
     app(prog_name="realtime")

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -156,6 +157,12 @@ class TestDev:
         server = redis.Redis.from_url(embedded_url(dev.folder / ".data"), socket_connect_timeout=1)
         with server, pytest.raises(redis.ConnectionError):
             server.ping()
+
+    def test_what_it_makes_is_for_its_user_only(self, dev: Dev) -> None:
+        folder = dev.folder / ".data"
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        for name in ("realtime.db", "secret", "dev-key", "valkey.log", "valkey.sock"):
+            assert stat.S_IMODE((folder / name).stat().st_mode) & 0o077 == 0, name
 
     def test_key_and_project_are_kept_over_a_restart(self, ready: Callable[..., Dev]) -> None:
         first = ready()
