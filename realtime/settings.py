@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from realtime.settings_checks import (
     JWKS_ALGORITHMS,
     check_algorithms,
+    check_encryption_keys,
     check_header_names,
     check_jwks_url,
     check_networks,
@@ -131,12 +132,12 @@ class Settings(BaseSettings):
         ),
         repr=False,
     )
-    encryption_keys: Names = Field(
+    encryption_keys: Annotated[Names, AfterValidator(check_encryption_keys)] = Field(
         default=(),
         description=(
-            "The keys that stored secrets, such as those of webhooks, are encrypted with; while one is rotated, "
-            "several with commas, oldest first. Empty: one that is made in the data folder. Processes on other "
-            "machines need the same."
+            "The keys that stored secrets, such as those of webhooks, are encrypted with, of 16 characters or more; "
+            "while one is rotated, several with commas, oldest first. Empty: one that is made in the data "
+            "folder. Processes on other machines need the same."
         ),
         repr=False,
     )

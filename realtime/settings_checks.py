@@ -23,6 +23,9 @@ REDIS_SCHEMES = (
 )
 """The kinds of Redis: one server, a master that Sentinels watch, a Cluster; ``rediss`` is TLS."""
 
+ENCRYPTION_KEY_MIN_LENGTH = 16
+"""In characters. A key is hashed once, not stretched: a short one would be found by trying."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -62,6 +65,16 @@ def check_header_names(names: tuple[str, ...]) -> tuple[str, ...]:
         if _TOKEN.fullmatch(name) is None:
             raise ValueError(f"{name!r} is not the name of a header, such as x-forwarded-for.")
     return names
+
+
+def check_encryption_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that none of ``keys`` is shorter than :data:`ENCRYPTION_KEY_MIN_LENGTH`."""
+    if any(len(key) < ENCRYPTION_KEY_MIN_LENGTH for key in keys):
+        raise ValueError(
+            f"A key must have {ENCRYPTION_KEY_MIN_LENGTH} characters or more, "
+            "such as those of `openssl rand -base64 32`."
+        )
+    return keys
 
 
 def check_project(project_id: str) -> str:

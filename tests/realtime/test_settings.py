@@ -49,6 +49,7 @@ class TestSettings:
             ("redis_url", "http://host"),
             ("jwks_url", "redis://host"),
             ("jwt_algorithms", ("HS256",)),
+            ("encryption_keys", ("short",)),
             ("trusted_ip_headers", ("x forwarded for",)),
             ("dev_project", "not an id"),
         ],

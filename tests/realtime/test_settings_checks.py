@@ -3,6 +3,7 @@ import pytest
 from realtime.settings_checks import (
     REDIS_SCHEMES,
     check_algorithms,
+    check_encryption_keys,
     check_header_names,
     check_jwks_url,
     check_networks,
@@ -68,6 +69,18 @@ class TestHeaderNames:
     def test_others_are_refused(self, name: str) -> None:
         with pytest.raises(ValueError, match="is not the name of a header"):
             check_header_names((name,))
+
+
+class TestEncryptionKeys:
+    @pytest.mark.parametrize("keys", [(), ("x" * 16,), ("x" * 16, "y" * 44)])
+    def test_long_ones_are_accepted(self, keys: tuple[str, ...]) -> None:
+        assert check_encryption_keys(keys) == keys
+
+    @pytest.mark.parametrize("short", ["s3cret", "s3cret" + "x" * 9])
+    def test_a_short_one_among_them_is_refused_without_being_shown(self, short: str) -> None:
+        with pytest.raises(ValueError, match="16 characters or more") as caught:
+            check_encryption_keys(("x" * 16, short))
+        assert "s3cret" not in str(caught.value)
 
 
 class TestProject:

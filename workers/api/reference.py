@@ -58,7 +58,7 @@ def _scopes(dependant: Dependant) -> Iterator[str]:
 def unconnected_app() -> FastAPI:
     """Return the API as it would be served, without a connection to anything: it must not be called."""
     # With a key of its own: otherwise one would be made in the data folder.
-    settings = Settings(encryption_keys=("none",))
+    settings = Settings(encryption_keys=("of no use to anybody",))
     redis = connect("redis://localhost")
     identities = IdentityStore(redis)
     services = Services.from_settings(
