@@ -1,6 +1,7 @@
 """``realtime keys``: the API keys of a project."""
 
 import asyncio
+import difflib
 import time
 from datetime import UTC, datetime
 from typing import Annotated
@@ -40,6 +41,7 @@ def create(
     """Create a key and print its secret: now and never again, for only its hash is kept."""
     if not scope:
         raise CommandError("Give at least one --scope, for example --scope events.write.")
+    _check_scopes(scope)
     settings = load_settings()
     project_id = _project_id(settings, project)
     key = ApiKey(
@@ -75,6 +77,18 @@ def _project_id(settings: Settings, project: str | None) -> str:
     if project_id == CONSOLE:
         raise CommandError(f"{CONSOLE} has no API keys: a key reads and publishes the events of one project.")
     return project_id
+
+
+def _check_scopes(scopes: list[str]) -> None:
+    """Refuse what the API refuses too: a misspelt scope would be a key that opens nothing."""
+    # Here, since every command would wait for it: it comes with the routes of the API.
+    from workers.api.projects.scopes import ALL, SCOPES  # noqa: PLC0415
+
+    for scope in scopes:
+        if scope != ALL and scope not in SCOPES:
+            near = difflib.get_close_matches(scope, SCOPES, n=1)
+            advice = f"is {near[0]} meant?" if near else "docs/reference/api.md names those of the routes."
+            raise CommandError(f"There is no scope {scope!r}: {advice}")
 
 
 def _end(key: ApiKey) -> str:

@@ -15,3 +15,22 @@ class TestConsole:
         assert result.stderr == (
             "error: console has no API keys: a key reads and publishes the events of one project.\n"
         )
+
+
+class TestScopes:
+    """Before anything is connected to."""
+
+    @pytest.mark.parametrize(
+        ("scope", "advice"),
+        [
+            ("row.read", "is rows.read meant?"),
+            ("bogus", "docs/reference/api.md"),
+            ("", "docs/reference/api.md"),
+        ],
+    )
+    def test_unknown_one_is_refused(self, scope: str, advice: str) -> None:
+        result = CliRunner().invoke(app, ["keys", "create", "--scope", "events.write", "--scope", scope])
+        assert result.exit_code == 1
+        assert result.stdout == ""
+        assert result.stderr.startswith(f"error: There is no scope {scope!r}: ")
+        assert advice in result.stderr
