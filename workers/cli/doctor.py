@@ -1,13 +1,14 @@
 """``realtime doctor``: is this machine fit to run a hub and the API, and if not, what to do about it."""
 
 import asyncio
-import enum
 import os
 import resource
+import shlex
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import typer
@@ -20,6 +21,7 @@ from realtime.bus import connect
 from realtime.hub.server import bind
 from realtime.settings import Settings
 from workers.cli.context import load_settings, local_endpoint, reason_of, resolve, without_password
+from workers.cli.findings import Finding, Level
 from workers.cli.output import show
 from workers.cli.vars import find_unknown
 from workers.dev import kept
@@ -37,26 +39,15 @@ HTTP_TIMEOUT_S = 2.0
 DATABASE_TIMEOUT_S = 5.0
 
 
-class Level(enum.Enum):
-    """How a check ended; the value is the style it is printed in."""
-
-    OK = "green"
-    WARN = "yellow"
-    FAIL = "bold red"
-
-
-class Finding(NamedTuple):
-    """What one check found."""
-
-    level: Level
-    check: str
-    text: str
-    advice: str = ""
-    """What to do about it; empty when all is well."""
+DEPLOYED = ("secret", "jwks_url", "database_url", "encryption_keys", "files_url", "root_key")
+"""Settings that ``realtime dev`` does without: who gives one is about to run a hub and an API."""
 
 
 def doctor() -> None:
-    """Check Redis, clock, database, limits, port, secret, data folder, variables; exit code 1 if anything fails."""
+    """Check this machine, and the servers that the settings name; exit code 1 if anything fails."""
+    # Here, since every command would wait for it: the clients of those servers take their time.
+    from workers.cli.doctor_services import check_files, check_mail  # noqa: PLC0415
+
     settings = load_settings()
     findings = [
         *asyncio.run(check_redis(settings)),
@@ -65,6 +56,8 @@ def doctor() -> None:
         check_port(settings),
         check_secret(settings),
         check_data_dir(settings.data_dir),
+        check_files(settings),
+        check_mail(settings),
         *check_variables(os.environ),
     ]
     for finding in findings:
@@ -102,10 +95,10 @@ async def check_redis(settings: Settings) -> list[Finding]:
 def _redis_away(settings: Settings, url: str, error: Exception) -> Finding:
     if not settings.redis_url:
         return Finding(
-            Level.WARN,
+            Level.FAIL if any(getattr(settings, name) for name in DEPLOYED) else Level.WARN,
             "redis",
             "REALTIME_REDIS_URL is not set, and no development instance runs on this data folder",
-            "`realtime dev` starts a server of its own; `realtime hub` needs REALTIME_REDIS_URL",
+            "`realtime dev` starts a server of its own; `realtime hub` and `realtime api` need REALTIME_REDIS_URL",
         )
     return Finding(
         Level.FAIL,
@@ -251,14 +244,22 @@ def check_data_dir(path: Path) -> Finding:
     folder = path.resolve()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-        return Finding(Level.OK, "data folder", f"{path.resolve()} is writable")
-    return Finding(
-        Level.FAIL,
-        "data folder",
-        f"{path.resolve()} cannot be written",
-        "mend its owner, or set REALTIME_DATA_DIR",
-    )
+    where = str(path.resolve())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        problem = "cannot be written" if folder == path.resolve() else "does not exist, and cannot be made"
+        return Finding(
+            Level.FAIL, "data folder", f"{where} {problem}", "mend its owner, or set REALTIME_DATA_DIR"
+        )
+    if folder != path.resolve():
+        return Finding(Level.OK, "data folder", f"{where} does not exist yet, and can be made")
+    if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return Finding(
+            Level.WARN,
+            "data folder",
+            f"{where} is writable, and open to other users of this machine",
+            f"chmod -R go= {shlex.quote(where)}",
+        )
+    return Finding(Level.OK, "data folder", f"{where} is writable")
 
 
 def check_variables(environment: Iterable[str]) -> list[Finding]:

@@ -16,7 +16,7 @@ from realtime.hub.server import bind, serve
 from realtime.settings import Settings
 from workers.cli.context import load_settings, local_endpoint, open_store, resolve
 from workers.cli.doctor import port_problem
-from workers.cli.output import CommandError, show
+from workers.cli.output import CommandError, note, show
 from workers.dev import kept
 from workers.embedded import EmbeddedValkey
 
@@ -66,6 +66,8 @@ def api(host: HostOption = None, port: PortOption = None, workers: WorkersOption
     from workers.cli.wiring import serve_api  # noqa: PLC0415 - as above
 
     settings = resolve(with_free_port(load_settings(host=host, port=port, workers=workers)))
+    if not settings.smtp_url:
+        note("Mail is not sent, but written to the log: REALTIME_SMTP_URL is not set.")
     serve_api(settings, partial(_show_ready, "api", settings))
 
 

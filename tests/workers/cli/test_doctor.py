@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from realtime.settings import Settings
 from workers.cli import app
 from workers.cli.doctor import (
-    Level,
     check_clock,
     check_data_dir,
     check_database,
@@ -21,6 +20,7 @@ from workers.cli.doctor import (
     check_variables,
     check_version,
 )
+from workers.cli.findings import Level
 from workers.dev import kept
 
 
@@ -43,6 +43,8 @@ class TestDoctor:
             "port",
             "secret",
             "data folder",
+            "files",
+            "mail",
         ]
         assert "fail" not in result.output
         assert "Valkey" in result.output
@@ -65,6 +67,27 @@ class TestDoctor:
         result = CliRunner().invoke(app, ["doctor"])
         assert result.exit_code == 0
         assert result.output.startswith("warn  redis")
+
+    def test_no_redis_fails_where_a_hub_is_to_run(
+        self, monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
+    ) -> None:
+        monkeypatch.setenv("REALTIME_PORT", str(free_port()))
+        monkeypatch.setenv("REALTIME_SECRET", "")
+        assert CliRunner().invoke(app, ["doctor"]).exit_code == 0
+        monkeypatch.setenv("REALTIME_SECRET", "x" * 32)
+        result = CliRunner().invoke(app, ["doctor"])
+        assert result.exit_code == 1
+        assert result.output.startswith("fail  redis")
+        assert "`realtime api` need REALTIME_REDIS_URL" in result.output
+
+    def test_mail_server_that_is_away_fails(
+        self, monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
+    ) -> None:
+        monkeypatch.setenv("REALTIME_PORT", str(free_port()))
+        monkeypatch.setenv("REALTIME_SMTP_URL", f"smtp://127.0.0.1:{free_port()}")
+        result = CliRunner().invoke(app, ["doctor"])
+        assert result.exit_code == 1
+        assert "fail  mail" in result.output
 
     def test_misspelt_variable_is_warned_of(
         self, monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
@@ -187,7 +210,15 @@ class TestCheckSecret:
 
 class TestCheckDataDir:
     def test_folder_that_can_be_made_is_ok(self, tmp_path: Path) -> None:
-        assert check_data_dir(tmp_path / "a" / "b").level is Level.OK
+        finding = check_data_dir(tmp_path / "a" / "b")
+        assert (finding.level, "does not exist yet" in finding.text) == (Level.OK, True)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(("mode", "level"), [(0o700, Level.OK), (0o750, Level.WARN), (0o705, Level.WARN)])
+    def test_folder_that_others_may_read_is_warned_of(self, tmp_path: Path, mode: int, level: Level) -> None:
+        tmp_path.chmod(mode)
+        finding = check_data_dir(tmp_path)
+        assert (finding.level, "writable" in finding.text) == (level, True)
 
     def test_folder_behind_a_file_fails(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
