@@ -64,6 +64,7 @@ class Window:
         page = await context.new_page()
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         window = cls(page)
         page.on("close", lambda _: problems.clear())
         await page.goto(f"http://localhost:{server.port}/")
@@ -140,6 +141,8 @@ async def test_two_people_share_a_board(board: "Server", browser: Browser) -> No
     ada = await Window.open(browser, board)
     bob = await Window.open(browser, board)
     await ada.picture("board-visitor")
+    await ada.page.locator("label", has=ada.page.locator("input[value=sign-up]")).click()
+    await ada.picture("board-sign-up")
     await ada.sign_up("Ada")
     await bob.stay_a_guest("Bob")
 
@@ -226,6 +229,56 @@ async def test_who_logs_out_sees_what_visitors_see_and_may_come_back(
     await anna.shows(todo=["Mine", "Ours"])
     await anna.page.reload()
     await anna.shows(todo=["Mine", "Ours"])
+
+
+async def test_title_is_saved_or_cancelled_by_mouse_and_keyboard(board: "Server", browser: Browser) -> None:
+    ada = await Window.open(browser, board, narrow=True)
+    await ada.stay_a_guest("Ada")
+    await ada.add("todo", "Draft")
+    await ada.shows(todo=["Draft"])
+    item = ada.page.locator("[data-column=todo] .item")
+    edit, field = item.locator("[data-tool=edit]"), item.get_by_label("Title")
+
+    await edit.click()
+    await expect(field).to_be_focused()
+    await expect(edit).to_be_hidden()
+    await field.fill("Thrown away")
+    await ada.picture("board-edit-narrow")
+    await item.get_by_role("button", name="Cancel").click()
+    await ada.shows(todo=["Draft"])
+    await expect(edit).to_be_focused()
+    await edit.press("Enter")
+    await field.fill("Thrown away too")
+    await field.press("Escape")
+    await ada.shows(todo=["Draft"])
+
+    # What is nothing is not saved, and looking elsewhere loses nothing.
+    await edit.click()
+    await field.fill("  ")
+    await item.get_by_role("button", name="Save").click()
+    await expect(field).to_be_focused()
+    await field.fill("Final")
+    await ada.page.locator("#activity").click()
+    await expect(field).to_have_value("Final")
+    await item.get_by_role("button", name="Save").click()
+    await ada.shows(todo=["Final"])
+    await edit.click()
+    await ada.page.locator("h1").click()
+    await expect(field).to_have_count(0)
+    assert ada.problems == []
+
+
+async def test_problem_goes_once_the_board_works_again(board: "Server", browser: Browser) -> None:
+    ada = await Window.open(browser, board)
+    problem = ada.page.locator("#problem")
+    files = "**/v1/storage/buckets/board-pictures/files?*"
+    await ada.page.route(files, lambda route: route.fulfill(status=503, json={"message": "Not now."}))
+    await ada.stay_a_guest("Ada")
+    await expect(problem).to_have_text("Not all of the board could be loaded: Not now.")
+    await ada.page.unroute(files)
+    await ada.add("todo", "Go on")
+    await ada.shows(todo=["Go on"])
+    await expect(problem).to_be_hidden()
 
 
 async def test_cards_of_others_are_text(board: "Server", browser: Browser) -> None:

@@ -110,9 +110,13 @@ async def test_channels_are_changed_without_a_new_connection(page: Page) -> None
 
 
 async def test_mistakes_are_told_where_they_are_made(page: Page) -> None:
+    await publish(page, "any")
     await page.get_by_label("Payload").fill("[1, 2]")
     await page.get_by_role("button", name="Publish").click()
     await expect(page.locator("#payload-error")).to_contain_text("must be a JSON object")
+    await expect(page.locator("#outcome span")).to_have_count(0)
+    SCREENSHOTS.mkdir(exist_ok=True)
+    await page.screenshot(path=SCREENSHOTS / "dev-page-mistake.png", full_page=True)
     await page.get_by_label("Payload").fill("{}")
     await page.get_by_label("Event", exact=True).fill("users.1.create; no such event")
     await page.get_by_role("button", name="Publish").click()

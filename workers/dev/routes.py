@@ -33,6 +33,7 @@ FILES = {
     "board.js": _SCRIPT,
     "cards.js": _SCRIPT,
     "connection.js": _SCRIPT,
+    "edit.js": _SCRIPT,
     "events.js": _SCRIPT,
     "here.js": _SCRIPT,
     "hub.js": _SCRIPT,

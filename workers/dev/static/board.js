@@ -2,6 +2,7 @@
 import { Client, ID } from "/dev/static/appwrite.js";
 import { Cards } from "/dev/static/cards.js";
 import { Connection } from "/dev/static/connection.js";
+import { editTitle } from "/dev/static/edit.js";
 import { Here } from "/dev/static/here.js";
 import { People } from "/dev/static/people.js";
 import { Pictures } from "/dev/static/pictures.js";
@@ -12,6 +13,11 @@ const COLUMNS = [
   { id: "done", title: "Done" },
 ];
 const STATES = { connecting: "connecting", connected: "live", waiting: "reconnecting" };
+const WAYS = {
+  guest: { button: "Join", hint: "Join to add and move cards. A guest needs no more than a name." },
+  "sign-up": { button: "Sign up", hint: "Sign up to add and move cards, and to come back to your own from anywhere." },
+  "log-in": { button: "Log in", hint: "Log in to come back to your own cards, also to those that only you see." },
+};
 const ACTIVITY_LENGTH = 50;
 
 const $ = (selector, root = document) => root.querySelector(selector);
@@ -22,6 +28,8 @@ let pictures = null;
 let here = null;
 let connection = null;
 let person = null;
+// What went wrong last: of what somebody asked for, and of what the page loads by itself.
+const problems = { action: null, load: null };
 const items = new Map();
 const lists = new Map();
 
@@ -37,20 +45,31 @@ function paint(avatar, name) {
   avatar.textContent = ([...name][0] ?? "?").toUpperCase();
 }
 
-function complain(error) {
+function showProblem() {
+  const { action, load } = problems;
   const problem = $("#problem");
-  problem.textContent = error?.message ?? "";
-  problem.hidden = !error;
+  problem.textContent = action?.message ?? (load ? `Not all of the board could be loaded: ${load.message}` : "");
+  problem.hidden = !action && !load;
 }
 
-/** Do what somebody asked for; what goes wrong is told at the top of the page. */
+/** Tell what somebody asked for and did not get; null once something else has succeeded. */
+function complain(error) {
+  problems.action = error;
+  // What works again may be what could not be loaded.
+  if (!error && problems.load) connection.reload();
+  showProblem();
+}
+
+/** Do what somebody asked for, and return whether it was done; what goes wrong is told at the top of the page. */
 async function attempt(action) {
   try {
     await action();
     complain(null);
+    return true;
   } catch (error) {
     complain(error);
     render();
+    return false;
   }
 }
 
@@ -201,33 +220,17 @@ async function step(item, distance, button) {
   (button.disabled ? $("[data-tool]:enabled", item) : button).focus();
 }
 
-/** Let somebody write over the title of a card: Enter or leaving keeps it, Escape does not. */
+/** Let somebody write over the title of a card. */
 function edit(item) {
   const id = item.dataset.id;
-  const title = $(".title", item);
-  const field = document.createElement("textarea");
-  field.value = cards.get(id).title;
-  field.maxLength = 200;
-  field.setAttribute("aria-label", "Title");
   item.draggable = false;
-  title.replaceWith(field);
-  field.focus();
-  let isDone = false;
-  const finish = (keep) => {
-    if (isDone) return;
-    isDone = true;
-    field.replaceWith(title);
-    const text = field.value.trim();
-    if (keep && text && text !== cards.get(id)?.title) attempt(() => cards.retitle({ id, title: text, person }));
-    render();
-  };
-  field.addEventListener("blur", () => finish(true));
-  field.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") finish(false);
-    if (event.key === "Enter" && !event.shiftKey) {
-      event.preventDefault();
-      finish(true);
-    }
+  editTitle($("#edit-template"), $(".title", item), {
+    id,
+    save: async (title) => title === cards.get(id)?.title || attempt(() => cards.retitle({ id, title, person })),
+    closed: (hadFocus) => {
+      render();
+      if (hadFocus) $("[data-tool=edit]", item).focus();
+    },
   });
 }
 
@@ -338,7 +341,9 @@ function chooseWay(way) {
     $("input", field).disabled = field.hidden;
   }
   $("#password").autocomplete = way === "sign-up" ? "new-password" : "current-password";
-  $("button", form).textContent = { guest: "Join", "sign-up": "Sign up", "log-in": "Log in" }[way];
+  $("button", form).textContent = WAYS[way].button;
+  $("#welcome-hint").textContent = WAYS[way].hint;
+  $("#join-error").textContent = "";
 }
 
 async function join(form) {
@@ -353,6 +358,7 @@ async function join(form) {
     form.reset();
     chooseWay("guest");
     await enter();
+    complain(null);
   } catch (problem) {
     error.textContent = problem.message;
   } finally {
@@ -362,6 +368,8 @@ async function join(form) {
 
 /** Show the board as whoever is logged in now sees it. */
 async function enter() {
+  // Whoever began to edit was somebody else.
+  for (const cancel of document.querySelectorAll(".edit .cancel")) cancel.click();
   person = await people.current();
   $("#welcome").hidden = person !== null;
   $("#person").hidden = person === null;
@@ -391,7 +399,13 @@ async function start() {
   });
   pictures = new Pictures(client, render);
   here = new Here(client, renderHere);
-  connection = new Connection(client, [cards, pictures, here], { state: showState, failed: complain });
+  connection = new Connection(client, [cards, pictures, here], {
+    state: showState,
+    loaded: (error) => {
+      problems.load = error ?? null;
+      showProblem();
+    },
+  });
   COLUMNS.forEach(buildColumn);
   $("#join").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -9,10 +9,12 @@ export class Connection {
   #parts;
   #listeners;
   #realtime = null;
+  #load = () => {};
 
   /**
    * Parts have a `channel`, and methods: forget(person), load(isCurrent), which fetches what is there unless somebody else
-   * is logged in by then, and receive(event). Listeners: state(name) of the connection, failed(error) of a load.
+   * is logged in by then, and receive(event). Listeners: state(name) of the connection, and
+   * loaded(error) of all parts, without an error if all of them did.
    */
   constructor(client, parts, listeners) {
     this.#client = client;
@@ -20,15 +22,21 @@ export class Connection {
     this.#listeners = listeners;
   }
 
+  /** Load once more what the parts show. */
+  reload() {
+    this.#load();
+  }
+
   /** Watch and load as `person`, or as a visitor; `presence` tells the others of a person. */
   async open(person, presence) {
     await this.#realtime?.disconnect();
     const realtime = (this.#realtime = new Realtime(this.#client));
     const isCurrent = () => realtime === this.#realtime;
-    const load = () => {
+    const load = (this.#load = async () => {
       if (!isCurrent()) return;
-      for (const part of this.#parts) part.load(isCurrent).catch(this.#listeners.failed);
-    };
+      const results = await Promise.allSettled(this.#parts.map((part) => part.load(isCurrent)));
+      if (isCurrent()) this.#listeners.loaded(results.find(({ reason }) => reason)?.reason);
+    });
     for (const part of this.#parts) part.forget(person);
     this.#listeners.state("connecting");
     realtime.onOpen(() => {

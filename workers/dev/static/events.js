@@ -72,14 +72,21 @@ class Panel {
       item.textContent = role;
       $(".roles", root).append(item);
     }
-    const input = $(".channels input", root);
-    input.id = `channels-${userId}`;
-    input.value = config.channels.join(", ");
-    input.addEventListener("change", () => {
-      const names = input.value.split(/[\s,]+/).filter(Boolean);
+    const field = $(".channels textarea", root);
+    field.id = `channels-${userId}`;
+    field.value = config.channels.join(", ");
+    const subscribe = () => {
+      const names = field.value.split(/[\s,]+/).filter(Boolean);
       this.connection.subscribe([...new Set(names)]);
+    };
+    field.addEventListener("change", subscribe);
+    // It is one list, on as many lines as it takes: Enter takes it, as in a field of one line.
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault();
+      subscribe();
     });
-    $(".channels label", root).htmlFor = input.id;
+    $(".channels label", root).htmlFor = field.id;
     $(".toggle", root).addEventListener("click", () => {
       if (["closed", "refused"].includes(this.connection.state)) this.connection.open();
       else this.connection.close();
@@ -213,21 +220,23 @@ function showOutcome(lines) {
   );
 }
 
+function complainOfPayload(text) {
+  $("#payload-error").textContent = text;
+  $("#payload").setAttribute("aria-invalid", String(text !== ""));
+}
+
 async function submit(form, panels) {
   const { name, role, payload } = Object.fromEntries(new FormData(form));
-  const field = $("#payload");
-  const complain = (text) => {
-    $("#payload-error").textContent = text;
-    field.setAttribute("aria-invalid", String(text !== ""));
-  };
+  // What became of the last event says nothing of this one.
+  showOutcome([]);
   let parsed;
   try {
     parsed = JSON.parse(payload);
     if (parsed === null || typeof parsed !== "object" || Array.isArray(parsed)) throw new Error("not an object");
-    complain("");
+    complainOfPayload("");
   } catch (error) {
-    complain(`The payload must be a JSON object: ${error.message}`);
-    field.focus();
+    complainOfPayload(`The payload must be a JSON object: ${error.message}`);
+    $("#payload").focus();
     return;
   }
   try {
