@@ -9,14 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 from rich.text import Text
 
 from realtime.hub.server import bind, serve
+from realtime.logs import configure_logging
 from realtime.settings import Settings
 from workers.cli.context import load_settings, local_endpoint, open_store, resolve
 from workers.cli.doctor import port_problem
-from workers.cli.output import CommandError, note, show
+from workers.cli.output import CommandError, show
 from workers.dev import kept
 from workers.embedded import EmbeddedValkey
 
@@ -29,6 +31,8 @@ PortOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option(min=1, help="How many processes share the port; REALTIME_WORKERS when left out.")
 ]
+
+_LOG = structlog.get_logger("realtime.mail")
 
 EXAMPLE_EVENT = "databases.main.tables.posts.rows.1.create"
 EXAMPLE_PAYLOAD = '{"title": "Hello"}'
@@ -67,7 +71,8 @@ def api(host: HostOption = None, port: PortOption = None, workers: WorkersOption
 
     settings = resolve(with_free_port(load_settings(host=host, port=port, workers=workers)))
     if not settings.smtp_url:
-        note("Mail is not sent, but written to the log: REALTIME_SMTP_URL is not set.")
+        configure_logging(settings)
+        _LOG.warning("mail is not sent, but written to this log: REALTIME_SMTP_URL is not set")
     serve_api(settings, partial(_show_ready, "api", settings))
 
 
