@@ -35,7 +35,11 @@ OURS = sorted(name for name, service in services().items() if service.get("image
 
 def substituted(value: object) -> str:
     """Return a value with compose's variables at their defaults; a required one becomes a text."""
-    return re.sub(r"\$\{\w+(?::-([^}]*)|:\?[^}]*)?\}", lambda match: match[1] or "required", str(value))
+    return re.sub(
+        r"\$\{\w+(?::-([^}]*)|:\?[^}]*)?\}",
+        lambda match: "required" if match[1] is None else match[1],
+        str(value),
+    )
 
 
 def environment(service: Service) -> dict[str, str]:
