@@ -13,8 +13,8 @@ export class Here {
   #changed;
   #person = null;
   #known = new Map();
-  // Who left while a list was on its way.
-  #left = new Set();
+  // Who came and who left (null) while a list was on its way, which may know nothing of it.
+  #news = new Map();
 
   constructor(client, changed) {
     this.#presences = new Presences(client);
@@ -47,23 +47,23 @@ export class Here {
 
   async load(isCurrent) {
     if (!this.#person) return;
-    this.#left.clear();
+    this.#news.clear();
     const { presences } = await this.#presences.list({ queries: [Query.limit(MOST)] });
     if (!isCurrent()) return;
     const listed = new Map(presences.map((presence) => [presence.$id, presence]));
-    for (const id of this.#left) listed.delete(id);
+    for (const [id, presence] of this.#news) {
+      if (presence) listed.set(id, presence);
+      else listed.delete(id);
+    }
     this.#known = listed;
     this.#changed();
   }
 
   receive({ events, payload }) {
-    if (events[0].endsWith(".delete")) {
-      this.#known.delete(payload.$id);
-      this.#left.add(payload.$id);
-    } else {
-      this.#known.set(payload.$id, payload);
-      this.#left.delete(payload.$id);
-    }
+    const isGone = events[0].endsWith(".delete");
+    if (isGone) this.#known.delete(payload.$id);
+    else this.#known.set(payload.$id, payload);
+    this.#news.set(payload.$id, isGone ? null : payload);
     this.#changed();
   }
 }
