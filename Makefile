@@ -38,7 +38,7 @@ check: $(DEV) ## Run the linters and the type checker.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-unit: $(DEV) ## Run the tests that need no server: seconds, for while you work.
+test-unit: $(DEV) ## Run the tests that need no server: a minute, for while you work.
 	$(BIN)/pytest -n auto -m 'not integration and not e2e'
 
 test-cover: $(DEV) ## Run the same, longer, and hold the pure core to full branch coverage.

@@ -185,16 +185,27 @@ class TestTheConnection:
         sent = await speak(app, [request(b"--edge\r\n" + HEAD + b"x")])
         assert sent[0]["status"] == 408
 
-    async def test_a_slow_upload_may_take_longer_than_a_pause(self, app: ASGIApp) -> None:
+    async def test_a_slow_upload_may_take_longer_than_a_pause(
+        self, app: ASGIApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loop, passed_s = asyncio.get_running_loop(), 0.0
+        real = loop.time
+        monkeypatch.setattr(loop, "time", lambda: real() + passed_s)
+
+        def pass_time() -> None:
+            nonlocal passed_s
+            passed_s += IDLE_S * 3 / 4
+
         pieces = [b"--edge\r\n" + HEAD, *[b"x"] * 6, FIELD, b"--edge--\r\n"]
-        sent = await speak(
-            app, [request(piece, is_last=piece == pieces[-1]) for piece in pieces], pause_s=IDLE_S / 4
-        )
+        messages = [request(piece, is_last=piece == pieces[-1]) for piece in pieces]
+        sent = await speak(app, messages, before_each=pass_time)
         assert sent[0]["status"] == 200
 
     async def test_a_cancelled_request_leaves_nothing(self, app: ASGIApp) -> None:
-        task = asyncio.create_task(speak(app, [request(b"--edge\r\n" + HEAD + b"x" * 2_000_000)]))
-        await asyncio.sleep(IDLE_S / 4)
+        taken = asyncio.Event()
+        piece = request(b"--edge\r\n" + HEAD + b"x" * 2_000_000)
+        task = asyncio.create_task(speak(app, [piece], before_each=taken.set))
+        await taken.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -220,7 +231,7 @@ async def speak(
     app: ASGIApp,
     messages: list[Message],
     *,
-    pause_s: float = 0,
+    before_each: Callable[[], None] = lambda: None,
     headers: list[tuple[bytes, bytes]] | None = None,
 ) -> list[Message]:
     """Send an upload piece by piece, and then nothing; return what was answered."""
@@ -228,9 +239,9 @@ async def speak(
     waiting = list(messages)
 
     async def receive() -> Message:
-        await asyncio.sleep(pause_s)
         if not waiting:
             await asyncio.Event().wait()
+        before_each()
         return waiting.pop(0)
 
     async def send(message: Message) -> None:
