@@ -189,8 +189,8 @@ class TestTheConnection:
         self, app: ASGIApp, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         loop, passed_s = asyncio.get_running_loop(), 0.0
-        real = loop.time
-        monkeypatch.setattr(loop, "time", lambda: real() + passed_s)
+        start = loop.time()
+        monkeypatch.setattr(loop, "time", lambda: start + passed_s)
 
         def pass_time() -> None:
             nonlocal passed_s
@@ -242,6 +242,9 @@ async def speak(
         if not waiting:
             await asyncio.Event().wait()
         before_each()
+        # So that what is too late by now is told so.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         return waiting.pop(0)
 
     async def send(message: Message) -> None:
