@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, Field, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from realtime.settings_checks import (
     JWKS_ALGORITHMS,
@@ -22,6 +23,8 @@ from realtime.settings_checks import (
     check_project,
     check_redis_url,
 )
+from realtime.settings_fields import Names, number
+from realtime.settings_workers import WorkerSettings
 
 ENV_PREFIX = "REALTIME_"
 
@@ -35,23 +38,7 @@ _UNLIMITED_WITHOUT_LIMITS = (
 )
 
 
-def _split(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-"""Texts, separated by commas in the environment."""
-
-
-def _number(default: float, unit: str, description: str, **constraints: Any) -> Any:
-    """Declare a setting that counts something; ``unit`` says what."""
-    bounds = {"ge": 0, **constraints}
-    return Field(default, description=description, json_schema_extra={"unit": unit}, **bounds)
-
-
-class Settings(BaseSettings):
+class Settings(WorkerSettings, BaseSettings):
     """How a program runs. Immutable; the environment is read when the object is made.
 
     Raises:
@@ -70,8 +57,8 @@ class Settings(BaseSettings):
 
     # Where it runs
     host: str = Field(default="127.0.0.1", description="The address to listen on; `0.0.0.0` for all.")
-    port: int = _number(8080, "TCP port", "The port to listen on; 0 takes a free one.", le=65535)
-    workers: int = _number(1, "processes", "How many processes share the port.", ge=1)
+    port: int = number(8080, "TCP port", "The port to listen on; 0 takes a free one.", le=65535)
+    workers: int = number(1, "processes", "How many processes share the port.", ge=1)
     data_dir: Path = Field(
         default=Path(".data"),
         description="The folder of the embedded Valkey server and of everything else kept on disk.",
@@ -92,13 +79,13 @@ class Settings(BaseSettings):
         ),
         repr=False,
     )
-    database_pool_size: int = _number(
+    database_pool_size: int = number(
         10, "connections", "How many connections to the database each API process keeps at most.", ge=2
     )
-    database_timeout_s: float = _number(
+    database_timeout_s: float = number(
         10, "seconds", "How long a request waits for a free connection to the database.", gt=0
     )
-    database_read_timeout_s: float = _number(
+    database_read_timeout_s: float = number(
         30,
         "seconds",
         "How long the database may take over what a request reads; then it is given up (503).",
@@ -150,7 +137,7 @@ class Settings(BaseSettings):
     )
     jwt_audience: str = Field(default="", description="The `aud` that a token must name; empty accepts any.")
     jwt_issuer: str = Field(default="", description="The `iss` that a token must name; empty accepts any.")
-    jwt_leeway_s: float = _number(5, "seconds", "How far clocks may differ when a token's times are checked.")
+    jwt_leeway_s: float = number(5, "seconds", "How far clocks may differ when a token's times are checked.")
     domains: Names = Field(
         default=("localhost",),
         description="Host names from which a browser may always connect, whatever the project says.",
@@ -164,19 +151,6 @@ class Settings(BaseSettings):
         description="The headers in which those proxies name the client's address, in order.",
     )
 
-    # What the server may connect to when others say where
-    webhooks_allow_private: bool = Field(
-        default=False,
-        description=(
-            "Whether webhooks and mail servers of projects may be at addresses of the own network, "
-            "such as `localhost`: for development."
-        ),
-    )
-    webhooks_allowed_networks: Annotated[Names, AfterValidator(check_networks)] = Field(
-        default=(),
-        description="The networks of which they may be though they are not public, such as `10.1.2.0/24`.",
-    )
-
     # What a client may do
     limits: Literal["on", "off"] = Field(
         default="on",
@@ -185,57 +159,57 @@ class Settings(BaseSettings):
             "the size of subscriptions. The limits in bytes stay."
         ),
     )
-    max_message_bytes: int = _number(
+    max_message_bytes: int = number(
         64_000, "bytes", "The largest message a client may send; a larger one closes it with 1009.", ge=1
     )
-    max_header_bytes: int = _number(65_536, "bytes", "The largest request head, with the URL.", ge=1)
-    messages_per_minute: int = _number(
+    max_header_bytes: int = number(65_536, "bytes", "The largest request head, with the URL.", ge=1)
+    messages_per_minute: int = number(
         32, "messages", "How many messages a connection may send a minute; 0 for no limit."
     )
-    connections_per_minute: int = _number(
+    connections_per_minute: int = number(
         128,
         "connections",
         "How many connections an IP address may open a minute on one path, whatever the project. "
         "Each process counts for itself. 0 for no limit.",
     )
-    max_connections: int = _number(0, "connections", "How many a process holds at most; 0 for no limit.")
-    max_project_connections: int = _number(
+    max_connections: int = number(0, "connections", "How many a process holds at most; 0 for no limit.")
+    max_project_connections: int = number(
         0, "connections", "How many a process holds of one project at most; 0 for no limit."
     )
-    subscriptions_per_connection: int = _number(
+    subscriptions_per_connection: int = number(
         100, "subscriptions", "How many a connection may have; 0 for no limit."
     )
-    channels_per_subscription: int = _number(
+    channels_per_subscription: int = number(
         100, "channels", "How many a subscription may name; 0 for no limit."
     )
-    queries_per_subscription: int = _number(
+    queries_per_subscription: int = number(
         100, "queries", "How many a subscription may have; 0 for no limit."
     )
-    conditions_per_connection: int = _number(
+    conditions_per_connection: int = number(
         1_000,
         "conditions",
         "How many the distinct queries of a connection may have together, nested ones included: each is evaluated for "
         "every event that reaches them; 0 for no limit.",
     )
-    query_depth: int = _number(10, "levels", "How deep `and` and `or` may nest in a query.", ge=1)
+    query_depth: int = number(10, "levels", "How deep `and` and `or` may nest in a query.", ge=1)
 
-    presence_metadata_bytes: int = _number(
+    presence_metadata_bytes: int = number(
         8_192, "bytes", "How large the metadata of a presence may be, as JSON.", ge=2
     )
 
     # How connections live and end
-    send_buffer_bytes: int = _number(
+    send_buffer_bytes: int = number(
         1_048_576,
         "bytes",
         "How much may wait for a slow client; above it the client is closed with 1013 and reconnects.",
         ge=1,
     )
-    handshake_timeout_s: float = _number(10, "seconds", "How long a connection may take to open.", gt=0)
-    heartbeat_interval_s: int = _number(
+    handshake_timeout_s: float = number(10, "seconds", "How long a connection may take to open.", gt=0)
+    heartbeat_interval_s: int = number(
         25, "seconds", "How often a connection is pinged; one that leaves a ping unanswered is closed.", ge=1
     )
-    close_timeout_s: float = _number(5, "seconds", "How long a client may take to answer a close.", gt=0)
-    drain_window_s: float = _number(
+    close_timeout_s: float = number(5, "seconds", "How long a client may take to answer a close.", gt=0)
+    drain_window_s: float = number(
         10, "seconds", "Over how long a stopping server spreads the closing of its connections."
     )
     resume: Literal["auto", "explicit", "off"] = Field(
@@ -245,11 +219,11 @@ class Settings(BaseSettings):
             "subscriptions that return under the ID that their client made (`auto`), or nobody (`off`)."
         ),
     )
-    resume_lifetime_s: float = _number(
+    resume_lifetime_s: float = number(
         3_600, "seconds", "How long a subscription may be away and still return under its ID.", gt=0
     )
 
-    presence_lease_s: float = _number(
+    presence_lease_s: float = number(
         15,
         "seconds",
         "How long the presences of a hub's connections outlive the hub when it is killed, or cut off from Redis.",
@@ -260,7 +234,7 @@ class Settings(BaseSettings):
     compression: bool = Field(
         default=True, description="Whether events are compressed for clients that offer permessage-deflate."
     )
-    compression_threshold_bytes: int = _number(
+    compression_threshold_bytes: int = number(
         512, "bytes", "From which size on an event is compressed; smaller ones gain nothing."
     )
     compression_level: int = Field(
@@ -272,10 +246,10 @@ class Settings(BaseSettings):
     )
 
     # People
-    session_lifetime_s: float = _number(
+    session_lifetime_s: float = number(
         31_536_000, "seconds", "How long a session is valid unless its project says otherwise.", ge=60
     )
-    sessions_per_user: int = _number(
+    sessions_per_user: int = number(
         10, "sessions", "How many a user may have; a further one ends the oldest. 0 for no limit."
     )
     smtp_url: str = Field(
@@ -291,100 +265,38 @@ class Settings(BaseSettings):
     )
 
     # How events travel
-    log_max_events: int = _number(
+    log_max_events: int = number(
         100_000, "events", "How many events a project's log keeps, about; 0 for no bound by number."
     )
-    log_max_age_s: float = _number(
+    log_max_age_s: float = number(
         86_400, "seconds", "How long an event stays in the log; 0 for no bound by age."
     )
-    publish_retry_s: float = _number(
+    publish_retry_s: float = number(
         10, "seconds", "How long a publisher tries again while Redis is away, before it raises an error."
     )
-    idempotency_ttl_s: float = _number(
+    idempotency_ttl_s: float = number(
         86_400, "seconds", "How long a publish with an idempotency key is remembered.", gt=0
     )
-    events_max_batch: int = _number(1_000, "events", "How many one `POST /v1/events` may publish.", ge=1)
-    events_max_bytes: int = _number(1_048_576, "bytes", "How large one `POST /v1/events` may be.", ge=1)
-    api_max_bytes: int = _number(
+    events_max_batch: int = number(1_000, "events", "How many one `POST /v1/events` may publish.", ge=1)
+    events_max_bytes: int = number(1_048_576, "bytes", "How large one `POST /v1/events` may be.", ge=1)
+    api_max_bytes: int = number(
         1_048_576, "bytes", "How large the body of any other request to the API may be.", ge=1
     )
-    request_timeout_s: float = _number(
+    request_timeout_s: float = number(
         30, "seconds", "How long the body of a request to the API may take to arrive.", gt=0
     )
-    files_max_bytes: int = _number(
-        5_000_000_000, "bytes", "How large a file may be; a bucket may say less for its own.", ge=1
-    )
-    preview_max_bytes: int = _number(
-        20_971_520, "bytes", "How large an image may be for a preview to be made of it.", ge=1
-    )
-    preview_max_pixels: int = _number(
-        50_000_000,
-        "pixels",
-        "How many pixels such an image may have. A process that makes previews gets 16 bytes of memory for each.",
-        ge=1,
-    )
-    preview_processes: int = _number(
-        2, "processes", "How many processes each API process has at most to draw pictures in.", ge=1
-    )
-    preview_timeout_s: float = _number(10, "seconds", "How long a picture may take.", gt=0)
-    initials_font: str = Field(
-        default="",
-        description=(
-            "The TrueType or OpenType font that initials are drawn in, a path. Empty: one that has the letters of "
-            "English only."
-        ),
-    )
-    functions_concurrency: int = _number(
-        20,
-        "executions",
-        "How many executions of functions an API process runs at a time out of its queue; as many again may run for "
-        "callers who wait for the answer.",
-        ge=1,
-    )
-    functions_deployment_max_bytes: int = _number(
-        30_000_000, "bytes", "How large the archive of a deployment may be.", ge=1
-    )
-    files_url: str = Field(
-        default="",
-        description=(
-            "Where the bytes of files are kept: `s3://key:secret@bucket/prefix?region=…&endpoint=https://…`, of which "
-            "key and secret, region and endpoint may be left to the usual AWS variables. Empty: the folder `files` of "
-            "the data folder."
-        ),
-        repr=False,
-    )
-    upload_lifetime_s: float = _number(
-        86_400,
-        "seconds",
-        "How long an upload may pause between two new chunks before it is given up; in all, seven times as long.",
-        gt=0,
-    )
-    probe_interval_s: float = _number(
+    probe_interval_s: float = number(
         2, "seconds", "How often a hub sends a message to itself through Redis.", gt=0
     )
-    probe_timeout_s: float = _number(
+    probe_timeout_s: float = number(
         5,
         "seconds",
         "How long Redis may be silent before the hub gives the link up and makes a new one.",
         gt=0,
     )
 
-    # What is kept, and for how long
-    maintenance_interval_s: float = _number(
-        300, "seconds", "About how often an API process removes what is over.", gt=0
-    )
-    activity_max_age_s: float = _number(
-        7_776_000, "seconds", "How long the log of what people did is kept; 0 for good."
-    )
-    executions_max_age_s: float = _number(
-        1_209_600, "seconds", "How long an execution is kept after it ended; 0 for good."
-    )
-    messages_max_age_s: float = _number(
-        0, "seconds", "How long a message is kept after it was sent or has failed; 0 for good."
-    )
-
     # What it says
-    metrics_projects: int = _number(
+    metrics_projects: int = number(
         1_000, "projects", "How many projects have counters of their own in the metrics; the rest share one."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -418,7 +330,7 @@ class Settings(BaseSettings):
                 unit=_unit(field.json_schema_extra),
                 text=field.description or "",
             )
-            for name, field in cls.model_fields.items()
+            for name, field in _in_order(cls).items()
         ]
 
 
@@ -437,9 +349,16 @@ class SettingInfo(NamedTuple):
     """What it does, and what zero or nothing means. Markdown."""
 
 
+def _in_order(settings: type[Settings]) -> dict[str, FieldInfo]:
+    """Return the fields of the hub, which most people look for, before those of the workers."""
+    fields = settings.model_fields
+    own = {name: field for name, field in fields.items() if name not in WorkerSettings.model_fields}
+    return own | fields
+
+
 def _default_text(value: object) -> str:
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(str(part) for part in value)
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)

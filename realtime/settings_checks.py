@@ -26,6 +26,9 @@ REDIS_SCHEMES = (
 ENCRYPTION_KEY_MIN_LENGTH = 16
 """In characters. A key is hashed once, not stretched: a short one would be found by trying."""
 
+_MAX_DELAYS = 100
+_MAX_DELAY_S = 30 * 86_400
+
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -93,3 +96,10 @@ def _check_url(url: str, schemes: tuple[str, ...]) -> None:
     # What is written without a scheme may be a password.
     if url and (not separator or scheme not in schemes or not rest):
         raise ValueError(f"The URL must begin with one of {', '.join(f'{each}://' for each in schemes)}.")
+
+
+def check_schedule(delays_s: tuple[float, ...]) -> tuple[float, ...]:
+    """Check that each delay is a time of 0 to 30 days, and that there are not more than 100."""
+    if len(delays_s) > _MAX_DELAYS or any(not 0 <= delay <= _MAX_DELAY_S for delay in delays_s):
+        raise ValueError(f"give at most {_MAX_DELAYS} numbers of seconds, each from 0 to {_MAX_DELAY_S}")
+    return delays_s

@@ -1,5 +1,6 @@
 import asyncio
 import multiprocessing
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -114,8 +115,8 @@ def statements(path: Path) -> dict[str, list[str]]:
     with engine.connect() as connection:
         found = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
         made = {
-            # The order of keys does not matter.
-            name: sorted(line.strip(" \t,") for line in sql.splitlines())
+            # The order of columns and keys does not matter; SQLite adds a column on the line of the one before.
+            name: sorted(part.strip() for part in re.split(r",(?![^()]*\))|\n", sql) if part.strip())
             for name, sql in found
             if name != "alembic_version"
         }

@@ -10,6 +10,7 @@ number that grows with each insert and is never used twice.
 
 from workers.store.tables.base import Json, Sequence, metadata
 from workers.store.tables.database_tables import databases, operations, tables, transactions
+from workers.store.tables.delivery_tables import attempts, deliveries, webhook_events
 from workers.store.tables.function_tables import deployments, executions, functions, variables
 from workers.store.tables.messaging_tables import messages, providers, subscribers, topics
 from workers.store.tables.people_tables import (
@@ -30,9 +31,11 @@ from workers.store.tables.webhook_tables import webhooks
 __all__ = [
     "Json",
     "Sequence",
+    "attempts",
     "buckets",
     "challenges",
     "databases",
+    "deliveries",
     "deployments",
     "discarded_files",
     "executions",
@@ -62,5 +65,6 @@ __all__ = [
     "uploads",
     "users",
     "variables",
+    "webhook_events",
     "webhooks",
 ]

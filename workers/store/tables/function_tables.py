@@ -84,6 +84,8 @@ executions = table(
     Column("permissions", Json, nullable=False),
     # http, event or schedule.
     Column("trigger", String(16), nullable=False),
+    # How many functions set off one another, by events or calls, until this one was.
+    Column("depth", Integer, nullable=False, server_default="0"),
     # scheduled, waiting, processing, completed or failed.
     Column("status", String(16), nullable=False),
     Column("request_method", String(16), nullable=False),

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Integer, Text, UniqueConstraint
 
-from workers.store.tables.base import ID, Json, sequence, table, times
+from workers.store.tables.base import ID, TIME, Json, sequence, table, times
 
 webhooks = table(
     "webhooks",
@@ -21,10 +21,14 @@ webhooks = table(
     Column("auth_password", Text, nullable=False, default=""),
     Column("secret", Text, nullable=False),
     Column("enabled", Boolean, nullable=False, default=True),
+    # What signed before, sealed, and until when it still does; empty and None if there is nothing.
+    Column("former_secret", Text, nullable=False, server_default=""),
+    Column("former_secret_until", TIME),
     # What the last failure looked like; empty when there was none.
     Column("logs", Text, nullable=False, default=""),
-    # How many deliveries failed, one after another, up to now.
+    # How many attempts failed, one after another, up to now; and since when. None while the last one did not.
     Column("attempts", Integer, nullable=False, default=0),
+    Column("failing_since", TIME),
     *times(),
     UniqueConstraint("project_id", "id"),
 )
