@@ -1,12 +1,11 @@
 """Every metric of the hub, in one table, and the counters behind them.
 
 The hot path counts in plain integers (:class:`Stats`); once a second, and at every scrape, :class:`Metrics` moves
-what was counted into Prometheus, which also adds several worker processes up. ``python -m realtime.hub.metrics``
-prints the page ``docs/reference/metrics.md`` from the tables.
+what was counted into Prometheus, which also adds several worker processes up. The page ``docs/reference/metrics.md``
+is made from these tables and those of the workers (:mod:`workers.store.metrics`).
 """
 
 import os
-import sys
 from collections import Counter
 from typing import Literal
 
@@ -123,6 +122,11 @@ class Metrics:
             for name, (text, mode) in GAUGES.items()
         }
 
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Where the metrics are; what else is made in it is rendered with them, of all processes together."""
+        return self._registry
+
     def set_gauges(
         self, *, connections: int, subscriptions: int, presences: int, projects: int, redis_up: bool
     ) -> None:
@@ -166,13 +170,12 @@ class Metrics:
         return generate_latest(together)
 
 
-def reference_page() -> str:
-    """Return ``docs/reference/metrics.md``."""
+def reference_section() -> list[str]:
+    """Return the lines of ``docs/reference/metrics.md`` that are about hubs."""
     lines = [
-        "# Metrics",
+        "## Hubs",
         "",
-        "At `GET /metrics` of a hub, in the Prometheus text format; of all its processes together.",
-        "This page is generated from the code by `python -m realtime.hub.metrics`.",
+        "At `GET /metrics` of a hub; of all its processes together.",
         "",
         "For each project, and so in total, `realtime_events_received_total` is the sum of `realtime_events_total`",
         "over all outcomes but those of a `gap`, and less the event for which identities are just being read again.",
@@ -187,8 +190,4 @@ def reference_page() -> str:
         lines.append(f"| `{name}_total` | counter | {shown} | {text} |")
     for name, (text, _) in GAUGES.items():
         lines.append(f"| `{name}` | gauge |  | {text} |")
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(reference_page())
+    return lines

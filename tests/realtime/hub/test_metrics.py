@@ -1,12 +1,11 @@
-"""Counters are exact, and the page that describes them comes from the same tables."""
+"""Counters are exact, and what describes them comes from the same tables."""
 
-import runpy
 from pathlib import Path
 
 import pytest
+from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
-from realtime.hub import metrics
 from realtime.hub.ledger import DELIVERED, GAP
 from realtime.hub.metrics import (
     COUNTERS,
@@ -15,10 +14,8 @@ from realtime.hub.metrics import (
     OTHER_PROJECTS,
     Metrics,
     Stats,
-    reference_page,
+    reference_section,
 )
-
-PAGE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 
 
 def samples(rendered: bytes) -> dict[tuple[str, ...], float]:
@@ -101,18 +98,15 @@ class TestMetrics:
             metrics_of(stats).flush()
 
 
-class TestReferencePage:
-    def test_page_is_up_to_date(self) -> None:
-        assert PAGE.read_text() == reference_page(), (
-            "run: python -m realtime.hub.metrics > docs/reference/metrics.md"
-        )
+class TestRegistry:
+    def test_metrics_of_others_are_rendered_with_those_of_the_hub(self) -> None:
+        rendered_by = metrics_of(Stats())
+        Counter("realtime_of_others", "Anything.", registry=rendered_by.registry).inc(3)
+        assert samples(rendered_by.render())["realtime_of_others_total",] == 3
 
+
+class TestReferenceSection:
     def test_every_metric_is_one_row(self) -> None:
-        rows = [line for line in reference_page().splitlines() if line.startswith("| `realtime_")]
+        rows = [line for line in reference_section() if line.startswith("| `realtime_")]
         assert len(rows) == len(COUNTERS) + len(GAUGES)
         assert all(row.count(" | ") == 3 for row in rows)
-
-    def test_module_run_as_a_program_prints_the_page(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert metrics.__file__ is not None
-        runpy.run_path(metrics.__file__, run_name="__main__")
-        assert capsys.readouterr().out == reference_page()
