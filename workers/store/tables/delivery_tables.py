@@ -56,6 +56,15 @@ Index(
     sqlite_where=deliveries.c.due_at.is_not(None),
     postgresql_where=deliveries.c.due_at.is_not(None),
 )
+# By which dead letters are counted, made anew and removed, however many deliveries arrived.
+Index(
+    "ix_deliveries_dead",
+    deliveries.c.project_id,
+    deliveries.c.webhook_id,
+    deliveries.c.seq,
+    sqlite_where=deliveries.c.status == "dead",
+    postgresql_where=deliveries.c.status == "dead",
+)
 
 attempts = table(
     "delivery_attempts",

@@ -61,6 +61,14 @@ def upgrade() -> None:
         sqlite_where=is_open,
         postgresql_where=is_open,
     )
+    is_dead = sa.text("status = 'dead'")
+    op.create_index(
+        "ix_deliveries_dead",
+        "deliveries",
+        ["project_id", "webhook_id", "seq"],
+        sqlite_where=is_dead,
+        postgresql_where=is_dead,
+    )
     op.create_table(
         "delivery_attempts",
         sa.Column("seq", _SEQUENCE, autoincrement=True, nullable=False),

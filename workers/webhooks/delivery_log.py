@@ -1,0 +1,154 @@
+"""The delivery log: deliveries chosen by what they are, counted, made anew and removed, in the store.
+
+A delivery that is made anew keeps its ID and its attempts; it is due at once, and gets all attempts of the schedule
+again. Whoever delivers finds it there like any other.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import ColumnElement, delete, func, literal_column, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from workers.store.tables import attempts, deliveries, webhooks
+from workers.store.times import to_text
+
+Status = Literal["pending", "delivered", "dead"]
+"""What can have become of a delivery."""
+
+BATCH = 500
+"""How many deliveries are changed in one transaction, so that those who deliver need not wait for it."""
+
+SOON = timedelta(seconds=60)
+"""Within which time a delivery that is pending is not made anew: it may be being attempted, and would be twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which deliveries of a project: those that meet all that is said. What is empty says nothing."""
+
+    project_id: str
+    webhook_ids: tuple[str, ...] = ()
+    status: Status | None = None
+    event_id: str = ""
+    since: str = ""
+    """Recorded at this time or later, as the store writes times."""
+    until: str = ""
+    """Recorded before this time."""
+    ids: tuple[str, ...] = ()
+    """Of deliveries."""
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return what a row of ``deliveries`` must meet."""
+        columns = deliveries.c
+        where = [columns.project_id == self.project_id]
+        if self.webhook_ids:
+            where.append(columns.webhook_id.in_(self.webhook_ids))
+        if self.status == "dead":
+            # Spelt out: a database that is to use an index of dead letters alone must not find a parameter here.
+            where.append(columns.status == literal_column("'dead'"))
+        elif self.status:
+            where.append(columns.status == self.status)
+        if self.event_id:
+            where.append(columns.event_id == self.event_id)
+        if self.since:
+            where.append(columns.created_at >= self.since)
+        if self.until:
+            where.append(columns.created_at < self.until)
+        if self.ids:
+            where.append(columns.id.in_(self.ids))
+        return where
+
+
+class Batch(NamedTuple):
+    """What one step through a selection did."""
+
+    count: int
+    """How many deliveries were changed."""
+    last_seq: int
+    """The ``seq`` after which to go on; 0 when there is nothing after it."""
+
+
+async def count_selected(connection: AsyncConnection, selection: Selection) -> int:
+    """Count the deliveries of a selection."""
+    counted = select(func.count()).select_from(deliveries).where(*selection.conditions())
+    return await connection.scalar(counted) or 0
+
+
+async def count_redeliverable(connection: AsyncConnection, selection: Selection, now: datetime) -> int:
+    """Count what :func:`redeliver` would change, in all its steps."""
+    counted = select(func.count()).select_from(deliveries).where(*_redeliverable(selection, now))
+    return await connection.scalar(counted) or 0
+
+
+async def redeliver(
+    connection: AsyncConnection,
+    selection: Selection,
+    now: datetime,
+    *,
+    after_seq: int = 0,
+    limit: int = BATCH,
+) -> Batch:
+    """Have deliveries made anew, at once: the first ``limit`` of a selection, in the order of their recording.
+
+    Left out are those of webhooks that are disabled, and those that are pending and due within :data:`SOON`.
+
+    Args:
+        connection: a transaction that writes.
+        selection: which.
+        now: the time, aware.
+        after_seq: where the step before ended.
+        limit: how many at most.
+    """
+    seqs = await _next(connection, _redeliverable(selection, now), after_seq, limit)
+    now_text = to_text(now)
+    await connection.execute(
+        update(deliveries)
+        .where(deliveries.c.seq.in_(seqs))
+        .values(status="pending", round=0, due_at=now_text, updated_at=now_text)
+    )
+    return _batch(seqs, limit)
+
+
+async def purge(
+    connection: AsyncConnection, selection: Selection, *, after_seq: int = 0, limit: int = BATCH
+) -> Batch:
+    """Remove the first ``limit`` deliveries of a selection with their attempts; their events go with maintenance.
+
+    One that is pending is not attempted again after that.
+    """
+    seqs = await _next(connection, selection.conditions(), after_seq, limit)
+    removed = await connection.execute(
+        delete(deliveries).where(deliveries.c.seq.in_(seqs)).returning(deliveries.c.id)
+    )
+    await connection.execute(
+        delete(attempts).where(
+            attempts.c.project_id == selection.project_id, attempts.c.delivery_id.in_(removed.scalars().all())
+        )
+    )
+    return _batch(seqs, limit)
+
+
+def _redeliverable(selection: Selection, now: datetime) -> list[ColumnElement[bool]]:
+    enabled = select(webhooks.c.seq).where(webhooks.c.project_id == selection.project_id, webhooks.c.enabled)
+    is_idle = or_(deliveries.c.status != "pending", deliveries.c.due_at > to_text(now + SOON))
+    return [*selection.conditions(), deliveries.c.webhook_seq.in_(enabled), is_idle]
+
+
+async def _next(
+    connection: AsyncConnection, where: list[ColumnElement[bool]], after_seq: int, limit: int
+) -> list[int]:
+    """Return the first ``limit`` numbers of deliveries, locked. What others are changing just now is passed over."""
+    found: Any = await connection.execute(
+        select(deliveries.c.seq)
+        .where(*where, deliveries.c.seq > after_seq)
+        .order_by(deliveries.c.seq)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=deliveries)
+    )
+    return list(found.scalars())
+
+
+def _batch(seqs: list[int], limit: int) -> Batch:
+    return Batch(len(seqs), seqs[-1] if len(seqs) == limit else 0)
