@@ -11,6 +11,12 @@ IDs of projects and users hold no ``:`` (wire specification 7.1), so names canno
 import hashlib
 import zlib
 from functools import lru_cache
+from typing import Literal, TypeAlias
+
+WorkKind: TypeAlias = Literal["webhooks", "functions"]
+"""What events wait for."""
+
+WORK_KINDS: tuple[WorkKind, ...] = ("webhooks", "functions")
 
 BUCKETS = 64
 """How many hash tags the keys are spread over. Never changed once data exists: it decides where keys are."""
@@ -248,6 +254,33 @@ def triggers_version_key(number: int) -> str:
     change by reading 64 of them.
     """
     return f"{{b{number}}}:triggers-version"
+
+
+def trigger_names_key(project: str, kind: WorkKind) -> str:
+    """Name the index of what the project's enabled webhooks, or functions, wait for.
+
+    Hash: name of an event, as its trigger has it, to how many triggers have it; kept together with
+    :func:`triggers_key`. Absent when none waits for anything, so that publishing asks no more than whether it is there.
+    """
+    return f"{_tag(project)}:trigger-names:{kind}:{project}"
+
+
+def work_key(number: int, kind: WorkKind) -> str:
+    """Name the events of bucket ``number`` that webhooks, or functions, still have to be told of.
+
+    Stream with the consumer group ``workers``. One entry an event that was waited for when it was published, with the
+    fields ``e``: its envelope; ``i``: its position in the project's log; ``f``: the full payload, if it is not the
+    envelope's. An entry is deleted when it is done, so the length is what waits; bounded by not publishing.
+    """
+    return f"{{b{number}}}:work:{kind}"
+
+
+def work_dead_key(number: int, kind: WorkKind) -> str:
+    """Name the entries of :func:`work_key` that could not be handled.
+
+    Stream. The fields of the entry, and ``r``: why. The oldest are dropped beyond about a thousand.
+    """
+    return f"{{b{number}}}:work-dead:{kind}"
 
 
 def window_key(project: str, name: str, number: int) -> str:
