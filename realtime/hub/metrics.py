@@ -163,11 +163,16 @@ class Metrics:
     def render(self) -> bytes:
         """Return the Prometheus text format, of all worker processes together if there are several."""
         self.flush()
-        if MULTIPROCESS_VARIABLE not in os.environ:
-            return generate_latest(self._registry)
-        together = CollectorRegistry()
-        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+        return render(self._registry)
+
+
+def render(registry: CollectorRegistry) -> bytes:
+    """Return the metrics of ``registry`` as Prometheus reads them; with several processes, those of all of them."""
+    if MULTIPROCESS_VARIABLE not in os.environ:
+        return generate_latest(registry)
+    together = CollectorRegistry()
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    return generate_latest(together)
 
 
 def reference_section() -> list[str]:

@@ -27,6 +27,7 @@ from workers.messaging.routes import Routes
 from workers.outbound.guard import Guard
 from workers.store.database import open_database
 from workers.store.maintenance import Maintenance
+from workers.store.metrics import WorkerMetrics
 from workers.store.relay import Relay
 from workers.store.sealing import Sealer
 from workers.store.store import Store
@@ -51,12 +52,21 @@ class Services:
     lists: ListCache
     dispatcher: Dispatcher
     images: ImagePool
+    metrics: WorkerMetrics
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, *, identities: IdentityStore, resolver: Resolver, bus: RedisBus
+        cls,
+        settings: Settings,
+        *,
+        identities: IdentityStore,
+        resolver: Resolver,
+        bus: RedisBus,
+        metrics: WorkerMetrics | None = None,
     ) -> Self:
         """Return services on the settings' database, and on connections to Redis that stay the caller's to close.
+
+        What workers do is counted in ``metrics``; None for new ones.
 
         Raises:
             ValueError: the settings name a database of an unknown kind, or a mail server by no URL of one.
@@ -66,6 +76,7 @@ class Services:
         presences = PresenceStore(bus, lease_s=settings.presence_lease_s)
         relay = Relay(database, bus, WriteThrough(identities, TriggerStore(bus.redis), presences))
         store, sealer = Store(database, relay), Sealer.from_settings(settings)
+        metrics = metrics or WorkerMetrics()
         return cls(
             settings,
             identities,
@@ -87,6 +98,7 @@ class Services:
             ListCache(),
             Dispatcher(store, Routes.from_settings(settings, sealer)),
             ImagePool.from_settings(settings),
+            metrics,
         )
 
     @property
@@ -118,9 +130,13 @@ class Services:
             ):
                 yield
         finally:
-            await self.images.aclose()
-            await self.files.aclose()
-            await self.store.database.aclose()
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close database and files, and end the processes that draw; for who did not have it :meth:`running`."""
+        await self.images.aclose()
+        await self.files.aclose()
+        await self.store.database.aclose()
 
 
 def services_of(request: Request) -> Services:

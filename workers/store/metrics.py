@@ -15,7 +15,6 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
-    generate_latest,
 )
 
 from realtime.hub import metrics as hub_metrics
@@ -167,8 +166,8 @@ class WorkerMetrics:
         self._gauges["realtime_work_oldest_seconds"].labels(kind).set(oldest_s)
 
     def render(self) -> bytes:
-        """Return all metrics of the registry in the Prometheus text format."""
-        return generate_latest(self._registry)
+        """Return all metrics of the registry in the Prometheus text format, of all processes of a command together."""
+        return hub_metrics.render(self._registry)
 
     def _show_zeros(self) -> None:
         """Make every series, so that the first of its kind is seen to grow from zero."""
@@ -195,8 +194,8 @@ def reference_page() -> str:
         "",
         "## Workers",
         "",
-        "At `GET /metrics` of `realtime webhooks` and `realtime functions`, on `REALTIME_WORKER_PORT`, each process for",
-        "itself. `realtime dev` has these, too, beside those of its hub.",
+        "At `GET /metrics` of `realtime webhooks` and `realtime functions`, on `REALTIME_WORKER_PORT`, of all processes",
+        "of a command together. `realtime dev` has these, too, beside those of its hub.",
         "",
         "| Metric | Type | Labels | Meaning |",
         "| --- | --- | --- | --- |",
