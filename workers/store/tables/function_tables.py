@@ -27,9 +27,19 @@ functions = table(
     Column("scopes", Json, nullable=False),
     # The active deployment; None until there is one.
     Column("deployment_id", ID),
+    # Up to when its schedule is done with: the last due time that was seen to, or when the schedule began to count.
+    # None: since the last change.
+    Column("schedule_done_at", TIME),
     *times(),
     UniqueConstraint("project_id", "id"),
     Index(None, "project_id", "seq"),
+)
+# By which those who keep schedules find the few functions that have one.
+Index(
+    "ix_functions_scheduled",
+    functions.c.seq,
+    sqlite_where=functions.c.schedule != "",
+    postgresql_where=functions.c.schedule != "",
 )
 
 variables = table(
@@ -110,6 +120,15 @@ executions = table(
     UniqueConstraint("project_id", "id"),
     Index(None, "project_id", "function_id", "seq"),
     Index(None, "project_id", "user_id"),
-    Index(None, "project_id", "due_at"),
     Index(None, "due_at"),
+)
+# By which those who run them find, for each function, what is to be run first. What has ended is not in it.
+Index(
+    "ix_executions_waiting",
+    executions.c.project_id,
+    executions.c.function_id,
+    executions.c.due_at,
+    executions.c.seq,
+    sqlite_where=executions.c.due_at.is_not(None),
+    postgresql_where=executions.c.due_at.is_not(None),
 )

@@ -1,4 +1,6 @@
-"""Deliveries to webhooks, and how deep in a chain of functions an execution is."""
+"""Deliveries to webhooks; what sets off functions, and the order in which their executions are run."""
+
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,6 +17,40 @@ _SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Make the tables, and add the columns."""
+    _create_deliveries()
+    op.add_column("webhooks", sa.Column("former_secret", sa.Text(), nullable=False, server_default=""))
+    op.add_column("webhooks", sa.Column("former_secret_until", sa.String(29)))
+    op.add_column("webhooks", sa.Column("failing_since", sa.String(29)))
+    _extend_functions()
+
+
+def _extend_functions() -> None:
+    op.add_column("executions", sa.Column("depth", sa.Integer(), nullable=False, server_default="0"))
+    op.drop_index("ix_executions_project_id_due_at", "executions")
+    waits = sa.text("due_at IS NOT NULL")
+    op.create_index(
+        "ix_executions_waiting",
+        "executions",
+        ["project_id", "function_id", "due_at", "seq"],
+        sqlite_where=waits,
+        postgresql_where=waits,
+    )
+    op.add_column("functions", sa.Column("schedule_done_at", sa.String(29)))
+    # No schedule was heeded so far, and what is past is not made up for.
+    done = sa.table("functions", sa.column("schedule_done_at", sa.String))
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    op.execute(done.update().values(schedule_done_at=now))
+    has_schedule = sa.text("schedule != ''")
+    op.create_index(
+        "ix_functions_scheduled",
+        "functions",
+        ["seq"],
+        sqlite_where=has_schedule,
+        postgresql_where=has_schedule,
+    )
+
+
+def _create_deliveries() -> None:
     op.create_table(
         "webhook_events",
         sa.Column("seq", _SEQUENCE, autoincrement=True, nullable=False),
@@ -43,6 +79,7 @@ def upgrade() -> None:
         sa.Column("response_status", sa.Integer(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("due_at", sa.String(29)),
+        sa.Column("held", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.String(29), nullable=False),
         sa.Column("updated_at", sa.String(29), nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_deliveries"),
@@ -57,7 +94,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_deliveries_due",
         "deliveries",
-        ["webhook_seq", "due_at"],
+        ["webhook_seq", "due_at", "seq"],
         sqlite_where=is_open,
         postgresql_where=is_open,
     )
@@ -81,14 +118,11 @@ def upgrade() -> None:
         sa.Column("response", sa.Text(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_delivery_attempts"),
+        sa.UniqueConstraint(
+            "project_id",
+            "delivery_id",
+            "number",
+            name="uq_delivery_attempts_project_id_delivery_id_number",
+        ),
         sqlite_autoincrement=True,
     )
-    op.create_index(
-        "ix_delivery_attempts_project_id_delivery_id_number",
-        "delivery_attempts",
-        ["project_id", "delivery_id", "number"],
-    )
-    op.add_column("webhooks", sa.Column("former_secret", sa.Text(), nullable=False, server_default=""))
-    op.add_column("webhooks", sa.Column("former_secret_until", sa.String(29)))
-    op.add_column("webhooks", sa.Column("failing_since", sa.String(29)))
-    op.add_column("executions", sa.Column("depth", sa.Integer(), nullable=False, server_default="0"))
