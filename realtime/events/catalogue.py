@@ -267,7 +267,7 @@ _ROOTS = (
     _resource("migrations", "migrationId", "create update delete", _CONSOLE),
     _resource("keys", "keyId", "create update delete"),
     _resource("platforms", "platformId", "create update delete"),
-    _resource("webhooks", "webhookId", "create update delete"),
+    _resource("webhooks", "webhookId", "create update:disabled delete"),
 )
 
 CATALOGUE: Mapping[str, Resource] = {resource.word: resource for resource in _ROOTS}

@@ -1,6 +1,6 @@
 """Deliveries to webhooks: the events that are sent, what is to be sent to which webhook, and each attempt at it."""
 
-from sqlalchemy import Column, Double, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, String, Text, UniqueConstraint
 
 from workers.store.tables.base import ID, TIME, Json, Sequence, sequence, table, times
 
@@ -34,7 +34,7 @@ deliveries = table(
     Column("event", Text, nullable=False),
     # pending, delivered, or dead: a dead letter, that nobody will deliver unless somebody asks for it.
     Column("status", String(16), nullable=False),
-    # How many attempts were made, and how many of them since somebody last asked for it.
+    # How many attempts were begun, and how many of them failed since somebody last asked for it.
     Column("attempts", Integer, nullable=False),
     Column("round", Integer, nullable=False),
     # Of the last attempt: the status code, 0 for no response; and what went wrong, empty for nothing.
@@ -43,6 +43,8 @@ deliveries = table(
     # When the next attempt is to be made, or, while one is being made, when somebody else is to make it. None once it
     # is over.
     Column("due_at", TIME),
+    # Whether an attempt is being made; until it is due, by whoever claimed it.
+    Column("held", Boolean, nullable=False, default=False),
     *times(),
     UniqueConstraint("project_id", "id"),
     Index(None, "project_id", "webhook_id", "seq"),
@@ -53,6 +55,7 @@ Index(
     "ix_deliveries_due",
     deliveries.c.webhook_seq,
     deliveries.c.due_at,
+    deliveries.c.seq,
     sqlite_where=deliveries.c.due_at.is_not(None),
     postgresql_where=deliveries.c.due_at.is_not(None),
 )
@@ -71,7 +74,7 @@ attempts = table(
     sequence(),
     Column("project_id", ID, nullable=False),
     Column("delivery_id", String(36), nullable=False),
-    # From 1 on.
+    # From 1 on; one is missing if whoever made it died, and nobody knows what came of it.
     Column("number", Integer, nullable=False),
     Column("started_at", TIME, nullable=False),
     Column("duration_s", Double, nullable=False),
@@ -81,5 +84,5 @@ attempts = table(
     Column("response", Text, nullable=False),
     # What went wrong; empty for nothing.
     Column("error", Text, nullable=False),
-    Index(None, "project_id", "delivery_id", "number"),
+    UniqueConstraint("project_id", "delivery_id", "number"),
 )
