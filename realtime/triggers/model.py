@@ -24,6 +24,10 @@ class Webhook(msgspec.Struct, frozen=True, omit_defaults=True):
     auth_username: str = ""
     auth_password: str = ""
     """For HTTP basic authentication, sealed; sent only if there is a name too."""
+    former_secret: str = ""
+    """What signed before; sealed, empty for nothing."""
+    former_secret_until: float = 0.0
+    """Until when it still signs, beside the other, in Unix seconds."""
 
 
 class FunctionTrigger(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -67,6 +67,18 @@ class Guard:
             or any(address in network for network in self._networks if network.version == address.version)
         )
 
+    def judge(self, target: Target) -> None:
+        """Judge what is known of a target without resolving its name: its port, and the address if it is one.
+
+        Raises:
+            TargetError: nothing may be sent to it.
+        """
+        if self._allow_private:
+            return
+        check_port(target)
+        if target.address is not None and not self.allows(target.address):
+            raise TargetError("URL must have a public host")
+
     async def check(self, url: str, *, must_resolve: bool = False) -> Target:
         """Judge a target that somebody gives, and return it.
 
@@ -83,9 +95,9 @@ class Guard:
             OSError: the name must be resolved, and cannot be in good time (:data:`RESOLVE_TIMEOUT_S`).
         """
         target = parse_target(url)
+        self.judge(target)
         if self._allow_private:
             return target
-        check_port(target)
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_S):
                 await self.resolve(target.host, target.port)
