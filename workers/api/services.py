@@ -93,6 +93,7 @@ class Services:
                 NoExecutor(),
                 secrets=settings.secrets,
                 concurrency=settings.functions_concurrency,
+                function_concurrency=settings.functions_function_concurrency,
             ),
             presences,
             ListCache(),
@@ -123,7 +124,7 @@ class Services:
             async with (
                 self.relay.running(),
                 self.discards.running(),
-                self.executions.running(),
+                self.executions.dispatching(),
                 self.dispatcher.running(),
                 maintenance.running(),
                 sweeper.running(),

@@ -2,14 +2,12 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from realtime.permissions import ANY
 from workers.functions.calls import Request
+from workers.functions.loading import LoadedFunction
 from workers.models.people import Row
 from workers.store.identities import load_users
-from workers.store.tables import functions
+from workers.store.store import Store
 
 
 def may_execute(execute: Collection[str], roles: Collection[str]) -> bool:
@@ -17,29 +15,22 @@ def may_execute(execute: Collection[str], roles: Collection[str]) -> bool:
     return any(role == ANY or role in roles for role in execute)
 
 
-async def find_objection(connection: AsyncConnection, claimed: Row, request: Request) -> str:
-    """Return why an execution that waited must not be run any more; empty if it may be, or its function is gone.
+async def find_objection(store: Store, function: LoadedFunction, claimed: Row, request: Request) -> str:
+    """Return why an execution that waited must not be run any more; empty if it may be.
 
     Who made it may have been blocked since, or lost the right; the function may have been disabled. An API key that
     had a disabled function run gets what it wanted.
     """
-    found = await connection.execute(
-        select(functions.c.enabled, functions.c.execute).where(
-            functions.c.project_id == claimed["project_id"], functions.c.id == claimed["function_id"]
-        )
-    )
-    function = found.mappings().one_or_none()
-    if function is None:
-        return ""
-    if not function["enabled"] and not request.although_disabled:
+    if not function.enabled and not request.although_disabled:
         return "it is disabled."
     if claimed["trigger"] != "http" or request.by_key:
         return ""
     roles: Collection[str] = request.claimed_roles
     if not roles:
-        users = await load_users(connection, claimed["project_id"], [request.user_id])
+        async with store.read() as connection:
+            users = await load_users(connection, claimed["project_id"], [request.user_id])
         user = users.get(request.user_id)
         if user is None or not user.active:
             return "whoever called it is blocked, or gone."
         roles = user.roles()
-    return "" if may_execute(function["execute"], roles) else "whoever called it may not execute it any more."
+    return "" if may_execute(function.execute, roles) else "whoever called it may not execute it any more."

@@ -1,38 +1,37 @@
 """Running executions: at once for whoever waits for the answer, or later, out of the store.
 
-Every API process has one of these, and each takes what is due: an execution that was accepted is run, whatever
-becomes of the process that accepted it (:mod:`workers.functions.queue`).
+Whoever answers requests has one of these for the former. The processes that run functions take what is due in the
+store: an execution that was accepted is run, whatever becomes of the process that accepted it
+(:mod:`workers.functions.queue`).
 """
 
 import asyncio
 import contextlib
-import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
-from realtime.bus.backoff import backoff_s
-from realtime.identity.model import Project
 from workers.functions import queue
 from workers.functions.allowed import find_objection
-from workers.functions.calls import CallFactory, Request, load_code, load_variables
+from workers.functions.calls import CallFactory, Request
 from workers.functions.ephemeral_keys import EphemeralKeys
 from workers.functions.executor import FAILED, Call, Executor, Failure, Outcome
-from workers.functions.record import ended
+from workers.functions.loading import LoadedFunction, load_function
+from workers.functions.recorder import PASSING, End, Recorder
 from workers.functions.runs import given_up, no_deployment, not_allowed, run
+from workers.functions.shares import Lane, share_out
 from workers.models.people import Row
-from workers.store.identities import load_project
+from workers.store.metrics import WorkerMetrics
 from workers.store.sealing import Sealer, UnsealError
 from workers.store.store import Store
-from workers.store.tables import functions
 
 log = structlog.get_logger("realtime.functions")
 
-POLL_INTERVAL_S = 1.0
-"""How often each process looks for what has become due, or was left behind by others."""
+POLL_INTERVAL_S = 0.5
+"""How often each process looks for what has become due, was accepted by others, or left behind."""
 
 MAX_ATTEMPTS = 3
 """How often an execution is begun, if whoever runs it dies each time."""
@@ -40,16 +39,28 @@ MAX_ATTEMPTS = 3
 STOP_TIMEOUT_S = 5.0
 """How long a process that stops waits for what it runs, before that is ended and left to others."""
 
-_PASSING = (SQLAlchemyError, OSError)
-"""What it looks like when the database is away for a while."""
+MAX_LANES = 1_000
+"""At how many functions a look for what is due goes by."""
+
+_MAX_UNRECORDED = 1_000
+"""How many ends may wait for the database before nothing more is begun."""
 
 
 class TooManyError(Exception):
     """As many executions run in this process as may."""
 
 
+class _Claimed(NamedTuple):
+    row: Row
+    lane: Lane
+    function: LoadedFunction | None
+
+
 class Executions:
-    """What runs executions in one process. For one event loop; :meth:`running` opens and closes it."""
+    """What runs executions in one process. For one event loop.
+
+    Runs those for which somebody waits; :meth:`dispatching` has it run those that wait in the store as well.
+    """
 
     def __init__(
         self,
@@ -59,6 +70,8 @@ class Executions:
         *,
         secrets: tuple[str, ...],
         concurrency: int,
+        function_concurrency: int | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         """Make it.
 
@@ -69,6 +82,8 @@ class Executions:
             secrets: what the tokens in calls are signed with, oldest first.
             concurrency: how many executions run at a time out of the store, and as many again for those who wait.
                 One project has at most three quarters of them.
+            function_concurrency: how many of one function run at a time out of the store; None for no limit.
+            metrics: where executions that end are counted.
         """
         self.executor = executor
         self.keys = EphemeralKeys(sealer)
@@ -77,25 +92,37 @@ class Executions:
         self._sealer = sealer
         self._concurrency = concurrency
         self._share = max(1, concurrency * 3 // 4)
+        self._function_share = function_concurrency or concurrency
+        self._recorder = Recorder(store, metrics or WorkerMetrics())
         # Runs for those who wait for the answer, by project.
         self._direct: Counter[str] = Counter()
-        # Runs of what waited in the store, by their tasks.
-        self._runs: dict[asyncio.Task[None], Row] = {}
+        # Runs of what waited in the store, by their tasks; and how many there are of each lane.
+        self._runs: dict[asyncio.Task[None], _Claimed] = {}
+        self._running: Counter[Lane] = Counter()
+        # Where the next look for what is due begins.
+        self._after = queue.BEGINNING
         self._woken = asyncio.Event()
+        self._is_stopping = False
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator["Executions"]:
+    async def dispatching(self) -> AsyncIterator["Executions"]:
         """Run what is due until the block ends; then wait a little, and leave the rest to other processes."""
-        loop = asyncio.create_task(self._serve(), name="realtime-executions")
-        try:
-            yield self
-        finally:
-            loop.cancel()
-            await asyncio.gather(loop, return_exceptions=True)
-            await self._stop()
+        self._is_stopping = False
+        async with self._recorder.running(stop_timeout_s=STOP_TIMEOUT_S):
+            loop = asyncio.create_task(self._serve(), name="realtime-executions")
+            try:
+                yield self
+            finally:
+                self._is_stopping = True
+                self.wake()
+                # Not cancelled at once: what it has just claimed would wait until its claim has run out.
+                await asyncio.wait([loop], timeout=STOP_TIMEOUT_S)
+                loop.cancel()
+                await asyncio.gather(loop, return_exceptions=True)
+                await self._stop()
 
     def wake(self) -> None:
-        """Look soon for what is due. Never blocks."""
+        """Look soon for what is due. Never blocks, and does nothing where nothing is taken from the store."""
         self._woken.set()
 
     async def run(self, call: Call, *, limit_s: float) -> Outcome:
@@ -115,11 +142,11 @@ class Executions:
             self._direct = +self._direct
 
     async def _serve(self) -> None:
-        while True:
+        while not self._is_stopping:
             self._woken.clear()
             try:
                 await self._take()
-            except _PASSING as error:
+            except PASSING as error:
                 log.warning("executions wait in the store", error=type(error).__name__)
             except Exception:
                 # Whatever it is, what waits must not be given up.
@@ -131,60 +158,63 @@ class Executions:
     async def _take(self) -> None:
         """Claim what is due, as much as there is room for, and begin to run it."""
         free = self._concurrency - len(self._runs)
-        if free <= 0:
+        if free <= 0 or self._recorder.pending >= _MAX_UNRECORDED:
             return
         now = datetime.now(UTC)
-        held = Counter(row["project_id"] for row in self._runs.values())
-        full = {project_id for project_id, count in held.items() if count >= self._share}
         async with self._store.read() as connection:
-            found = await queue.find_due(connection, now, free, except_projects=full)
-        for due in found:
-            if held[due["project_id"]] >= self._share:
-                # The others of what was found had their turn; what is left is looked for anew.
-                self.wake()
-                continue
-            held[due["project_id"]] += 1
+            found, last = await queue.find_due(connection, now, after=self._after, limit=MAX_LANES)
+        due = {each.lane: each for each in found}
+        shares = share_out(
+            due, self._running, free=free, of_project=self._share, of_function=self._function_share
+        )
+        claimed: list[_Claimed] = []
+        if shares:
             async with self._store.database.writing() as connection:
-                claimed = await queue.claim(connection, due, now)
-            if claimed is not None:
-                task = asyncio.create_task(self._carry_out(claimed), name="realtime-execution")
-                self._runs[task] = claimed
-                task.add_done_callback(self._forget)
+                for lane, count in shares.items():
+                    rows = await queue.claim(connection, due[lane], count, now)
+                    function = await load_function(connection, self._sealer, lane) if rows else None
+                    claimed += [_Claimed(row, lane, function) for row in rows]
+        for each in claimed:
+            self._begin(each)
+        self._after = last or queue.BEGINNING
+        if claimed or last is not None:
+            # There may be more.
+            self.wake()
+
+    def _begin(self, claimed: _Claimed) -> None:
+        task = asyncio.create_task(self._carry_out(claimed), name="realtime-execution")
+        self._runs[task] = claimed
+        self._running[claimed.lane] += 1
+        task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
+        claimed = self._runs[task]
+        self._running[claimed.lane] -= 1
+        if not self._running[claimed.lane]:
+            del self._running[claimed.lane]
         if not task.cancelled():
-            claimed = self._runs.pop(task, None)
-            if claimed is not None and (error := task.exception()) is not None:
+            del self._runs[task]
+            if (error := task.exception()) is not None:
                 # It is due again when the claim has run out.
-                log.error("an execution broke off", execution=claimed["id"], exc_info=error)
+                log.error("an execution broke off", execution=claimed.row["id"], exc_info=error)
         # There may be more than there was room for.
         self.wake()
 
-    async def _carry_out(self, claimed: Row) -> None:
-        """Run one execution, and record what came of it; again and again while the database is away."""
+    async def _carry_out(self, claimed: _Claimed) -> None:
+        """Run one execution, and have recorded what came of it."""
         try:
             outcome = await self._outcome(claimed)
-        except _PASSING as error:
+        except PASSING as error:
             # Nothing was run. It is due again when the claim has run out.
             log.warning(
-                "an execution waits in the store", execution=claimed["id"], error=type(error).__name__
+                "an execution waits in the store", execution=claimed.row["id"], error=type(error).__name__
             )
             return
-        attempt = 0
-        while True:
-            try:
-                await self._record(claimed, outcome)
-            except _PASSING as error:
-                log.warning(
-                    "the end of an execution waits", execution=claimed["id"], error=type(error).__name__
-                )
-                await asyncio.sleep(backoff_s(attempt, random.random()))  # noqa: S311 - not a secret
-                attempt += 1
-            else:
-                return
+        logging = claimed.function is not None and claimed.function.logging
+        self._recorder.add(End(claimed.row, outcome, logging))
 
-    async def _outcome(self, claimed: Row) -> Outcome:
-        if claimed["attempts"] > MAX_ATTEMPTS:
+    async def _outcome(self, claimed: _Claimed) -> Outcome:
+        if claimed.row["attempts"] > MAX_ATTEMPTS:
             return given_up(MAX_ATTEMPTS)
         try:
             call = await self._call(claimed)
@@ -192,34 +222,19 @@ class Executions:
             return Outcome(FAILED, errors=str(error), failure=Failure.CRASH)
         if isinstance(call, Outcome):
             return call
-        return await run(self.executor, call, limit_s=min(call.code.timeout_s, claimed["limit_s"]))
+        return await run(self.executor, call, limit_s=min(call.code.timeout_s, claimed.row["limit_s"]))
 
-    async def _call(self, claimed: Row) -> Call | Outcome:
+    async def _call(self, claimed: _Claimed) -> Call | Outcome:
         """Return the call for an execution, or what comes of it if there is nothing to run, or not any more."""
-        project_id, function_id = claimed["project_id"], claimed["function_id"]
-        request = Request.unseal(self._sealer, claimed["sealed_request"])
-        async with self._store.read() as connection:
-            if objection := await find_objection(connection, claimed, request):
-                return not_allowed(objection)
-            code = await load_code(connection, project_id, function_id)
-            variables = await load_variables(connection, self._sealer, project_id, function_id)
-        if code is None:
+        row, function = claimed.row, claimed.function
+        if function is None:
             return no_deployment()
-        return self.calls.make(project_id, code, claimed, request, variables)
-
-    async def _record(self, claimed: Row, outcome: Outcome) -> None:
-        async with self._store.read() as connection:
-            project = await load_project(connection, claimed["project_id"])
-            logging = await connection.scalar(
-                functions.select()
-                .with_only_columns(functions.c.logging)
-                .where(
-                    functions.c.project_id == claimed["project_id"], functions.c.id == claimed["function_id"]
-                )
-            )
-        project = project or Project(id=claimed["project_id"])
-        async with self._store.write(project) as tx:
-            await queue.end(tx, claimed, ended(outcome, logging=bool(logging)))
+        request = Request.unseal(self._sealer, row["sealed_request"])
+        if objection := await find_objection(self._store, function, row, request):
+            return not_allowed(objection)
+        if function.code is None:
+            return no_deployment()
+        return self.calls.make(row["project_id"], function.code, row, request, function.variables)
 
     async def _stop(self) -> None:
         if not self._runs:
@@ -228,8 +243,8 @@ class Executions:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-        with contextlib.suppress(*_PASSING):
+        with contextlib.suppress(*PASSING):
             async with self._store.database.writing() as connection:
                 for task in late:
                     if task in self._runs:
-                        await queue.give_back(connection, self._runs.pop(task), datetime.now(UTC))
+                        await queue.give_back(connection, self._runs.pop(task).row, datetime.now(UTC))

@@ -102,7 +102,7 @@ class TestAsync:
         others = [
             Executions(services.store, services.sealer, executor, secrets=(), concurrency=3) for _ in range(2)
         ]
-        async with others[0].running(), others[1].running():
+        async with others[0].dispatching(), others[1].dispatching():
             made = []
             for _ in range(12):
                 answer = await api.server.post(PATH, json={"async": True})
