@@ -396,6 +396,13 @@ class Problem(enum.Enum):
         "ID.unique() to generate a unique ID."
     )  # fmt: skip
 
+    WEBHOOK_DISABLED = _spec(
+        409, "webhook_disabled", "The webhook is disabled, so nothing is delivered to it. Enable it and try again."
+    )  # fmt: skip
+    DELIVERY_NOT_FOUND = _spec(
+        404, "webhook_delivery_not_found", "Delivery with the requested ID could not be found."
+    )
+
     # Presences
     PRESENCE_NOT_FOUND = _spec(
         404, "presence_not_found", "Presence with the requested ID could not be found."

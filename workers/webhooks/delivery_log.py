@@ -64,8 +64,8 @@ class Selection:
 class Batch(NamedTuple):
     """What one step through a selection did."""
 
-    count: int
-    """How many deliveries were changed."""
+    changed: int
+    """How many deliveries, or removed."""
     last_seq: int
     """The ``seq`` after which to go on; 0 when there is nothing after it."""
 
