@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.triggers.model import FunctionTrigger, Webhook
 from workers.store import tables
+from workers.store.times import to_unix
 
 
 async def load_webhooks(
@@ -28,6 +29,8 @@ async def load_webhooks(
             tls=row["tls"],
             auth_username=row["auth_username"],
             auth_password=row["auth_password"],
+            former_secret=row["former_secret"],
+            former_secret_until=to_unix(row["former_secret_until"]) if row["former_secret_until"] else 0.0,
         )
         for row in await _rows(connection, tables.webhooks, project_id, webhook_ids)
     }

@@ -88,6 +88,16 @@ class TestChange:
             tx.change_webhook("w1")
         assert (await triggers.read("demo")).webhooks == ()
 
+    async def test_former_secret_is_known_with_the_time_it_ends(
+        self, store: Store, triggers: TriggerStore
+    ) -> None:
+        former = {"former_secret": "older", "former_secret_until": "2026-01-02T03:04:05.500+00:00"}
+        async with store.write(DEMO) as tx:
+            await add(tx, tables.webhooks, webhook_row("w1") | former)
+            tx.change_webhook("w1")
+        (webhook,) = (await triggers.read("demo")).webhooks
+        assert (webhook.former_secret, webhook.former_secret_until) == ("older", 1_767_323_045.5)
+
     async def test_function_is_known_when_the_block_ends(self, store: Store, triggers: TriggerStore) -> None:
         async with store.write(DEMO) as tx:
             await add(tx, tables.functions, function_row("f1"))

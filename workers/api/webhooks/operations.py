@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -25,6 +26,7 @@ from workers.store.pages import fetch_page
 from workers.store.sealing import UnsealError
 from workers.store.store import Transaction
 from workers.store.tables import webhooks
+from workers.store.times import to_text
 
 log = structlog.get_logger("realtime.api")
 
@@ -120,12 +122,22 @@ async def update_webhook(
 async def update_secret(services: Services, project: Project, webhook_id: str, body: NewSecret) -> Webhook:
     """Sign deliveries with another secret from now on, and return the webhook with it.
 
+    The one before signs too for a while, so that receivers can change over without missing anything. One that was
+    before that does no longer.
+
     Raises:
         ApiError: 404 ``webhook_not_found``.
     """
     secret = body.secret or _new_secret()
+    overlap_s = services.settings.webhooks_secret_overlap_s
     async with services.store.write(project) as tx:
-        row = await _change(tx, webhook_id, {"secret": services.sealer.seal(secret)})
+        changes = {
+            "secret": services.sealer.seal(secret),
+            # On the right of an assignment, SQL means what the row was.
+            "former_secret": webhooks.c.secret if overlap_s else "",
+            "former_secret_until": to_text(tx.now + timedelta(seconds=overlap_s)) if overlap_s else None,
+        }
+        row = await _change(tx, webhook_id, changes)
     return _shown(services, row, secret=secret)
 
 

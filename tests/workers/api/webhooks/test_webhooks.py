@@ -335,6 +335,36 @@ class TestSecret:
         refused = await api.server.patch("/v1/webhooks/w1/secret", json={"secret": "short"})
         assert refused.status_code == 400
 
+    async def test_former_secret_signs_for_a_day_more(self, api: Api) -> None:
+        await create(api, secret="the first one")
+        for secret, former in (("the second one", "the first one"), ("the third one", "the second one")):
+            before = time.time()
+            await api.server.patch("/v1/webhooks/w1/secret", json={"secret": secret})
+            row, record = await row_of(api), (await in_read_model(api))["w1"]
+            assert api.services.sealer.unseal(record.secret) == secret
+            assert api.services.sealer.unseal(record.former_secret) == former
+            assert former not in str(row) + str(record)
+            assert before - 1 <= record.former_secret_until - 86_400 <= time.time() + 1
+
+    async def test_other_changes_leave_the_former_secret(self, api: Api) -> None:
+        await create(api, secret="the first one")
+        await api.server.patch("/v1/webhooks/w1/secret", json={"secret": "the second one"})
+        before = (await in_read_model(api))["w1"]
+        await api.server.put("/v1/webhooks/w1", json=body(name="New"))
+        record = (await in_read_model(api))["w1"]
+        assert (record.name, record.secret, record.former_secret) == (
+            "New",
+            before.secret,
+            before.former_secret,
+        )
+
+    @pytest.mark.parametrize("overrides", [{"webhooks_secret_overlap_s": 0}])
+    async def test_former_secret_is_forgotten_at_once_where_it_shall_be(self, api: Api) -> None:
+        await create(api, secret="the first one")
+        await api.server.patch("/v1/webhooks/w1/secret", json={"secret": "the second one"})
+        record = (await in_read_model(api))["w1"]
+        assert (record.former_secret, record.former_secret_until) == ("", 0.0)
+
 
 class TestDelete:
     async def test_it_is_gone_everywhere(self, api: Api) -> None:
