@@ -5,10 +5,10 @@ again. Whoever delivers finds it there like any other.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, delete, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, literal_column, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.store.tables import attempts, deliveries, webhooks
@@ -19,9 +19,6 @@ Status = Literal["pending", "delivered", "dead"]
 
 BATCH = 500
 """How many deliveries are changed in one transaction, so that those who deliver need not wait for it."""
-
-SOON = timedelta(seconds=60)
-"""Within which time a delivery that is pending is not made anew: it may be being attempted, and would be twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ class Batch(NamedTuple):
     """What one step through a selection did."""
 
     changed: int
-    """How many deliveries, or removed."""
+    """How many deliveries were changed or removed."""
     last_seq: int
     """The ``seq`` after which to go on; 0 when there is nothing after it."""
 
@@ -76,9 +73,9 @@ async def count_selected(connection: AsyncConnection, selection: Selection) -> i
     return await connection.scalar(counted) or 0
 
 
-async def count_redeliverable(connection: AsyncConnection, selection: Selection, now: datetime) -> int:
+async def count_redeliverable(connection: AsyncConnection, selection: Selection) -> int:
     """Count what :func:`redeliver` would change, in all its steps."""
-    counted = select(func.count()).select_from(deliveries).where(*_redeliverable(selection, now))
+    counted = select(func.count()).select_from(deliveries).where(*_redeliverable(selection))
     return await connection.scalar(counted) or 0
 
 
@@ -92,7 +89,7 @@ async def redeliver(
 ) -> Batch:
     """Have deliveries made anew, at once: the first ``limit`` of a selection, in the order of their recording.
 
-    Left out are those of webhooks that are disabled, and those that are pending and due within :data:`SOON`.
+    Left out are those of webhooks that are disabled, and those that are being attempted.
 
     Args:
         connection: a transaction that writes.
@@ -101,7 +98,7 @@ async def redeliver(
         after_seq: where the step before ended.
         limit: how many at most.
     """
-    seqs = await _next(connection, _redeliverable(selection, now), after_seq, limit)
+    seqs = await _next(connection, _redeliverable(selection), after_seq, limit)
     now_text = to_text(now)
     await connection.execute(
         update(deliveries)
@@ -130,10 +127,9 @@ async def purge(
     return _batch(seqs, limit)
 
 
-def _redeliverable(selection: Selection, now: datetime) -> list[ColumnElement[bool]]:
+def _redeliverable(selection: Selection) -> list[ColumnElement[bool]]:
     enabled = select(webhooks.c.seq).where(webhooks.c.project_id == selection.project_id, webhooks.c.enabled)
-    is_idle = or_(deliveries.c.status != "pending", deliveries.c.due_at > to_text(now + SOON))
-    return [*selection.conditions(), deliveries.c.webhook_seq.in_(enabled), is_idle]
+    return [*selection.conditions(), deliveries.c.webhook_seq.in_(enabled), not_(deliveries.c.held)]
 
 
 async def _next(

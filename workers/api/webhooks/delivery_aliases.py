@@ -67,7 +67,7 @@ async def redeliver(request: Request, webhookId: str, deliveryId: str, project: 
 async def create_redeliveries(
     request: Request, webhookId: str, body: NewRedeliveries, project: NamedProject
 ) -> Response:
-    """Have all dead letters of a webhook since a time, or one event, delivered anew; 10,000 deliveries at once."""
+    """Have all dead letters of a webhook since a time, or one event, delivered anew; at most 10,000 at once."""
     return respond(await operations.redeliver_to_webhook(services_of(request), project, webhookId, body), 202)
 
 

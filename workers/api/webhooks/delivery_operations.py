@@ -93,7 +93,7 @@ async def load_details(connection: AsyncConnection, row: RowMapping) -> Delivery
 
 
 async def redeliver_one(services: Services, project: Project, webhook_id: str, delivery_id: str) -> Delivery:
-    """Have a delivery made anew, whatever became of it; one that is about to be attempted stays as it is.
+    """Have a delivery made anew, whatever became of it; one that is being attempted stays as it is.
 
     Raises:
         ApiError: 404 ``webhook_not_found`` or ``webhook_delivery_not_found``, 409 ``webhook_disabled``.

@@ -46,6 +46,7 @@ def delivery(delivery_id: str, webhook_seq: int, **columns: Any) -> dict[str, An
         "response_status": 500,
         "error": "The endpoint answered 500.",
         "due_at": None,
+        "held": False,
         "created_at": PAST,
         "updated_at": LATER,
         **columns,
@@ -239,11 +240,11 @@ class TestRedeliver:
         assert (await api.server.post("/v1/webhooks/w1/deliveries/d1/redelivery")).status_code == 202
         assert await due(api) == {"d1"}
 
-    async def test_delivery_that_may_be_being_attempted_stays_as_it_is(self, api: Api) -> None:
-        row = delivery("d1", await add_webhook(api), status="pending", round=3, due_at=PAST)
+    async def test_delivery_that_is_being_attempted_stays_as_it_is(self, api: Api) -> None:
+        row = delivery("d1", await add_webhook(api), status="pending", round=3, due_at=FUTURE, held=True)
         await insert(api, tables.deliveries, [row])
         response = await api.server.post("/v1/webhooks/w1/deliveries/d1/redelivery")
-        assert (response.status_code, response.json()["nextAttemptAt"]) == (202, PAST)
+        assert (response.status_code, response.json()["nextAttemptAt"]) == (202, FUTURE)
         assert (await rows(api))["d1"]["round"] == 3
 
     async def test_webhook_that_is_disabled_is_enabled_first(self, api: Api) -> None:
