@@ -47,6 +47,7 @@ def doctor() -> None:
     """Check this machine, and the servers that the settings name; exit code 1 if anything fails."""
     # Here, since every command would wait for it: the clients of those servers take their time.
     from workers.cli.doctor_services import check_files, check_mail  # noqa: PLC0415
+    from workers.cli.doctor_workers import check_encryption, check_executor, check_workers  # noqa: PLC0415
 
     settings = load_settings()
     findings = [
@@ -55,9 +56,12 @@ def doctor() -> None:
         check_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         check_port(settings),
         check_secret(settings),
+        check_encryption(settings),
         check_data_dir(settings.data_dir),
         check_files(settings),
         check_mail(settings),
+        *check_workers(settings),
+        check_executor(settings),
         *check_variables(os.environ),
     ]
     for finding in findings:

@@ -42,9 +42,13 @@ class TestDoctor:
             "open files",
             "port",
             "secret",
+            "encryption",
             "data folder",
             "files",
             "mail",
+            "webhooks",
+            "functions",
+            "executor",
         ]
         assert "fail" not in result.output
         assert "Valkey" in result.output
