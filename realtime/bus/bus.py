@@ -11,10 +11,19 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from realtime.bus.connect import connect, publish_command, redis_url
+from realtime.bus.keys import (
+    WORK_KINDS,
+    bucket,
+    live_channel,
+    log_key,
+    outbox_key,
+    trigger_names_key,
+    work_key,
+)
 from realtime.bus.keys import idempotency_key as idempotency_record
-from realtime.bus.keys import live_channel, log_key, outbox_key
 from realtime.bus.positions import START, Position, format_position, live_message, parse_position
 from realtime.bus.scripts import read_script
+from realtime.bus.work import telling_full
 from realtime.settings import Settings
 
 log = structlog.get_logger("realtime.bus")
@@ -53,7 +62,9 @@ class LogState(NamedTuple):
 class RedisBus:
     """The log and the live channel of every project. Safe to share within an event loop.
 
-    Every method raises :class:`redis.RedisError` when Redis fails.
+    Every method raises :class:`redis.RedisError` when Redis fails; those that publish raise
+    :class:`~realtime.bus.work.WorkFullError`, which is one, when so much waits for webhooks or functions that nothing
+    was published.
     """
 
     def __init__(
@@ -63,6 +74,7 @@ class RedisBus:
         log_max_events: int = 100_000,
         log_max_age_s: float = 86_400,
         idempotency_ttl_s: float = 86_400,
+        work_max_events: int = 100_000,
     ) -> None:
         """Use ``redis``, a client that answers with bytes; :meth:`aclose` closes it.
 
@@ -72,6 +84,8 @@ class RedisBus:
                 bound.
             log_max_age_s: How long, about; 0 for no bound.
             idempotency_ttl_s: How long a publish with an idempotency key is remembered.
+            work_max_events: How many events of a bucket may wait for webhooks, and how many for functions; a batch
+                that finds none waiting may be larger.
         """
         self._redis = redis
         self._publish = redis.register_script(_PUBLISH)
@@ -79,18 +93,28 @@ class RedisBus:
         self._log_max_events = log_max_events
         self._log_max_age_ms = int(log_max_age_s * 1000)
         self._idempotency_ttl_s = idempotency_ttl_s
+        self._work_max_events = work_max_events
 
     @property
     def redis(self) -> Redis:
         """The client, for what else the programs keep in the same Redis."""
         return self._redis
 
-    def append_arguments(self, project: str) -> list[str | int]:
-        """Return what a script hands to ``append`` and ``trim`` for a project.
+    def append_keys(self, project: str) -> list[str]:
+        """Return the keys that ``append.lua`` needs, which every script that publishes begins with."""
+        number = bucket(project)
+        waiting = ((trigger_names_key(project, kind), work_key(number, kind)) for kind in WORK_KINDS)
+        return [log_key(project), *(name for names in waiting for name in names)]
 
-        The command that publishes, the live channel, how many events the log keeps and how long, in milliseconds.
-        """
-        return [self._publish_command, live_channel(project), self._log_max_events, self._log_max_age_ms]
+    def append_arguments(self, project: str) -> list[str | int]:
+        """Return the arguments that ``append.lua`` needs, which every script that publishes begins with."""
+        return [
+            self._publish_command,
+            live_channel(project),
+            self._log_max_events,
+            self._log_max_age_ms,
+            self._work_max_events,
+        ]
 
     @classmethod
     def from_settings(cls, settings: Settings, redis: Redis | None = None) -> Self:
@@ -100,12 +124,13 @@ class RedisBus:
             log_max_events=settings.log_max_events,
             log_max_age_s=settings.log_max_age_s,
             idempotency_ttl_s=settings.idempotency_ttl_s,
+            work_max_events=settings.work_max_events,
         )
 
     async def publish(
         self,
         project: str,
-        envelopes: Sequence[bytes],
+        records: Sequence[bytes],
         *,
         idempotency_key: str | None = None,
         idempotency_ttl_s: float | None = None,
@@ -118,20 +143,22 @@ class RedisBus:
 
         Args:
             project: Whose log and channel.
-            envelopes: JSON objects with at least one member, encoded (wire specification 9.2).
+            records: JSON objects with at least one member, encoded (wire specification 9.2); each of them may be
+                followed by what else of the event webhooks and functions are to get
+                (:attr:`realtime.events.event.Prepared.record`).
             idempotency_key: Any text.
             idempotency_ttl_s: How long the key is remembered; None for the bus' own time.
 
         Returns:
             The events' IDs, in the order given; those of the first call when the key was used before.
         """
-        if not envelopes:
+        if not records:
             return []
-        keys = [log_key(project)]
+        keys = self.append_keys(project)
         if idempotency_key is not None:
             keys.append(idempotency_record(project, idempotency_key))
         ttl_s = self._idempotency_ttl_s if idempotency_ttl_s is None else idempotency_ttl_s
-        ids = await self._append(project, keys, ttl_s, "", envelopes)
+        ids = await self._append(project, keys, ttl_s, "", records)
         return ids.decode().split(",")
 
     async def relay(self, project: str, outbox: str, events: Sequence[tuple[int, bytes]]) -> None:
@@ -144,22 +171,22 @@ class RedisBus:
         Args:
             project: Whose log and channel.
             outbox: A name that no other outbox has.
-            events: The number of each in the outbox, never used twice, and its envelope; in order.
+            events: The number of each in the outbox, never used twice, and its record; in order.
         """
         if not events:
             return
         # With a checksum, since a database that was restored from a backup gives numbers out again.
-        numbers = ",".join(f"{number}-{zlib.crc32(envelope):x}" for number, envelope in events)
-        keys = [log_key(project), outbox_key(project, outbox)]
-        await self._append(project, keys, _OUTBOX_TTL_S, numbers, [envelope for _, envelope in events])
+        numbers = ",".join(f"{number}-{zlib.crc32(record):x}" for number, record in events)
+        keys = [*self.append_keys(project), outbox_key(project, outbox)]
+        await self._append(project, keys, _OUTBOX_TTL_S, numbers, [record for _, record in events])
 
     async def _append(
-        self, project: str, keys: Sequence[str], ttl_s: float, numbers: str, envelopes: Sequence[bytes]
+        self, project: str, keys: Sequence[str], ttl_s: float, numbers: str, records: Sequence[bytes]
     ) -> bytes:
         lifetime_ms = max(int(ttl_s * 1000), 1)
-        ids: bytes = await self._publish(
-            keys, [*self.append_arguments(project), lifetime_ms, numbers, *envelopes]
-        )
+        arguments = [*self.append_arguments(project), lifetime_ms, numbers, *records]
+        with telling_full():
+            ids: bytes = await self._publish(keys, arguments)
         return ids
 
     async def log_state(self, project: str) -> LogState:

@@ -1,26 +1,20 @@
--- Publish a batch of events of one project: append them to its log and send them on its live channel (append.lua), in
--- one step. So nobody sees a part of a batch.
+-- Publish a batch of events of one project, in one step, so that nobody sees a part of it; append.lua comes before it,
+-- and says what KEYS[1] to KEYS[5] and ARGV[1] to ARGV[5] are.
 --
--- KEYS[1]  the log (stream)
--- KEYS[2]  the record of what was published (string); absent when repeating must publish again
--- ARGV[1]  the command that publishes
--- ARGV[2]  the live channel
--- ARGV[3]  how many events the log keeps, about; 0 for no bound
--- ARGV[4]  how long it keeps them, in milliseconds; 0 for no bound
--- ARGV[5]  how long the record lives, in milliseconds
--- ARGV[6]  what marks each event in its outbox, joined by commas; empty for a batch with an idempotency key
--- ARGV[7]  and following: the envelopes, JSON objects
+-- KEYS[6]  the record of what was published (string); absent when repeating must publish again
+-- ARGV[6]  how long the record lives, in milliseconds
+-- ARGV[7]  what marks each event in its outbox, joined by commas; empty for a batch with an idempotency key
+-- ARGV[8]  and following: the records of the events
 --
 -- Of a batch with an idempotency key the record holds the IDs: while it lives, a batch under that key is not published
 -- again. Of a batch from an outbox it holds the marks, of the last batch only, since batches of an outbox come one
 -- after another: events of the last batch that come again, with others or without, are left out. While some of them do
 -- come again, the rest is remembered too, for it was not forgotten either.
 --
--- Returns the events' IDs, joined by commas; those of the first time when the idempotency record exists.
+-- Returns the events' IDs, joined by commas; those of the first time when the idempotency record exists. Fails with
+-- WORKFULL and webhooks or functions, before anything is written, when too many events wait for those.
 
-local log, record = KEYS[1], KEYS[2]
-local max_events, max_age = tonumber(ARGV[3]), tonumber(ARGV[4])
-local numbers = ARGV[6]
+local record, numbers = KEYS[6], ARGV[7]
 
 local published = record and redis.call('GET', record)
 if published and numbers == '' then
@@ -53,21 +47,31 @@ local function remembered()
   return kept
 end
 
-local ids = {}
-for i = 7, #ARGV do
-  if not seen[number_of[i - 6]] then
-    ids[#ids + 1] = append(log, ARGV[1], ARGV[2], max_events, ARGV[i])
+local new = {}
+for i = 8, #ARGV do
+  if not seen[number_of[i - 7]] then
+    new[#new + 1] = ARGV[i]
   end
 end
 
+local streams, refusal = match(new)
+if refusal then
+  return refusal
+end
+
+local ids = {}
+for i, event in ipairs(new) do
+  ids[i] = append(event, streams[i])
+end
+
 if #ids > 0 then
-  trim(log, ids[#ids], max_age)
+  trim(ids[#ids])
 end
 
 local answer = table.concat(ids, ',')
 if record and numbers == '' then
-  redis.call('SET', record, answer, 'PX', ARGV[5])
+  redis.call('SET', record, answer, 'PX', ARGV[6])
 elseif record then
-  redis.call('SET', record, table.concat(remembered(), ','), 'PX', ARGV[5])
+  redis.call('SET', record, table.concat(remembered(), ','), 'PX', ARGV[6])
 end
 return answer

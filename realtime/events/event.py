@@ -8,7 +8,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
@@ -45,8 +45,12 @@ class Envelope(msgspec.Struct, omit_defaults=True, rename="camel"):
     """Whether the subject's roles are computed anew before it is delivered."""
     user_id: str | None = msgspec.field(default_factory=lambda: None)
     """The subject: whom a user, membership or team event is about. Not who acted."""
+    actor_id: str = ""
+    """The acting user; empty for API keys and guests. For webhooks and functions."""
+    depth: int = 0
+    """How many functions, one setting off the next, led to it. For functions."""
     data: msgspec.Raw = msgspec.Raw()
-    """An :class:`EventData` as JSON."""
+    """An :class:`EventData` as JSON. Its names are looked for in the text, where it begins (``append.lua``)."""
     id: str = ""
     """The position in the project's log; empty until the event is written to it."""
 
@@ -76,6 +80,18 @@ class LiveMessage(msgspec.Struct, rename="camel"):
     identity: IdentityChange | None = None
 
 
+class Acting(NamedTuple):
+    """Who does what events tell of."""
+
+    user_id: str = ""
+    """The acting user; empty for API keys, guests, and what nobody asked for."""
+    depth: int = 0
+    """How many functions, one setting off the next, led to it; 0 when none did."""
+
+
+NOBODY = Acting()
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a resource."""
@@ -101,7 +117,13 @@ class Event:
     timestamp: str | None = None
     """When it happened, ISO 8601; UTC if it has no offset. None: now."""
     sensitive: Sequence[str] = ()
-    """Members of the payload that are removed before it is published."""
+    """Members of the payload that are removed before it is published: nobody gets them."""
+    hidden: Sequence[str] = ()
+    """Members that realtime clients do not get, but webhooks and functions do (wire specification 9.2)."""
+    actor_id: str = ""
+    """The acting user; empty for API keys and guests."""
+    depth: int = 0
+    """How many functions, one setting off the next, led to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +136,14 @@ class Prepared:
     events: list[str]
     channels: list[str]
     roles: list[str]
+    full_payload: bytes = b""
+    """The payload, with what is hidden from realtime clients; empty if nothing is."""
+
+    @property
+    def record(self) -> bytes:
+        """What is handed to the bus, or kept in an outbox: the envelope, and after a zero byte the full payload."""
+        # JSON has no zero byte.
+        return b"%b\0%b" % (self.envelope, self.full_payload) if self.full_payload else self.envelope
 
 
 def prepare(event: Event, project: str, *, now: datetime, project_team: str = "") -> tuple[Prepared, ...]:
@@ -136,7 +166,7 @@ def prepare(event: Event, project: str, *, now: datetime, project_team: str = ""
     """
     pattern, params = _named(event)
     events = expand(pattern, params)
-    payload, encoded = _payload(event)
+    payload, encoded, full = _payload(event)
     route = route_pattern(
         pattern,
         params,
@@ -151,15 +181,27 @@ def prepare(event: Event, project: str, *, now: datetime, project_team: str = ""
         EventData(events, channels, format_timestamp(event.timestamp, now), msgspec.Raw(encoded))
     )
     subject = _subject(event, pattern, params, payload)
+    if event.actor_id and not is_valid_id(event.actor_id):
+        raise InvalidEventError("The acting user's ID is not valid.")
     return tuple(
         Prepared(
             target,
             msgspec.json.encode(
-                Envelope(target, roles, route.permissions_changed, subject, msgspec.Raw(data))
+                Envelope(
+                    target,
+                    roles,
+                    route.permissions_changed,
+                    subject,
+                    event.actor_id,
+                    event.depth,
+                    msgspec.Raw(data),
+                )
             ),
             events,
             channels,
             roles,
+            # The console has no webhooks and functions.
+            full if target == project else b"",
         )
         for target, roles in _targets(route, project, project_team)
     )
@@ -225,8 +267,8 @@ def _named(event: Event) -> tuple[str, Mapping[str, str]]:
     return retarget(name.pattern, event.database_type), {**name.params, **given, **name.params}
 
 
-def _payload(event: Event) -> tuple[Mapping[str, Any], bytes]:
-    """Return the payload without its sensitive members, as a mapping and as JSON."""
+def _payload(event: Event) -> tuple[Mapping[str, Any], bytes, bytes]:
+    """Return the payload for clients, as a mapping and as JSON; and with what is hidden, empty if nothing is."""
     try:
         if isinstance(event.payload, bytes):
             # Parsed in full even though only a few members are read: what is not JSON would break every
@@ -234,15 +276,16 @@ def _payload(event: Event) -> tuple[Mapping[str, Any], bytes]:
             payload = orjson.loads(event.payload)
             if not isinstance(payload, dict):
                 raise InvalidEventError("The payload is not a JSON object.")
-            if not event.sensitive:
+            if not event.sensitive and not event.hidden:
                 if event.payload.count(b"[") + event.payload.count(b"{") > _MAX_DEPTH:
                     # It may be nested more deeply than hubs and clients can follow: orjson writes no such thing.
                     orjson.dumps(payload)
-                return payload, event.payload
+                return payload, event.payload, b""
         else:
             payload = event.payload
-        shown = {key: value for key, value in payload.items() if key not in event.sensitive}
-        return shown, orjson.dumps(shown)
+        full = {key: value for key, value in payload.items() if key not in event.sensitive}
+        shown = {key: value for key, value in full.items() if key not in event.hidden}
+        return shown, orjson.dumps(shown), orjson.dumps(full) if len(full) > len(shown) else b""
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise InvalidEventError(f"The payload is not JSON: {error}.") from error
 

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from realtime.bus.connect import publish_command
 from realtime.bus.keys import (
     BUCKETS,
+    WORK_KINDS,
     bucket,
     keys_key,
     live_channel,
@@ -26,6 +27,7 @@ from realtime.bus.keys import (
     project_key,
     projects_key,
     split_user_key,
+    trigger_names_key,
     triggers_key,
     triggers_version_key,
     user_emails_key,
@@ -121,6 +123,7 @@ class IdentityStore:
             user_phones_key(project_id),
             keys_key(project_id),
             triggers_key(project_id),
+            *(trigger_names_key(project_id, kind) for kind in WORK_KINDS),
             presences_key(project_id),
             presence_users_key(project_id),
             presence_order_key(project_id),

@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from realtime.errors import InvalidPermissionError, PresenceInvalidError
-from realtime.events.event import Event, format_timestamp, prepare
+from realtime.events.event import NOBODY, Acting, Event, format_timestamp, prepare
 from realtime.permissions import ANY, Permission
 
 Source: TypeAlias = Literal["rest", "realtime"]
@@ -128,10 +128,17 @@ def presence_model(presence: Presence) -> dict[str, Any]:
     }
 
 
-def encode_presence_event(presence: Presence, action: Action, project: str, *, now: datetime) -> bytes:
+def encode_presence_event(
+    presence: Presence, action: Action, project: str, *, now: datetime, by: Acting = NOBODY
+) -> bytes:
     """Return the envelope of the event that tells of a change; its payload is the presence after it, or the last."""
-    name = f"presences.[presenceId].{action}"
-    event = Event(name, presence_model(presence), params={"presenceId": presence.id})
+    event = Event(
+        f"presences.[presenceId].{action}",
+        presence_model(presence),
+        params={"presenceId": presence.id},
+        actor_id=by.user_id,
+        depth=by.depth,
+    )
     return prepare(event, project, now=now)[0].envelope
 
 

@@ -1,32 +1,27 @@
--- What the scripts of presences share; bus/append.lua comes before it. Names are those of bus/keys.py.
+-- What the scripts of presences share; bus/append.lua comes before it, and says what KEYS[1] to KEYS[5] and ARGV[1] to
+-- ARGV[5] are. Names are those of bus/keys.py.
 --
--- KEYS[1]  the project's log
--- KEYS[2]  its presences
--- KEYS[3]  their index by user
--- KEYS[4]  their order
--- KEYS[5]  the ends of the presences in the project's bucket
--- KEYS[6]  the leases of the hubs that hold presences there
--- ARGV[1]  the command that publishes
--- ARGV[2]  the live channel
--- ARGV[3]  how many events the log keeps, about; 0 for no bound
--- ARGV[4]  how long it keeps them, in milliseconds; 0 for no bound
--- ARGV[5]  the project
--- ARGV[6]  what the names of the sets of holders begin with; a user follows
--- ARGV[7]  what the names of the sets of what hubs hold begin with; a hub follows
+-- KEYS[6]  the project's presences
+-- KEYS[7]  their index by user
+-- KEYS[8]  their order
+-- KEYS[9]  the ends of the presences in the project's bucket
+-- KEYS[10] the leases of the hubs that hold presences there
+-- ARGV[6]  the project
+-- ARGV[7]  what the names of the sets of holders begin with; a user follows
+-- ARGV[8]  what the names of the sets of what hubs hold begin with; a hub follows
 --
 -- A holder is <hub>:<connection>.
-
-local log, records, users, order, ends, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local project = ARGV[5]
+local records, users, order, ends, leases = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local project = ARGV[6]
 
 local function holders_of(user)
-  return ARGV[6] .. user
+  return ARGV[7] .. user
 end
 
 -- The set of what a holder's hub holds, and its entry there.
 local function held_by(user, holder)
   local hub, connection = string.match(holder, '^([^:]*):(.*)$')
-  return ARGV[7] .. hub, project .. ':' .. user .. ':' .. connection
+  return ARGV[8] .. hub, project .. ':' .. user .. ':' .. connection
 end
 
 local function let_go(user, holder)
@@ -52,9 +47,8 @@ local function presence_of(user)
   return id and version_of(id) ~= '0' and id or nil
 end
 
-local function publish(envelope)
-  local event_id = append(log, ARGV[1], ARGV[2], tonumber(ARGV[3]), envelope)
-  trim(log, event_id, tonumber(ARGV[4]))
+local function publish(envelope, streams)
+  trim(append(envelope, streams))
 end
 
 local function now_ms()

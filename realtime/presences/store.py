@@ -18,7 +18,6 @@ from realtime.bus import RedisBus
 from realtime.bus.bus import APPEND_SCRIPT
 from realtime.bus.keys import (
     bucket,
-    log_key,
     presence_ends_key,
     presence_holders_key,
     presence_hub_key,
@@ -30,7 +29,9 @@ from realtime.bus.keys import (
     presences_key,
 )
 from realtime.bus.scripts import read_script
+from realtime.bus.work import telling_full
 from realtime.errors import PresenceExistsError
+from realtime.events.event import NOBODY, Acting
 from realtime.presences.model import (
     Action,
     Draft,
@@ -82,6 +83,18 @@ class _Removal(NamedTuple):
     holder: str
     # None when the user has no presence.
     presence: Presence | None
+    # Whether webhooks and functions may wait for the event.
+    is_waited_for: bool = False
+
+
+class _Told(NamedTuple):
+    """What the event of a change says beside the presence."""
+
+    action: Action
+    now: datetime
+    by: Acting
+    # Whether webhooks and functions may wait for it.
+    is_waited_for: bool
 
 
 Change = Callable[[Presence], Presence | None]
@@ -92,7 +105,8 @@ class PresenceStore:
     """The presences of all projects. Safe to share within an event loop.
 
     Every method raises :class:`redis.RedisError` when Redis fails: what it was to do may then have happened or not, in
-    one piece with its event, and can be repeated. Cancelling leaves the same doubt.
+    one piece with its event, and can be repeated. Cancelling leaves the same doubt. Nothing happened at all after
+    :class:`~realtime.bus.work.WorkFullError`: too many events wait for webhooks or functions.
     """
 
     def __init__(
@@ -159,13 +173,17 @@ class PresenceStore:
 
     # Changing.
 
-    async def upsert(self, project: str, draft: Draft, holder: Holder | None = None) -> Held:
+    async def upsert(
+        self, project: str, draft: Draft, holder: Holder | None = None, *, by: Acting = NOBODY
+    ) -> Held:
         """Make a user's presence, or change the one that the user has; event ``upsert``.
 
         Args:
             project: the project.
             draft: what is asked for.
-            holder: the connection that holds it from now on, with others that do; None to have all let go of it.
+            holder: the connection that holds it from now on, with others that do; None to have all let go of it. What a
+                connection does is of no concern to webhooks and functions (wire specification 13.4).
+            by: who acts.
 
         Raises:
             PresenceExistsError: the ID for a new presence is that of another user's.
@@ -175,17 +193,20 @@ class PresenceStore:
             now = self._clock()
             if existing is not None and existing.is_over(now):
                 # What was there is over for everybody; that it is a new one is told by the event of its end.
-                await self._remove_all(project, [_Removal(existing.user_id, _ANYBODY, existing)])
+                await self._remove_all(project, [_expired(existing)])
                 continue
             if existing is not None and existing.user_id != draft.user_id:
                 raise PresenceExistsError(draft.presence_id)
             presence = upserted(draft, existing, number=number, now=now)
             token = _NONE if holder is None else holder.token
-            answer = await self._try_write(project, presence, existing, "upsert", token, now)
+            told = _Told("upsert", now, by, is_waited_for=holder is None)
+            answer = await self._try_write(project, presence, existing, token, told)
             if answer != b"stale":
                 return Held(presence, is_first=answer == b"leased")
 
-    async def update(self, project: str, presence_id: str, change: Change) -> Presence | None:
+    async def update(
+        self, project: str, presence_id: str, change: Change, *, by: Acting = NOBODY
+    ) -> Presence | None:
         """Change a presence, whoever holds it; event ``update``. Return it as it is now.
 
         ``change`` may be called several times, when others change the presence at the same moment. One that returns
@@ -206,11 +227,17 @@ class PresenceStore:
             now = self._clock()
             number: int = await self._redis.incr(presence_number_key(project))
             presence = updated(changed, number=number, now=now)
-            if await self._try_write(project, presence, existing, "update", _KEEP, now) != b"stale":
+            told = _Told("update", now, by, is_waited_for=True)
+            if await self._try_write(project, presence, existing, _KEEP, told) != b"stale":
                 return presence
 
     async def delete(
-        self, project: str, presence_id: str, check: Callable[[Presence], None] = lambda _presence: None
+        self,
+        project: str,
+        presence_id: str,
+        check: Callable[[Presence], None] = lambda _presence: None,
+        *,
+        by: Acting = NOBODY,
     ) -> bool:
         """Remove a presence, even one that has expired; event ``delete``. Return False when there is none.
 
@@ -221,8 +248,8 @@ class PresenceStore:
             if existing is None:
                 return False
             check(existing)
-            removal = _Removal(existing.user_id, _ANYBODY, existing)
-            if not await self._remove_batch(project, [removal]):
+            removal = _Removal(existing.user_id, _ANYBODY, existing, is_waited_for=True)
+            if not await self._remove_batch(project, [removal], by=by):
                 return True
 
     async def delete_of_user(self, project: str, user_id: str) -> bool:
@@ -274,7 +301,7 @@ class PresenceStore:
                 member = f"{project}:{presence_id}"
                 await self._redis.zrem(presence_ends_key(bucket(project)), member)
             elif presence.is_over(now):
-                removals.append(_Removal(presence.user_id, _ANYBODY, presence))
+                removals.append(_expired(presence))
         await self._remove_all(project, removals)
         return len(removals)
 
@@ -308,7 +335,7 @@ class PresenceStore:
     def _keys(self, project: str) -> list[str]:
         number = bucket(project)
         return [
-            log_key(project),
+            *self._bus.append_keys(project),
             presences_key(project),
             presence_users_key(project),
             presence_order_key(project),
@@ -357,27 +384,26 @@ class PresenceStore:
         project: str,
         presence: Presence,
         existing: Presence | None,
-        action: Action,
         holder: str,
-        now: datetime,
+        told: _Told,
     ) -> bytes:
-        envelope = encode_presence_event(presence, action, project, now=now)
-        answer: bytes = await self._write(
-            self._keys(project),
-            [
-                *self._arguments(project),
-                presence.id,
-                presence.user_id,
-                presence.user_id if existing is None else existing.user_id,
-                0 if existing is None else existing.version,
-                encode_record(presence),
-                unix_ms(presence.expires_at),
-                presence.sequence,
-                envelope,
-                holder,
-                self._lease_ms,
-            ],
-        )
+        envelope = encode_presence_event(presence, told.action, project, now=told.now, by=told.by)
+        arguments = [
+            *self._arguments(project),
+            presence.id,
+            presence.user_id,
+            presence.user_id if existing is None else existing.user_id,
+            0 if existing is None else existing.version,
+            encode_record(presence),
+            unix_ms(presence.expires_at),
+            presence.sequence,
+            envelope,
+            holder,
+            self._lease_ms,
+            int(told.is_waited_for),
+        ]
+        with telling_full():
+            answer: bytes = await self._write(self._keys(project), arguments)
         return answer
 
     async def _remove_all(self, project: str, removals: Sequence[_Removal]) -> None:
@@ -386,21 +412,28 @@ class PresenceStore:
             await self._remove_batch(project, removals[start : start + _BATCH])
 
     async def _remove_batch(
-        self, project: str, removals: Sequence[_Removal], lapsed_hub: str = ""
+        self, project: str, removals: Sequence[_Removal], lapsed_hub: str = "", *, by: Acting = NOBODY
     ) -> list[_Removal] | None:
         """Remove presences; return those that have to be read again first, or None if the hub has a lease."""
         now = self._clock()
         arguments: list[str | int | bytes] = []
-        for user_id, holder, presence in removals:
+        for user_id, holder, presence, is_waited_for in removals:
             if presence is None:
-                arguments += ["", user_id, 0, holder, ""]
+                arguments += ["", user_id, 0, holder, "", 0]
             else:
-                envelope = encode_presence_event(presence, "delete", project, now=now)
-                arguments += [presence.id, user_id, presence.version, holder, envelope]
-        answers = await self._remove(self._keys(project), [*self._arguments(project), lapsed_hub, *arguments])
+                envelope = encode_presence_event(presence, "delete", project, now=now, by=by)
+                arguments += [presence.id, user_id, presence.version, holder, envelope, int(is_waited_for)]
+        with telling_full():
+            answers = await self._remove(
+                self._keys(project), [*self._arguments(project), lapsed_hub, *arguments]
+            )
         if b"alive" in answers:
             return None
         return [removal for removal, answer in zip(removals, answers, strict=True) if answer == b"stale"]
+
+
+def _expired(presence: Presence) -> _Removal:
+    return _Removal(presence.user_id, _ANYBODY, presence, is_waited_for=presence.source == "rest")
 
 
 def _held(member: bytes, hub_id: str) -> tuple[str, str, Holder]:

@@ -4,10 +4,11 @@ All triggers of a project are one hash, which a worker reads in one step and kee
 :mod:`realtime.bus.keys`). Each bucket has a version, which every change of a trigger in it replaces by one that was
 never there, in the same script; so a worker notices any change of any project by reading 64 numbers, and reads again
 only what may be different. Which names an event is matched by is decided by who reads: wire specification 11.2 and
-12.1.
+12.1. The names that enabled triggers wait for are counted beside, in the same script: by them publishing tells which
+events to leave for workers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ import structlog
 from redis.asyncio import Redis
 
 from realtime.bus.cluster import ClusterClient
-from realtime.bus.keys import BUCKETS, bucket, triggers_key, triggers_version_key
+from realtime.bus.keys import (
+    BUCKETS,
+    WORK_KINDS,
+    bucket,
+    trigger_names_key,
+    triggers_key,
+    triggers_version_key,
+)
 from realtime.bus.scripts import VERSION_SCRIPT, read_script
 from realtime.permissions import is_valid_id
 from realtime.triggers.model import FunctionTrigger, Triggers, Webhook
@@ -24,6 +32,7 @@ from realtime.triggers.model import FunctionTrigger, Triggers, Webhook
 log = structlog.get_logger("realtime.triggers")
 
 _FOLDER = Path(__file__).parent
+_NAMES = _FOLDER / "names.lua"
 _TYPES: dict[str, type[Webhook | FunctionTrigger]] = {"webhook": Webhook, "function": FunctionTrigger}
 
 
@@ -40,7 +49,10 @@ class TriggerStore:
         """Use ``redis``, whose owner closes it; made without ``decode_responses``."""
         self._redis = redis
         self._read = redis.register_script(read_script(_FOLDER / "read_triggers.lua"))
-        self._write = redis.register_script(read_script(VERSION_SCRIPT, _FOLDER / "write_trigger.lua"))
+        self._write = redis.register_script(
+            read_script(VERSION_SCRIPT, _NAMES, _FOLDER / "write_trigger.lua")
+        )
+        self._count_names = redis.register_script(read_script(_NAMES, _FOLDER / "count_names.lua"))
 
     async def put_webhook(self, project_id: str, webhook: Webhook) -> None:
         """Create the webhook, or replace its record.
@@ -62,12 +74,16 @@ class TriggerStore:
         """Delete the ``webhook`` or ``function``, as ``kind`` says; return False when there was none of this ID."""
         return await self._change(project_id, f"{kind}:{trigger_id}", b"")
 
+    async def recount(self, project_id: str) -> None:
+        """Count the names that the project's triggers wait for anew: for what an earlier release has written."""
+        await self._count_names(keys=_keys(project_id))
+
     async def read(self, project_id: str) -> Triggers:
         """Return all triggers of a project, and the version of its bucket at that moment.
 
         Records that cannot be read, as one of a newer release might be, are skipped, which is logged.
         """
-        version, entries = await self._read(keys=_keys(project_id))
+        version, entries = await self._read(keys=_keys(project_id)[:2])
         webhooks: list[Webhook] = []
         functions: list[FunctionTrigger] = []
         for name, record in zip(entries[::2], entries[1::2], strict=True):
@@ -84,9 +100,14 @@ class TriggerStore:
         split = (name.decode().partition(":") for name in names)
         return [(kind, trigger_id) for kind, _, trigger_id in split]
 
-    async def versions(self) -> list[int]:
-        """Return the version of every bucket, by its number. One round trip; one a bucket on a Cluster."""
-        names = [triggers_version_key(number) for number in range(BUCKETS)]
+    async def versions(self, numbers: Sequence[int] = range(BUCKETS)) -> list[int]:
+        """Return the versions of buckets, in the order of their numbers given; of all of them unless some are.
+
+        One round trip; one a bucket on a Cluster.
+        """
+        if not numbers:
+            return []
+        names = [triggers_version_key(number) for number in numbers]
         if isinstance(self._redis, ClusterClient):
             # One after the other: at once, each would have a connection of its own.
             found = [await _answer(self._redis.get(name)) for name in names]
@@ -110,7 +131,8 @@ async def _answer(reply: Any) -> Any:
 
 
 def _keys(project_id: str) -> list[str]:
-    return [triggers_key(project_id), triggers_version_key(bucket(project_id))]
+    names = (trigger_names_key(project_id, kind) for kind in WORK_KINDS)
+    return [triggers_key(project_id), triggers_version_key(bucket(project_id)), *names]
 
 
 def _decode(project_id: str, name: str, record: bytes) -> Webhook | FunctionTrigger | None:

@@ -102,6 +102,8 @@ class Rebuild:
         for kind, old_id in await self._triggers.list_ids(project_id):
             if (kind, old_id) not in kept:
                 await self._triggers.delete(project_id, kind, old_id)
+        # For what a release has written that did not count them.
+        await self._triggers.recount(project_id)
 
     async def _write_users(self, project_id: str, advance: Callable[[int], None]) -> None:
         last = 0
