@@ -65,6 +65,7 @@ async def create_function(request: Request, body: NewFunction, caller: Writer) -
             "id": choose_id(body.functionId),
             "runtime": body.runtime,
             "deployment_id": None,
+            "schedule_done_at": tx.now_text,
             "created_at": tx.now_text,
             "updated_at": tx.now_text,
             **body.columns(),
@@ -151,6 +152,9 @@ async def update_function(
     async with services.store.write(caller.project) as tx:
         row = await lock_function(tx, caller, functionId)
         changes = body.columns() | {"runtime": body.runtime or row["runtime"], "updated_at": tx.now_text}
+        if (row["schedule"], row["enabled"]) != (body.schedule, body.enabled):
+            # What is past by then is not made up for.
+            changes["schedule_done_at"] = tx.now_text
         await tx.connection.execute(update(functions).where(functions.c.seq == row["seq"]).values(changes))
         model = await emit_function(tx, services.sealer, "update", {**row, **changes})
     return respond(model)
