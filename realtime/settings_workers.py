@@ -181,6 +181,13 @@ class WorkerSettings(BaseModel):
     functions_response_max_bytes: int = number(
         6_291_456, "bytes", "How large the response of a function may be.", ge=1_024
     )
+    functions_endpoint: str = Field(
+        default="",
+        description=(
+            "Where functions that run as processes reach the API, such as `https://example.com/v1`. Empty: this "
+            "machine, at the port of the settings."
+        ),
+    )
     functions_python: str = Field(
         default="", description="The Python that runs functions; empty: the one that runs this program."
     )

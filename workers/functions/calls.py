@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from realtime.identity.jwt import mint
 from workers.functions.ephemeral_keys import EphemeralKeys
 from workers.functions.executor import Call, Code
+from workers.functions.executors.urls import is_url
 from workers.functions.headers import event_headers, http_headers, schedule_headers
 from workers.store.sealing import Sealer
 from workers.store.tables import deployments, functions, variables
@@ -53,7 +54,10 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 async def load_code(connection: AsyncConnection, project_id: str, function_id: str) -> Code | None:
-    """Return what is to be run for a function; None if it has no deployment that is ready, or is gone."""
+    """Return what is to be run for a function; None if it has no deployment that is ready, or is gone.
+
+    A function that lives at a URL needs no deployment, and is run without one.
+    """
     active = and_(
         deployments.c.project_id == functions.c.project_id,
         deployments.c.function_id == functions.c.id,
@@ -69,23 +73,26 @@ async def load_code(connection: AsyncConnection, project_id: str, function_id: s
             deployments.c.storage_key,
             deployments.c.size_bytes,
         )
-        .join(deployments, active)
+        .outerjoin(deployments, active)
         .where(functions.c.project_id == project_id, functions.c.id == function_id)
     )
     row = found.mappings().one_or_none()
     if row is None:
         return None
+    has_url = is_url(row["entrypoint"])
+    if row["active_id"] is None and not has_url:
+        return None
     return Code(
         function_id=row["id"],
         name=row["name"],
         runtime=row["runtime"],
-        entrypoint=row["active_entrypoint"],
-        commands=row["active_commands"],
+        entrypoint=row["entrypoint"] if has_url else row["active_entrypoint"],
+        commands="" if has_url else row["active_commands"],
         timeout_s=row["timeout_s"],
         scopes=tuple(row["scopes"]),
-        deployment_id=row["active_id"],
-        storage_key=row["storage_key"],
-        size_bytes=row["size_bytes"],
+        deployment_id="" if has_url else row["active_id"],
+        storage_key="" if has_url else row["storage_key"],
+        size_bytes=0 if has_url else row["size_bytes"],
     )
 
 

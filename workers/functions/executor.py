@@ -1,7 +1,7 @@
 """The port to what runs the code of functions.
 
 Whoever wants a function run makes a :class:`Call`, and gets an :class:`Outcome`; how the code is run, and where, is
-the executor's business alone. Until one is configured, :class:`NoExecutor` answers.
+the executor's business alone (:mod:`workers.functions.executors`).
 """
 
 import enum
@@ -42,13 +42,14 @@ class Code:
     runtime: str
     """Such as ``python-3.11`` or ``node-22``."""
     entrypoint: str
-    """The path of the file to run, within the archive."""
+    """The path of the file to run, within the archive; or the URL that the function lives at."""
     commands: str
     """What the function wants done before its first run, as shell commands; empty for nothing."""
     timeout_s: int
     scopes: tuple[str, ...]
     """What the API key in the call's headers may do."""
     deployment_id: str
+    """Empty, as the storage key is, for a function that lives at a URL."""
     storage_key: str
     """Where the archive, a tar.gz, is in the file store."""
     size_bytes: int
@@ -113,8 +114,9 @@ class NoExecutor:
         return Outcome(
             FAILED,
             errors=(
-                "The function was not run: this server has no executor for functions yet. The deployment is kept for "
-                "the day on which it has one; this execution is not repeated."
+                "The function was not run: this server has no executor for the code of deployments, only for functions "
+                "that live at a URL. With REALTIME_FUNCTIONS_EXECUTOR=process it runs code too; this execution is not "
+                "repeated."
             ),
             failure=Failure.NO_EXECUTOR,
         )
