@@ -56,6 +56,8 @@ def request_headers(
         agent: what :func:`user_agent` returned.
     """
     headers = {
+        # Nothing here unpacks.
+        "Accept-Encoding": "identity",
         "Content-Type": "application/json",
         "User-Agent": _value(agent),
         "X-Appwrite-Webhook-Id": webhook.id,
