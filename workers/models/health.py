@@ -22,7 +22,14 @@ class HealthTime(TypedDict):
 
 
 class HealthQueue(TypedDict):
-    """How much waits to be done."""
+    """How much waits to be done, and since when the oldest of it does, in seconds; 0 if nothing waits."""
+
+    size: int
+    lag: float
+
+
+class HealthFailed(TypedDict):
+    """How much was given up."""
 
     size: int
 
