@@ -21,6 +21,8 @@ from workers.api import errors
 from workers.api.problems import Problem, refuse
 from workers.api.services import Services, services_of
 from workers.functions.ephemeral_keys import PREFIX as EPHEMERAL
+from workers.functions.ephemeral_keys import EphemeralKey
+from workers.store.acting import Acting, act_as
 
 PROJECT_HEADER = "X-Appwrite-Project"
 KEY_HEADER = "X-Appwrite-Key"
@@ -87,6 +89,11 @@ class Caller:
         return self.identity.roles
 
     @property
+    def acting(self) -> Acting:
+        """What events tell of who acts: the user, and for the key of an execution, how it came to be."""
+        return Acting(self.user_id, self.key.depth if isinstance(self.key, EphemeralKey) else 0)
+
+    @property
     def is_privileged(self) -> bool:
         """Whether permissions are not checked: for API keys and the root key."""
         return self.kind in (CallerKind.KEY, CallerKind.ROOT)
@@ -146,6 +153,7 @@ async def find_caller(request: Request) -> Caller:
         if not known.is_privileged and _service(request) in project.disabled_services:
             raise refuse(Problem.SERVICE_DISABLED)
         request.state.caller = known
+        act_as(known.acting)
     return known
 
 

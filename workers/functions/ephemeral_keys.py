@@ -17,6 +17,14 @@ from workers.store.sealing import Sealer
 PREFIX = "ephemeral_"
 """What these keys begin with, and no others do."""
 
+
+class EphemeralKey(ApiKey, frozen=True):
+    """What such a key may do, and how it came to be."""
+
+    depth: int = 0
+    """How many functions, one setting off the next, led to the execution, itself included."""
+
+
 _PURPOSE = "keys of executions"
 
 
@@ -30,13 +38,22 @@ class EphemeralKeys:
         self._verifier = TokenVerifier(secrets, leeway_s=0, clock=clock)
         self._clock = clock
 
-    def issue(self, project_id: str, scopes: Sequence[str], *, life_s: int) -> str:
-        """Return a key of a project that is good for ``life_s`` seconds from now."""
+    def issue(self, project_id: str, scopes: Sequence[str], *, life_s: int, depth: int = 0) -> str:
+        """Return a key of a project that is good for ``life_s`` seconds from now.
+
+        What is done with it has the ``depth`` of the execution: by that, chains of functions are cut.
+        """
         now = int(self._clock())
-        claims = {"projectId": project_id, "scopes": list(scopes), "iat": now, "exp": now + life_s}
+        claims = {
+            "projectId": project_id,
+            "scopes": list(scopes),
+            "depth": depth,
+            "iat": now,
+            "exp": now + life_s,
+        }
         return PREFIX + mint(claims, self._secret)
 
-    async def open(self, project_id: str, secret: str) -> ApiKey:
+    async def open(self, project_id: str, secret: str) -> EphemeralKey:
         """Return what a key may do.
 
         Raises:
@@ -47,9 +64,11 @@ class EphemeralKeys:
         claims: dict[str, Any] = await self._verifier.verify(secret.removeprefix(PREFIX))
         if claims["projectId"] != project_id:
             raise InvalidCredentialError("Invalid key: Not for this project")
-        return ApiKey(
+        return EphemeralKey(
             id="ephemeral",
             name="Execution of a function",
             scopes=tuple(claims["scopes"]),
             expires_at=claims["exp"],
+            # Keys that an earlier release made have none.
+            depth=claims.get("depth", 0),
         )

@@ -21,7 +21,8 @@ class Record(NamedTuple):
     """In whose log and read model: the project, or ``console``."""
     kind: Kind
     body: bytes
-    """The envelope of an event, ready to be published; or the ID of what changed."""
+    """The record of an event, ready to be published (:attr:`realtime.events.event.Prepared.record`); or the ID of what
+    changed."""
 
 
 _INSERT = (

@@ -12,14 +12,16 @@ which publishes it. When it fails, nothing of it ever happened.
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from realtime.events.event import Event, prepare
+from realtime.events.event import NOBODY, Acting, Event, prepare
 from realtime.identity.model import Project
+from workers.store.acting import who_acts
 from workers.store.database import Database
 from workers.store.outbox import Kind, Record, append
 from workers.store.tables import projects
@@ -39,12 +41,16 @@ class Wake(Protocol):
 class Transaction:
     """A change that is being made. Used by one task; commits when its block ends."""
 
-    def __init__(self, connection: AsyncConnection, project: Project, now: datetime) -> None:
+    def __init__(
+        self, connection: AsyncConnection, project: Project, now: datetime, acting: Acting = NOBODY
+    ) -> None:
         # What statements are executed on.
         self.connection = connection
         self.project = project
         # When the change happens: one time for all that it writes, aware.
         self.now = now
+        # Who makes it.
+        self.acting = acting
         # What goes to the outbox, in order.
         self.recorded: list[Record] = []
         # Whether something that a read model has is among them.
@@ -56,7 +62,7 @@ class Transaction:
         return to_text(self.now)
 
     def emit(self, event: Event) -> None:
-        """Record that ``event`` happened, after everything recorded before it.
+        """Record that ``event`` happened, after everything recorded before it; by whoever acts, unless it says by whom.
 
         Call it after the statement that makes the change: whoever waits for that row's lock then also comes later
         in the outbox.
@@ -64,8 +70,11 @@ class Transaction:
         Raises:
             InvalidEventError, InvalidPermissionError: the event is wrong. This is a mistake of the caller.
         """
+        if self.acting != NOBODY:
+            user_id, depth = self.acting
+            event = replace(event, actor_id=event.actor_id or user_id, depth=max(event.depth, depth))
         prepared = prepare(event, self.project.id, now=self.now, project_team=self.project.team_id)
-        self.recorded += [Record(target.project, "event", target.envelope) for target in prepared]
+        self.recorded += [Record(target.project, "event", target.record) for target in prepared]
 
     def change_user(self, user_id: str) -> None:
         """Record that the user, a session or a membership of theirs was made, changed or deleted."""
@@ -123,7 +132,7 @@ class Store:
         has logged in can connect at once, and no event after the answer misses a new webhook.
         """
         async with self.database.writing() as connection:
-            transaction = Transaction(connection, project, datetime.now(UTC))
+            transaction = Transaction(connection, project, datetime.now(UTC), who_acts())
             yield transaction
             if transaction.recorded:
                 await append(connection, transaction.recorded)

@@ -111,7 +111,7 @@ def emit(tx: Transaction, table: OpenTable, action: str, row: Row) -> dict[str, 
             params=event_params(*ids),
             permissions=table.event_permissions(row),
             database_type=table.record.database_type,
-            sensitive=relationships(table.record.schema),
+            hidden=relationships(table.record.schema),
         )
     )
     return model
