@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from workers.api.access import Caller, requires
+from workers.api.errors import bad_request
 from workers.api.functions.bodies import ActiveDeployment, FunctionChanges, NewFunction
 from workers.api.functions.lookup import emit_function, function_models, lock_function, require_function
 from workers.api.functions.runtimes import RUNTIMES, SPECIFICATIONS
@@ -16,9 +17,11 @@ from workers.api.listing import ListParams, list_params
 from workers.api.problems import Problem, refuse
 from workers.api.projects.keys import check_grant
 from workers.api.responses import documented, respond
-from workers.api.services import services_of
+from workers.api.services import Services, services_of
 from workers.functions.calls import READY
+from workers.functions.executors.urls import check_url, is_url
 from workers.models.functions import Function, FunctionList, RuntimeList, SpecificationList
+from workers.outbound.targets import TargetError
 from workers.store.conditions import contains_text
 from workers.store.discarded import discard_rows
 from workers.store.fields import Field
@@ -56,9 +59,13 @@ Writer = Annotated[Caller, Depends(requires("functions.write"))]
     operation_id="functionsCreate",
 )
 async def create_function(request: Request, body: NewFunction, caller: Writer) -> Response:
-    """Create a function, with scopes that the caller has. It can be executed once it has an active deployment."""
+    """Create a function, with scopes that the caller has. It can be executed once it has an active deployment.
+
+    One whose ``entrypoint`` is a URL lives there, and needs none.
+    """
     check_grant(caller, body.scopes)
     services = services_of(request)
+    await _check_entrypoint(services, body.entrypoint)
     async with services.store.write(caller.project) as tx:
         row: dict[str, Any] = {
             "project_id": caller.project.id,
@@ -149,6 +156,7 @@ async def update_function(
     """Change a function. What is left out gets its default, but for the runtime."""
     check_grant(caller, body.scopes)
     services = services_of(request)
+    await _check_entrypoint(services, body.entrypoint)
     async with services.store.write(caller.project) as tx:
         row = await lock_function(tx, caller, functionId)
         changes = body.columns() | {"runtime": body.runtime or row["runtime"], "updated_at": tx.now_text}
@@ -231,3 +239,13 @@ async def _discard_code(tx: Transaction, function_id: str) -> None:
         uploads.c.kind == "deployment",
         uploads.c.resource_id.startswith(f"{function_id}/", autoescape=True),
     )
+
+
+async def _check_entrypoint(services: Services, entrypoint: str) -> None:
+    """Refuse a URL that nothing may be sent to. Outside of transactions: it may ask a name server."""
+    if not is_url(entrypoint):
+        return
+    try:
+        await services.guard.check(check_url(entrypoint))
+    except TargetError as error:
+        raise bad_request(f"Invalid `entrypoint` param: {error}.") from error

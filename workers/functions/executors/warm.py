@@ -29,6 +29,7 @@ class WarmProcesses:
         self._idle: dict[RuntimeProcess, tuple[Hashable, asyncio.TimerHandle]] = {}
         self._by_key: dict[Hashable, list[RuntimeProcess]] = {}
         self._endings: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     def __len__(self) -> int:
         """Return how many wait."""
@@ -47,7 +48,7 @@ class WarmProcesses:
 
     def put(self, key: Hashable, process: RuntimeProcess) -> None:
         """Let a process wait that has served a call well. It is ended if it has served enough."""
-        if process.calls >= self._max_calls or not process.is_usable:
+        if self._is_closed or process.calls >= self._max_calls or not process.is_usable:
             self._end(process)
             return
         timer = asyncio.get_running_loop().call_later(self._idle_s, self._retire, process)
@@ -57,7 +58,8 @@ class WarmProcesses:
             self._retire(next(iter(self._idle)))
 
     async def aclose(self) -> None:
-        """End all of them."""
+        """End all of them, and whatever comes later."""
+        self._is_closed = True
         for process in list(self._idle):
             self._retire(process)
         while self._endings:
