@@ -1,0 +1,155 @@
+"""How much each endpoint may be sent at a time, so that none is in the way of the others. Pure: the time comes in.
+
+Theory of operation. Attempts are limited in three ways: all together; for each endpoint by number and by rate (a token
+bucket that holds the tokens of a second); and by how many are free: an endpoint never has more attempts running than
+there are free ones left for the others. So any number of endpoints that never answer slow down, and do not stop, those
+that do.
+
+An endpoint's breaker opens when ``breaker_failures`` attempts failed in a row. While it is open, nothing is sent.
+After the pause a single attempt is let through: if it succeeds, the breaker closes; if it fails, the pause begins
+anew. What was running when it opened may still close it.
+
+Endpoints are known by a number, and what is known of one is forgotten as soon as it says nothing any more.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
+
+from workers.webhooks.outcomes import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one process may send."""
+
+    concurrency: int
+    """Attempts at a time, to all endpoints together; at least 1."""
+    endpoint_concurrency: int
+    """Attempts at a time to one endpoint; at least 1."""
+    endpoint_rate: float = 0.0
+    """Attempts a second to one endpoint; 0 for no limit."""
+    breaker_failures: int = 0
+    """After how many failures in a row an endpoint is left alone; 0 for never."""
+    breaker_pause_s: float = 30.0
+    """For how long, before a single attempt is let through."""
+
+
+@dataclass(slots=True)
+class _Endpoint:
+    # How many attempts are being made.
+    running: int
+    # How many attempts the rate allows now, as of `counted_at`.
+    tokens: float
+    counted_at: float
+    # How many failed in a row.
+    failures: int = 0
+    # Until when the breaker is open; None while it is closed. It is half open from then on.
+    open_until: float | None = None
+
+
+class Endpoints:
+    """What is known of the endpoints that attempts are made to. Times are seconds of a clock that never goes back."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._burst = max(1.0, limits.endpoint_rate)
+        self._known: dict[int, _Endpoint] = {}
+        self._running = 0
+
+    @property
+    def running(self) -> int:
+        """How many attempts are being made, to all endpoints together."""
+        return self._running
+
+    @property
+    def open_breakers(self) -> int:
+        """How many endpoints are left alone because they fail. Looks at each that is known."""
+        return sum(endpoint.open_until is not None for endpoint in self._known.values())
+
+    def allot(self, wanted: Iterable[int], now: float) -> dict[int, int]:
+        """Return how many attempts may begin now, at least 1, for those of ``wanted`` that any may begin for.
+
+        Those that come first are served first. Nothing changes before :meth:`begin`.
+        """
+        free = self._limits.concurrency - self._running
+        rooms: dict[int, int] = {}
+        for number in wanted:
+            if free <= 0:
+                break
+            if (room := self._room(number, free, now)) > 0:
+                rooms[number] = room
+                free -= room
+        return rooms
+
+    def next_at(self, wanted: Iterable[int], now: float) -> float:
+        """Return when the first of ``wanted`` may begin an attempt that only has to wait for its time; inf for never.
+
+        Whoever has to wait for an attempt to end is not among them.
+        """
+        if self._running >= self._limits.concurrency:
+            return inf
+        return min((self._opens_at(number, now) for number in wanted), default=inf)
+
+    def begin(self, number: int, now: float) -> None:
+        """Begin an attempt, which :meth:`allot` allowed."""
+        endpoint = self._known.get(number)
+        if endpoint is None:
+            endpoint = self._known[number] = self._fresh(now)
+        endpoint.tokens = self._tokens(endpoint, now) - 1
+        endpoint.counted_at = now
+        endpoint.running += 1
+        self._running += 1
+
+    def end(self, number: int, now: float, verdict: Verdict) -> None:
+        """End an attempt that :meth:`begin` began."""
+        endpoint = self._known[number]
+        endpoint.running -= 1
+        self._running -= 1
+        if verdict is Verdict.WORKS:
+            endpoint.failures, endpoint.open_until = 0, None
+        elif verdict is not Verdict.UNKNOWN:
+            endpoint.failures += 1
+            if 0 < self._limits.breaker_failures <= endpoint.failures:
+                endpoint.open_until = now + self._limits.breaker_pause_s
+        if not endpoint.running and not endpoint.failures and self._tokens(endpoint, now) >= self._burst:
+            del self._known[number]
+
+    def forget(self, now: float) -> None:
+        """Forget the endpoints that nothing runs for, and whose breakers have long been let alone."""
+        longest = 10 * self._limits.breaker_pause_s
+        stale = [
+            number
+            for number, endpoint in self._known.items()
+            if not endpoint.running and now - max(endpoint.counted_at, endpoint.open_until or 0.0) > longest
+        ]
+        for number in stale:
+            del self._known[number]
+
+    def _room(self, number: int, free: int, now: float) -> int:
+        """Return how many attempts may begin for one endpoint while ``free`` may for all."""
+        endpoint = self._known.get(number) or self._fresh(now)
+        tokens = self._tokens(endpoint, now)
+        if endpoint.open_until is not None:
+            return int(endpoint.running == 0 and now >= endpoint.open_until and tokens >= 1)
+        # So many that no more are running then than are free; one can always begin where none is running.
+        share = (free + 1 - endpoint.running) // 2
+        return max(0, int(min(self._limits.endpoint_concurrency - endpoint.running, share, tokens)))
+
+    def _opens_at(self, number: int, now: float) -> float:
+        endpoint = self._known.get(number) or self._fresh(now)
+        if endpoint.open_until is not None:
+            return inf if endpoint.running else max(now, endpoint.open_until)
+        missing = 1 - self._tokens(endpoint, now)
+        if missing > 0:
+            return now + missing / self._limits.endpoint_rate
+        return inf if endpoint.running else now
+
+    def _fresh(self, now: float) -> _Endpoint:
+        return _Endpoint(0, self._burst, now)
+
+    def _tokens(self, endpoint: _Endpoint, now: float) -> float:
+        if not self._limits.endpoint_rate:
+            return inf
+        earned = (now - endpoint.counted_at) * self._limits.endpoint_rate
+        return min(self._burst, endpoint.tokens + earned)

@@ -1,0 +1,211 @@
+"""From events to deliveries: what the work stream says is written to the store, for each webhook that wants it.
+
+An event and its deliveries have IDs that are made of nothing but what they are, and those that are there already are
+left alone: the same event may come any number of times. When :meth:`Recording.record` has returned, they are committed.
+"""
+
+import base64
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from realtime.events.work import WorkEvent
+from realtime.triggers.index import TriggerIndex
+from workers.store.database import Database
+from workers.store.metrics import WorkerMetrics
+from workers.store.tables import deliveries, webhook_events, webhooks
+from workers.store.times import to_text
+from workers.webhooks.backlog import Backlog
+
+log = structlog.get_logger("realtime.webhooks")
+
+TOO_MANY = "Too many deliveries wait for the webhook."
+"""Why a delivery is a dead letter from the start."""
+
+_ID_CHARACTERS = 26
+"""130 bits, so that no two are the same."""
+
+_ROWS = 500
+"""How many webhooks are looked up by one statement."""
+
+
+def delivery_id(webhook_seq: int, project_id: str, event_id: str) -> str:
+    """Return the ID of the delivery of an event to a webhook: the same each time, and no other's."""
+    named = f"{webhook_seq}\0{project_id}\0{event_id}".encode()
+    letters = base64.b32encode(hashlib.sha256(named).digest()).decode().lower()
+    return f"msg_{letters[:_ID_CHARACTERS]}"
+
+
+class Recording:
+    """What writes deliveries to the store. For one event loop.
+
+    Args:
+        database: the store's.
+        max_pending: how many deliveries may wait for one webhook, about.
+        metrics: what counts dead letters.
+        announce: is told the ``seq`` of webhooks that something was recorded for.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        metrics: WorkerMetrics,
+        *,
+        max_pending: int,
+        announce: Callable[[Iterable[int]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._announce = announce
+        self._clock = clock
+        self._backlog = Backlog(max_pending)
+
+    async def record(self, batch: Sequence[tuple[WorkEvent, TriggerIndex]]) -> None:
+        """Record a delivery of each event to each webhook that it matches, and that still exists.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError, OSError: nothing was recorded, or nobody knows whether it was.
+        """
+        wanted = [
+            (event, webhook_ids)
+            for event, index in batch
+            if (webhook_ids := [webhook.id for webhook in index.webhooks(event.events)])
+        ]
+        if not wanted:
+            return
+        now = to_text(datetime.now(UTC))
+        async with self._database.writing() as connection:
+            numbers = await _find_webhooks(connection, wanted)
+            events, pending = _rows(wanted, numbers, now)
+            overdue = await self._bury_excess(connection, pending)
+            # In the order of their keys, so that those who insert the same wait for each other one way round.
+            await _insert(connection, webhook_events, sorted(events, key=_event_key))
+            await _insert(connection, deliveries, sorted(pending, key=_delivery_key))
+        for _ in range(overdue):
+            self._metrics.count_delivery("dead")
+        self._announce({row["webhook_seq"] for row in pending})
+
+    async def _bury_excess(self, connection: AsyncConnection, pending: Sequence[dict[str, Any]]) -> int:
+        """Make dead letters of those deliveries that there is no room for; return of how many."""
+        now = self._clock()
+        counts = Counter(row["webhook_seq"] for row in pending)
+        for number, count in counts.items():
+            if (limit := self._backlog.uncertain(number, count, now)) is not None:
+                waiting = await _count_waiting(connection, number, limit)
+                self._backlog.learn(number, waiting, now)
+        rooms = {number: self._backlog.take(number, count) for number, count in counts.items()}
+        buried: Counter[tuple[str, str]] = Counter()
+        for row in pending:
+            number = row["webhook_seq"]
+            if rooms[number] > 0:
+                rooms[number] -= 1
+            else:
+                row |= {"status": "dead", "error": TOO_MANY, "due_at": None}
+                buried[row["project_id"], row["webhook_id"]] += 1
+        for (project_id, webhook_id), count in buried.items():
+            log.warning(
+                "too many deliveries wait", project=project_id, webhook=webhook_id, dead_letters=count
+            )
+        return buried.total()
+
+
+async def _find_webhooks(
+    connection: AsyncConnection, wanted: Sequence[tuple[WorkEvent, Sequence[str]]]
+) -> dict[tuple[str, str], int]:
+    """Return the ``seq`` of webhooks, by project and ID; of those that are gone there is none."""
+    keys = sorted(
+        {(event.project, webhook_id) for event, webhook_ids in wanted for webhook_id in webhook_ids}
+    )
+    key = tuple_(webhooks.c.project_id, webhooks.c.id)
+    numbers: dict[tuple[str, str], int] = {}
+    for start in range(0, len(keys), _ROWS):
+        found = await connection.execute(
+            select(webhooks.c.project_id, webhooks.c.id, webhooks.c.seq).where(
+                key.in_(keys[start : start + _ROWS])
+            )
+        )
+        numbers.update(((project_id, webhook_id), seq) for project_id, webhook_id, seq in found)
+    return numbers
+
+
+def _rows(
+    wanted: Sequence[tuple[WorkEvent, Sequence[str]]], numbers: dict[tuple[str, str], int], now: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of the events that anybody is told of, and those of their deliveries, in order."""
+    events: list[dict[str, Any]] = []
+    pending: list[dict[str, Any]] = []
+    for event, webhook_ids in wanted:
+        there = [
+            (webhook_id, numbers[event.project, webhook_id])
+            for webhook_id in webhook_ids
+            if (event.project, webhook_id) in numbers
+        ]
+        if there:
+            events.append(_event_row(event, now))
+        pending += [_delivery_row(event, webhook_id, number, now) for webhook_id, number in there]
+    return events, pending
+
+
+def _event_row(event: WorkEvent, now: str) -> dict[str, Any]:
+    return {
+        "project_id": event.project,
+        "event_id": event.event_id,
+        "names": event.events,
+        "actor_id": event.actor_id,
+        "payload": event.payload,
+        "created_at": now,
+    }
+
+
+def _delivery_row(event: WorkEvent, webhook_id: str, number: int, now: str) -> dict[str, Any]:
+    return {
+        "project_id": event.project,
+        "id": delivery_id(number, event.project, event.event_id),
+        "webhook_id": webhook_id,
+        "webhook_seq": number,
+        "event_id": event.event_id,
+        "event": event.events[0],
+        "status": "pending",
+        "attempts": 0,
+        "round": 0,
+        "response_status": 0,
+        "error": "",
+        "due_at": now,
+        "held": False,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _event_key(row: dict[str, Any]) -> tuple[str, str]:
+    return row["project_id"], row["event_id"]
+
+
+def _delivery_key(row: dict[str, Any]) -> tuple[str, ...]:
+    return row["project_id"], row["event_id"], row["webhook_id"]
+
+
+async def _count_waiting(connection: AsyncConnection, number: int, limit: int) -> int:
+    """Count what waits for a webhook, up to ``limit``."""
+    some = select(deliveries.c.seq).where(
+        deliveries.c.webhook_seq == number, deliveries.c.due_at.is_not(None)
+    )
+    counted = select(func.count()).select_from(some.limit(limit).subquery())
+    return await connection.scalar(counted) or 0
+
+
+async def _insert(connection: AsyncConnection, table: Any, rows: list[dict[str, Any]]) -> None:
+    """Insert rows, but for those whose keys are there already."""
+    if rows:
+        module = sqlite if connection.dialect.name == "sqlite" else postgresql
+        await connection.execute(module.insert(table).on_conflict_do_nothing(), rows)
