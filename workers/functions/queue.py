@@ -195,12 +195,15 @@ async def end(tx: Transaction, ends: Sequence[tuple[Row, Mapping[str, Any]]]) ->
 def emit_execution(tx: Transaction, action: str, row: Row) -> None:
     """Record the event ``functions.F.executions.E.<action>``, which whoever had it executed may read.
 
-    Of logs and errors nothing is in it: they are for servers only.
+    Of logs and errors nothing is in it: they are for servers only. Whoever had it executed acts, by as many functions
+    as led to it.
     """
     tx.emit(
         Event(
             f"functions.[functionId].executions.[executionId].{action}",
             execution_model(row),
             params={"functionId": row["function_id"], "executionId": row["id"]},
+            actor_id=row["user_id"] or "",
+            depth=row["depth"],
         )
     )

@@ -163,7 +163,7 @@ class Schedules:
                 functions.c.seq == due.seq,
                 functions.c.enabled,
                 functions.c.schedule == due.schedule,
-                _DONE_AT < to_text(due_at),
+                to_text(due_at) > _DONE_AT,
             )
             .values(schedule_done_at=to_text(due_at))
             .returning(functions.c.deployment_id)

@@ -1,7 +1,8 @@
 """How much may wait to be executed later: for people so little that nobody can take the room of all others.
 
 What is scheduled and what waits for its turn are counted apart: what is scheduled may stay for weeks. So are people and
-API keys: whatever strangers do, a server can still have its functions run.
+API keys: whatever strangers do, a server can still have its functions run. What events and schedules set off is
+neither's, and has its own bound (:mod:`workers.functions.triggering`).
 """
 
 from collections.abc import Mapping
@@ -72,7 +73,8 @@ async def require_room(connection: AsyncConnection, row: Mapping[str, Any]) -> N
         status == "scheduled" if row["status"] == "scheduled" else status != "scheduled",
     )
     if row["origin"] is None:
-        if await _count(connection, pending & executions.c.origin.is_(None), MAX_OF_KEYS) >= MAX_OF_KEYS:
+        of_keys = pending & executions.c.origin.is_(None) & (executions.c.trigger == "http")
+        if await _count(connection, of_keys, MAX_OF_KEYS) >= MAX_OF_KEYS:
             raise refuse(Problem.BUSY)
         return
     of_function = executions.c.function_id == row["function_id"]
