@@ -151,7 +151,7 @@ class CallFactory:
     ) -> dict[str, str]:
         execution_id = execution["id"]
         life_s = code.timeout_s + CREDENTIALS_OUTLIVE_S
-        key = self._keys.issue(project_id, code.scopes, life_s=life_s)
+        key = self._keys.issue(project_id, code.scopes, life_s=life_s, depth=execution["depth"])
         match execution["trigger"]:
             case "event":
                 return event_headers(

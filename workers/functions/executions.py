@@ -93,7 +93,8 @@ class Executions:
         self._concurrency = concurrency
         self._share = max(1, concurrency * 3 // 4)
         self._function_share = function_concurrency or concurrency
-        self._recorder = Recorder(store, metrics or WorkerMetrics())
+        self.metrics = metrics or WorkerMetrics()
+        self._recorder = Recorder(store, self.metrics)
         # Runs for those who wait for the answer, by project.
         self._direct: Counter[str] = Counter()
         # Runs of what waited in the store, by their tasks; and how many there are of each lane.

@@ -35,6 +35,7 @@ def call(trigger: str, request: Request, *, secrets: tuple[str, ...] = ("old", "
     execution: Mapping[Any, Any] = {
         "id": "e",
         "trigger": trigger,
+        "depth": 3,
         "request_method": "POST",
         "request_path": "/x",
     }

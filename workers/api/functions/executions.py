@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Depends
 from sqlalchemy import ColumnElement, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,6 +28,7 @@ from workers.functions.executor import Code
 from workers.functions.headers import kept_request_headers
 from workers.functions.queue import emit_execution
 from workers.functions.record import all_headers, body_text, ended
+from workers.functions.rows import never_run, new_row, too_deep
 from workers.models.functions import Execution, ExecutionList, execution_model, header_list
 from workers.models.people import Row
 from workers.store.fields import Field
@@ -36,6 +38,7 @@ from workers.store.store import Transaction
 from workers.store.tables import executions
 
 router = APIRouter(tags=["functions"])
+log = structlog.get_logger("realtime.functions")
 
 FIELDS = {
     "$id": Field(executions.c.id, "id"),
@@ -88,6 +91,8 @@ async def create_execution(request: Request, functionId: str, body: NewExecution
         although_disabled=not function["enabled"],
         claimed_roles=() if caller.identity.stored else tuple(sorted(caller.roles)),
     )
+    if _depth(caller) > services.settings.functions_max_depth:
+        return respond(await _cut(services, caller, code, body, asked), 202 if body.is_async else 201)
     if body.is_async:
         return respond(await _keep(services, caller, code, body, asked), 202)
     return respond(await _run(services, caller, function, code, body, asked), 201)
@@ -157,35 +162,51 @@ async def _run(
     return model
 
 
+async def _cut(
+    services: Services, caller: Caller, code: Code, body: NewExecution, asked: CallRequest
+) -> Execution:
+    """Record that an execution is not run, since functions that set off one another have gone too far."""
+    max_depth = services.settings.functions_max_depth
+    async with services.store.write(caller.project) as tx:
+        await require_function(tx.connection, caller.project.id, code.function_id, share=True)
+        row = _row(caller, code, body, asked, tx.now_text) | never_run(too_deep(max_depth))
+        await _insert(tx, row)
+    log.warning(
+        "a chain of functions is cut: it is too long",
+        project=caller.project.id,
+        function=code.function_id,
+        max_depth=max_depth,
+    )
+    services.executions.metrics.count_chain_cut()
+    return execution_model(row, shows_output=caller.is_privileged)
+
+
+def _depth(caller: Caller) -> int:
+    """Return how many executions, each of which set off the next, there are with the one that is asked for."""
+    return caller.acting.depth + 1
+
+
 def _row(caller: Caller, code: Code, body: NewExecution, asked: CallRequest, now_text: str) -> dict[str, Any]:
     """Return the row of an execution that has not begun."""
-    return {
-        "project_id": caller.project.id,
-        "id": new_id(),
-        "function_id": code.function_id,
-        "deployment_id": code.deployment_id,
-        "user_id": caller.user_id or None,
-        "origin": None if caller.is_privileged else origin_of(asked.client_ip),
-        "permissions": [f'read("user:{caller.user_id}")'] if caller.user_id else [],
-        "trigger": "http",
-        "status": "processing",
-        "request_method": body.method,
-        "request_path": body.path,
-        "request_headers": header_list(
+    return new_row(
+        caller.project.id,
+        new_id(),
+        code.function_id,
+        trigger="http",
+        depth=_depth(caller),
+        now=now_text,
+        deployment_id=code.deployment_id,
+        user_id=caller.user_id or None,
+        origin=None if caller.is_privileged else origin_of(asked.client_ip),
+        permissions=[f'read("user:{caller.user_id}")'] if caller.user_id else [],
+        status="processing",
+        request_method=body.method,
+        request_path=body.path,
+        request_headers=header_list(
             kept_request_headers({**asked.headers, "x-appwrite-client-ip": asked.client_ip})
         ),
-        "response_status": 0,
-        "response_headers": [],
-        "logs": "",
-        "errors": "",
-        "duration_s": 0.0,
-        "scheduled_at": None,
-        "due_at": None,
-        "attempts": 0,
-        "sealed_request": "",
-        "created_at": now_text,
-        "updated_at": now_text,
-    }
+        due_at=None,
+    )
 
 
 async def _insert(tx: Transaction, row: dict[str, Any]) -> None:
