@@ -13,6 +13,8 @@ from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 
 from workers.outbound.guard import Guard
 from workers.outbound.targets import Target, TargetError
@@ -30,10 +32,15 @@ class PublicOnlyConnector(aiohttp.TCPConnector):
 
     A name's addresses are judged when it is resolved, all of them; and the very address that a socket is made for is
     judged once more, however it came there: an address in the URL is never resolved. Nothing lies between that and
-    connecting. How many connections are open is up to who makes the requests.
+    connecting.
+
+    Args:
+        guard: what may be connected to.
+        max_connections: how many may be open for one to be kept when it was used. No request waits for another: that
+            many more may be opened as the caller makes requests at a time.
     """
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, *, max_connections: int) -> None:
         super().__init__(
             resolver=_GuardedResolver(guard),
             use_dns_cache=False,
@@ -42,13 +49,14 @@ class PublicOnlyConnector(aiohttp.TCPConnector):
             socket_factory=self._make_socket,
         )
         self._guard = guard
+        self._max_connections = max_connections
         # Sockets go with the transports that they belong to.
         self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
-    @property
-    def connections(self) -> int:
-        """How many connections are open, in use or not."""
-        return len(self._open)
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        # The parent keeps any number, and has no option for that.
+        too_many = len(self._open) > self._max_connections
+        super()._release(key, protocol, should_close=should_close or too_many)
 
     def _make_socket(self, address: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, sockaddr = address

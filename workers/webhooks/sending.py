@@ -109,15 +109,13 @@ class Sender:
             False: httpx.create_ssl_context(verify=False, trust_env=False),
         }
         self._endpoint = functools.lru_cache(_KNOWN_ENDPOINTS)(self._read)
-        self._connector: PublicOnlyConnector
         self._session: aiohttp.ClientSession
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep connections to endpoints for further attempts, and close them at the end."""
-        self._connector = PublicOnlyConnector(self._guard)
         self._session = aiohttp.ClientSession(
-            connector=self._connector,
+            connector=PublicOnlyConnector(self._guard, max_connections=self._max_connections),
             timeout=self._timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -169,8 +167,7 @@ class Sender:
         ) as response:
             received.status = response.status
             received.retry_after = response.headers.get("Retry-After", "")
-            is_whole = await self._receive(response, received.body)
-            if not is_whole or self._connector.connections > self._max_connections:
+            if not await self._receive(response, received.body):
                 response.close()
 
     async def _receive(self, response: aiohttp.ClientResponse, body: bytearray) -> bool:

@@ -3,20 +3,14 @@ import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from realtime.settings import Settings
+from tests.certificates import Certificate, make_certificate
 from workers.outbound import guard as module
 from workers.outbound.guard import Guard, PublicOnlyTransport
 from workers.outbound.targets import TargetError
@@ -40,33 +34,9 @@ class Names:
         return [ip_address(each) for each in answer]
 
 
-class Certificate(NamedTuple):
-    """A certificate for `hooks.example.com` that signs itself."""
-
-    serving: ssl.SSLContext
-    trusting: ssl.SSLContext
-
-
 @pytest.fixture
 def certificate(tmp_path: Path) -> Certificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("hooks.example.com")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "certificate.pem"
-    path.write_bytes(
-        made.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(path)
-    return Certificate(serving, ssl.create_default_context(cafile=str(path)))
+    return make_certificate(tmp_path, "hooks.example.com")
 
 
 @contextlib.asynccontextmanager
