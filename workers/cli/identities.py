@@ -3,13 +3,12 @@
 import asyncio
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from realtime.settings import Settings
 from workers.cli.context import load_settings, open_stores
 from workers.cli.output import note, show
+from workers.cli.progress import counting
 from workers.store.rebuild import Rebuild
 
 identities = typer.Typer(help="What hubs know of projects, keys and people.", no_args_is_help=True)
@@ -33,13 +32,6 @@ async def _rebuild(settings: Settings) -> tuple[int, list[str]]:
     """Return how many users there are, and why some were refused."""
     async with open_stores(settings) as (store, identities, triggers):
         run = Rebuild(store.database, identities, triggers)
-        with Progress(
-            TextColumn("users"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        ) as progress:
-            task = progress.add_task("users", total=await run.count())
-            await run.run(lambda number: progress.advance(task, number))
-            return int(progress.tasks[0].completed), run.refused
+        with counting("users", await run.count()) as bar:
+            await run.run(bar.advance)
+        return bar.done, run.refused

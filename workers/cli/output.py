@@ -41,6 +41,11 @@ def show_table(rows: Sequence[Sequence[str]]) -> None:
         show(Text(first.ljust(widths[0]), "bold"), "".join(f"  {cell}" for cell in cells).rstrip())
 
 
+def one_line(text: str) -> str:
+    """Return a text of strangers as one line that a terminal can be given: without what would steer it."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
+
+
 def note(message: str) -> None:
     """Print a remark to standard error."""
     Console(stderr=True).print(Text(message), soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""The delivery log: deliveries chosen by what they are, counted, made anew and removed, in the store.
+"""The delivery log: deliveries chosen by what they are, shown, counted, made anew and removed, in the store.
 
 A delivery that is made anew keeps its ID and its attempts; it is due at once, and gets all attempts of the schedule
 again. Whoever delivers finds it there like any other.
@@ -11,7 +11,9 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import ColumnElement, delete, func, literal_column, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workers.store.tables import attempts, deliveries, webhooks
+from workers.models.deliveries import DeliveryDetails, details_model
+from workers.models.people import Row
+from workers.store.tables import attempts, deliveries, webhook_events, webhooks
 from workers.store.times import to_text
 
 Status = Literal["pending", "delivered", "dead"]
@@ -19,6 +21,9 @@ Status = Literal["pending", "delivered", "dead"]
 
 BATCH = 500
 """How many deliveries are changed in one transaction, so that those who deliver need not wait for it."""
+
+MAX_HISTORY = 100
+"""How many attempts of a delivery are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,24 @@ class Batch(NamedTuple):
 
     changed: int
     """How many deliveries were changed or removed."""
-    last_seq: int
-    """The ``seq`` after which to go on; 0 when there is nothing after it."""
+    last_seq: int | None
+    """The ``seq`` after which to go on; None when there is nothing after it."""
+
+
+async def load_details(connection: AsyncConnection, row: Row) -> DeliveryDetails:
+    """Return the whole model of a row of ``deliveries``, with its last :data:`MAX_HISTORY` attempts."""
+    of_event = select(webhook_events).where(
+        webhook_events.c.project_id == row["project_id"], webhook_events.c.event_id == row["event_id"]
+    )
+    of_delivery = (
+        select(attempts)
+        .where(attempts.c.project_id == row["project_id"], attempts.c.delivery_id == row["id"])
+        .order_by(attempts.c.number.desc(), attempts.c.seq.desc())
+        .limit(MAX_HISTORY)
+    )
+    event = (await connection.execute(of_event)).mappings().one_or_none()
+    history = (await connection.execute(of_delivery)).mappings().all()
+    return details_model(row, event, history)
 
 
 async def count_selected(connection: AsyncConnection, selection: Selection) -> int:
@@ -147,4 +168,4 @@ async def _next(
 
 
 def _batch(seqs: list[int], limit: int) -> Batch:
-    return Batch(len(seqs), seqs[-1] if len(seqs) == limit else 0)
+    return Batch(len(seqs), seqs[-1] if len(seqs) == limit else None)

@@ -17,12 +17,11 @@ from workers.models.deliveries import (
     DeliveryList,
     Redeliveries,
     delivery_model,
-    details_model,
 )
 from workers.store.fields import Field
 from workers.store.pages import fetch_page
-from workers.store.tables import attempts, deliveries, webhook_events, webhooks
-from workers.webhooks.delivery_log import BATCH, Selection, redeliver
+from workers.store.tables import deliveries, webhooks
+from workers.webhooks.delivery_log import BATCH, Selection, load_details, redeliver
 
 FIELDS = {
     "$id": Field(deliveries.c.id, "id"),
@@ -37,9 +36,6 @@ FIELDS = {
     "nextAttemptAt": Field(deliveries.c.due_at, "datetime"),
 }
 """What deliveries are listed by."""
-
-MAX_HISTORY = 100
-"""How many attempts of a delivery are shown."""
 
 MAX_REDELIVERIES = 10_000
 """How many deliveries one request has made anew."""
@@ -74,22 +70,6 @@ async def get_delivery(
         webhook = await _require_webhook(connection, project, webhook_id)
         row = await _require_delivery(connection, webhook, delivery_id)
         return await load_details(connection, row)
-
-
-async def load_details(connection: AsyncConnection, row: RowMapping) -> DeliveryDetails:
-    """Return the whole model of a row of ``deliveries``."""
-    of_event = select(webhook_events).where(
-        webhook_events.c.project_id == row["project_id"], webhook_events.c.event_id == row["event_id"]
-    )
-    of_delivery = (
-        select(attempts)
-        .where(attempts.c.project_id == row["project_id"], attempts.c.delivery_id == row["id"])
-        .order_by(attempts.c.number.desc(), attempts.c.seq.desc())
-        .limit(MAX_HISTORY)
-    )
-    event = (await connection.execute(of_event)).mappings().one_or_none()
-    history = (await connection.execute(of_delivery)).mappings().all()
-    return details_model(row, event, history)
 
 
 async def redeliver_one(services: Services, project: Project, webhook_id: str, delivery_id: str) -> Delivery:
@@ -158,9 +138,9 @@ async def _redeliver(
                 tx.connection, selection, now, after_seq=after_seq, limit=min(BATCH, MAX_REDELIVERIES - total)
             )
         total += step.changed
-        after_seq = step.last_seq
-        if not after_seq:
+        if step.last_seq is None:
             return {"total": total, "cursor": ""}
+        after_seq = step.last_seq
     return {"total": total, "cursor": await _id_of(services, after_seq)}
 
 
