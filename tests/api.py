@@ -97,10 +97,13 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def running_api(settings: Settings, *, is_first: bool = True) -> AsyncIterator[Api]:
+async def running_api(
+    settings: Settings, *, is_first: bool = True, is_dispatching: bool = True
+) -> AsyncIterator[Api]:
     """Run the API on the migrated database and the Redis of ``settings``, with the project in it.
 
-    One that is not the first finds the project there.
+    One that is not the first finds the project there. What waits to be executed is taken by it, as by
+    `realtime functions`, if it is dispatching.
     """
     redis = connect(settings.redis_url)
     identities = IdentityStore(redis)
@@ -112,7 +115,9 @@ async def running_api(settings: Settings, *, is_first: bool = True) -> AsyncIter
     )
     app = create_app(services=services)
     try:
-        async with services.running():
+        async with services.running(), contextlib.AsyncExitStack() as stack:
+            if is_dispatching:
+                await stack.enter_async_context(services.executions.dispatching())
             if is_first:
                 await _insert_project(services)
             async with _client(app, {"X-Appwrite-Key": KEY}) as server:

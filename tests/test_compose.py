@@ -13,7 +13,11 @@ from realtime.hub.http import routes as hub_routes
 from realtime.settings import ENV_PREFIX, Settings
 from workers.api import standalone
 from workers.cli.app import app
+from workers.cli.worker_pages import worker_routes
+from workers.functions import executions
+from workers.store import relay
 from workers.store.database import database_url
+from workers.webhooks import dispatcher
 
 ROOT = Path(__file__).parent.parent
 IMAGE = "realtime-hub"
@@ -29,6 +33,8 @@ def compose() -> dict[str, Any]:
 def services() -> dict[str, Service]:
     return cast("dict[str, Service]", compose()["services"])
 
+
+WORKERS = ("functions", "webhooks")
 
 OURS = sorted(name for name, service in services().items() if service.get("image") == IMAGE)
 
@@ -62,15 +68,17 @@ def paths_of(command: str) -> set[str]:
     if command == "hub":
         # The routes close over the hub and use it when they are called.
         return {getattr(route, "path", "") for route in hub_routes(cast("Any", None))}
+    if command in WORKERS:
+        return {getattr(route, "path", "") for route in worker_routes(cast("Any", None), ())}
     assert command == "api"
     settings = Settings(redis_url="redis://127.0.0.1:1")
     return set(standalone.create(settings).openapi()["paths"])
 
 
 class TestServices:
-    def test_there_are_hub_and_api_with_their_stores_and_a_proxy(self) -> None:
-        assert set(services()) == {"hub", "api", "valkey", "postgres", "proxy"}
-        assert OURS == ["api", "hub"]
+    def test_there_are_hub_api_and_workers_with_their_stores_and_a_proxy(self) -> None:
+        assert set(services()) == {"hub", "api", *WORKERS, "valkey", "postgres", "proxy"}
+        assert OURS == ["api", "functions", "hub", "webhooks"]
 
     @pytest.mark.parametrize("name", OURS)
     def test_command_is_one_of_the_command_line(self, name: str) -> None:
@@ -100,13 +108,36 @@ class TestServices:
     @pytest.mark.parametrize("name", OURS)
     def test_health_check_asks_a_page_that_the_command_serves(self, name: str) -> None:
         url = health_url(services()[name])
-        assert url["port"] == environment(services()[name])["REALTIME_PORT"]
+        variable = "REALTIME_WORKER_PORT" if name in WORKERS else "REALTIME_PORT"
+        assert url["port"] == environment(services()[name])[variable]
         assert url["path"] in paths_of(services()[name]["command"][0])
 
     def test_hub_gets_the_time_to_drain_before_it_is_killed(self) -> None:
         hub = services()["hub"]
         drain_s = float(environment(hub)["REALTIME_DRAIN_WINDOW_S"])
         assert float(hub["stop_grace_period"].removesuffix("s")) > drain_s + Settings().close_timeout_s
+
+    @pytest.mark.parametrize("name", WORKERS)
+    def test_worker_has_what_the_api_encrypts_with_and_where_it_puts_files(self, name: str) -> None:
+        worker, api = services()[name], services()["api"]
+        shared = {
+            "REALTIME_DATABASE_URL",
+            "REALTIME_ENCRYPTION_KEYS",
+            "REALTIME_FILES_URL",
+            "REALTIME_SECRET",
+        }
+        shared |= {"REALTIME_FUNCTIONS_EXECUTOR", "REALTIME_WEBHOOKS_ALLOWED_NETWORKS"}
+        assert shared <= set(environment(worker))
+        assert {name: environment(worker)[name] for name in shared} == {
+            name: environment(api)[name] for name in shared
+        }
+        assert worker["volumes"] == api["volumes"]
+
+    @pytest.mark.parametrize("name", WORKERS)
+    def test_worker_gets_the_time_to_end_what_it_does_before_it_is_killed(self, name: str) -> None:
+        grace_s = float(services()[name]["stop_grace_period"].removesuffix("s"))
+        # One after the other: what runs, what is to be recorded, what is to be published.
+        assert grace_s > executions.STOP_TIMEOUT_S + dispatcher.STOP_TIMEOUT_S + relay.FLUSH_TIMEOUT_S
 
     def test_every_dependency_and_volume_is_declared(self) -> None:
         volumes = set(compose()["volumes"])
@@ -132,7 +163,7 @@ class TestProxy:
     def test_upstreams_are_services_on_their_ports(self) -> None:
         upstreams = re.findall(r"dynamic a (\w+) (\d+)|reverse_proxy (\w+):(\d+)", self.caddyfile)
         found = {(a or c, b or d) for a, b, c, d in upstreams}
-        assert found == {(name, environment(services()[name])["REALTIME_PORT"]) for name in OURS}
+        assert found == {(name, environment(services()[name])["REALTIME_PORT"]) for name in ("api", "hub")}
 
     def test_health_check_asks_the_port_that_the_proxy_listens_on(self) -> None:
         assert f"\n:{health_url(services()['proxy'])['port']} {{" in self.caddyfile

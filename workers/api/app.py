@@ -6,7 +6,8 @@ port with the hub's own connections.
 
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import FastAPI
@@ -68,17 +69,21 @@ def create_app(
     *,
     services: Services,
     routes: Sequence[BaseRoute] = (),
+    beside: Sequence[Callable[[Services], AbstractAsyncContextManager[None]]] = (),
 ) -> FastAPI:
     """Return the API as an ASGI application.
 
     Args:
         services: what routes work with; they run while the application is served, and are closed with it.
         routes: further routes to serve on the same port, such as the hub's health; they come first.
+        beside: what else is to run while the application is served, with the same services, such as workers.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with services.running():
+        async with services.running(), contextlib.AsyncExitStack() as stack:
+            for run in beside:
+                await stack.enter_async_context(run(services))
             # What there is by now stays as long as the process, and need not be looked through again and again: three
             # percent of what a request costs (benchmarks/api.py).
             gc.collect()

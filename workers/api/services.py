@@ -20,7 +20,7 @@ from workers.files.discards import Discards
 from workers.files.opening import open_file_store
 from workers.files.store import FileStore
 from workers.functions.executions import Executions
-from workers.functions.executor import NoExecutor
+from workers.functions.executors.chosen import ChosenExecutor
 from workers.images.pool import ImagePool
 from workers.messaging.dispatcher import Dispatcher
 from workers.messaging.routes import Routes
@@ -47,6 +47,7 @@ class Services:
     mailer: Mailer
     sealer: Sealer
     files: FileStore
+    executor: ChosenExecutor
     executions: Executions
     presences: PresenceStore
     lists: ListCache
@@ -77,6 +78,8 @@ class Services:
         relay = Relay(database, bus, WriteThrough(identities, TriggerStore(bus.redis), presences))
         store, sealer = Store(database, relay), Sealer.from_settings(settings)
         metrics = metrics or WorkerMetrics()
+        files = open_file_store(settings)
+        executor = ChosenExecutor.from_settings(settings, files)
         return cls(
             settings,
             identities,
@@ -86,14 +89,16 @@ class Services:
             relay,
             mailer_of(settings),
             sealer,
-            open_file_store(settings),
+            files,
+            executor,
             Executions(
                 store,
                 sealer,
-                NoExecutor(),
+                executor,
                 secrets=settings.secrets,
                 concurrency=settings.functions_concurrency,
                 function_concurrency=settings.functions_function_concurrency,
+                metrics=metrics,
             ),
             presences,
             ListCache(),
@@ -114,17 +119,13 @@ class Services:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Publish the outbox, remove what is over, run executions and send messages, until the block ends.
-
-        Then close database and files, and end the processes that draw.
-        """
+        """Publish the outbox, remove what is over and send messages, until the block ends; then close all of it."""
         maintenance = Maintenance(self.store, self.settings)
         sweeper = Sweeper(self.presences, lease_s=self.settings.presence_lease_s)
         try:
             async with (
                 self.relay.running(),
                 self.discards.running(),
-                self.executions.dispatching(),
                 self.dispatcher.running(),
                 maintenance.running(),
                 sweeper.running(),
@@ -134,8 +135,9 @@ class Services:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Close database and files, and end the processes that draw; for who did not have it :meth:`running`."""
+        """Close database and files, and end the processes that draw and that run functions."""
         await self.images.aclose()
+        await self.executor.aclose()
         await self.files.aclose()
         await self.store.database.aclose()
 

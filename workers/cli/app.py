@@ -5,6 +5,7 @@ import os
 import typer
 
 from realtime import __version__
+from workers.cli.deliveries import deliveries
 from workers.cli.doctor import doctor
 from workers.cli.identities import identities
 from workers.cli.keys import keys
@@ -15,6 +16,8 @@ from workers.cli.serve import api, dev, hub
 from workers.cli.tail import tail
 from workers.cli.token import token
 from workers.cli.vars import vars_
+from workers.cli.work import work
+from workers.cli.workers import functions, webhooks
 
 PRIVATE_UMASK = 0o077
 """What the commands make, such as the data folder, its database and its files, is for their user only."""
@@ -28,12 +31,16 @@ app = typer.Typer(
 app.command()(dev)
 app.command()(hub)
 app.command()(api)
+app.command()(webhooks)
+app.command()(functions)
 app.command()(publish)
 app.command()(tail)
 app.command()(token)
 app.add_typer(projects, name="projects")
 app.add_typer(keys, name="keys")
 app.add_typer(identities, name="identities")
+app.add_typer(deliveries, name="deliveries")
+app.add_typer(work, name="work")
 app.command("vars")(vars_)
 app.command()(doctor)
 

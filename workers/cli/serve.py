@@ -34,6 +34,10 @@ WorkersOption = Annotated[
 
 _LOG = structlog.get_logger("realtime.mail")
 
+DEV_DEFAULTS = {"functions_executor": "process", "webhooks_allow_private": True}
+"""Settings whose default is another one where a developer tries things out: code that is their own, endpoints that
+are on this machine."""
+
 EXAMPLE_EVENT = "databases.main.tables.posts.rows.1.create"
 EXAMPLE_PAYLOAD = '{"title": "Hello"}'
 
@@ -48,6 +52,7 @@ def dev(host: HostOption = None, port: PortOption = None, workers: WorkersOption
         update={
             "dev_key": settings.dev_key or kept.read_or_create(settings.data_dir / kept.KEY_FILE),
             "secret": settings.secret or kept.read_or_create(settings.data_dir / kept.SECRET_FILE),
+            **{name: value for name, value in DEV_DEFAULTS.items() if name not in settings.model_fields_set},
         }
     )
     if settings.redis_url:

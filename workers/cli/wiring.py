@@ -1,4 +1,4 @@
-"""The servers that have the API in them, wired together. Imported by the commands that serve: it takes its time."""
+"""The servers and the workers, wired together. Imported by the commands that serve: it takes its time."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,9 +13,13 @@ from workers.api import standalone
 from workers.api.app import create_app
 from workers.api.services import Services
 from workers.cli.context import open_stores
+from workers.cli.worker_pages import metrics_route
+from workers.cli.worker_process import serve_worker
+from workers.cli.worker_wiring import run_functions, run_webhooks
 from workers.dev.board import seed_board
 from workers.dev.demo import seed
 from workers.dev.routes import page_routes
+from workers.store.metrics import WorkerMetrics
 
 
 def serve_dev(settings: Settings, ready: Callable[[], None]) -> None:
@@ -38,10 +42,37 @@ def serve_api(settings: Settings, ready: Callable[[], None]) -> None:
     standalone.serve(settings, ready=ready)
 
 
+def serve_webhooks(settings: Settings, ready: Callable[[], None]) -> None:
+    """Deliver events to webhooks until SIGTERM or SIGINT. Blocks. Raises what :func:`serve_api` raises."""
+    asyncio.run(_migrate(settings))
+    serve_worker(settings, "webhooks", run_webhooks, ready=ready)
+
+
+def serve_functions(settings: Settings, ready: Callable[[], None]) -> None:
+    """Run functions until SIGTERM or SIGINT. Blocks. Raises what :func:`serve_api` raises."""
+    asyncio.run(_migrate(settings))
+    serve_worker(settings, "functions", run_functions, ready=ready)
+
+
 def dev_app(hub: Hub) -> ASGIApp:
-    """Return everything of a development server that is not a WebSocket: health, API and page."""
-    services = Services.from_settings(hub.settings, identities=hub.store, resolver=hub.resolver, bus=hub.bus)
-    return create_app(services=services, routes=[*hub_routes(hub), *page_routes(hub.settings)])
+    """Return everything of a development server that is not a WebSocket: health, API, pages and workers."""
+    services = Services.from_settings(
+        hub.settings,
+        identities=hub.store,
+        resolver=hub.resolver,
+        bus=hub.bus,
+        metrics=WorkerMetrics(hub.metrics.registry),
+    )
+    return create_app(
+        services=services,
+        routes=[
+            # Before the hub's own.
+            metrics_route(hub, services, ("webhooks", "functions")),
+            *hub_routes(hub),
+            *page_routes(hub.settings),
+        ],
+        beside=[run_webhooks, run_functions],
+    )
 
 
 async def _seed(settings: Settings) -> None:

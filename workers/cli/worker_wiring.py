@@ -1,0 +1,61 @@
+"""What workers are made of, on the services of the process that they run in: their own, or that of `realtime dev`."""
+
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+
+from realtime.bus.keys import WorkKind
+from realtime.bus.work import WorkQueue
+from realtime.triggers.store import TriggerStore
+from realtime.triggers.watch import TriggerWatch
+from workers.api.services import Services
+from workers.functions.schedules import Schedules
+from workers.functions.triggering import Triggering
+from workers.store.intake import Intake
+from workers.webhooks.sending import Sender
+from workers.webhooks.worker import WebhookWorker
+
+
+@contextlib.asynccontextmanager
+async def run_webhooks(services: Services) -> AsyncIterator[None]:
+    """Deliver events to webhooks until the block ends."""
+    sender = Sender(services.settings, services.guard, services.sealer)
+    worker = WebhookWorker(
+        services.store,
+        sender,
+        _queue(services, "webhooks"),
+        TriggerWatch(TriggerStore(services.bus.redis)),
+        services.settings,
+        services.metrics,
+    )
+    async with sender.running(), worker.running():
+        yield
+
+
+@contextlib.asynccontextmanager
+async def run_functions(services: Services) -> AsyncIterator[None]:
+    """Run functions for events, by their schedules, and for those who do not wait, until the block ends."""
+    executions, triggers = services.executions, TriggerStore(services.bus.redis)
+    triggering = Triggering(
+        services.store,
+        services.sealer,
+        max_depth=services.settings.functions_max_depth,
+        wake=executions.wake,
+        metrics=services.metrics,
+    )
+    schedules = Schedules(
+        services.store, services.sealer, triggers, wake=executions.wake, metrics=services.metrics
+    )
+    queue = _queue(services, "functions")
+    intake = Intake(queue, TriggerWatch(triggers), triggering.handle, services.metrics)
+    # Nothing new comes in while what runs is waited for.
+    async with executions.dispatching(), schedules.running(), intake.running():
+        yield
+
+
+def _queue(services: Services, kind: WorkKind) -> WorkQueue:
+    # No two processes read by the same name, also not on machines or in containers that are called the same.
+    consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return WorkQueue(services.bus.redis, kind, consumer)
