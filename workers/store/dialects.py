@@ -1,9 +1,9 @@
 """The few expressions that SQLite and PostgreSQL spell differently, so that lists are the same on both."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, JSON, Boolean, Integer, Text, literal, true
+from sqlalchemy import ARRAY, JSON, Boolean, FromClause, Integer, Text, and_, literal, literal_column, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -169,3 +169,32 @@ _TEXTS = ARRAY(Text).with_variant(JSON(), "sqlite")
 def is_among(column: ColumnElement[Any], texts: Sequence[str]) -> ColumnElement[bool]:
     """Return the condition that a column has one of ``texts``, of which there may be more than parameters."""
     return _is_among(column, literal(list(texts), _TEXTS))
+
+
+class _items(FunctionElement[Any]):  # noqa: N801
+    """The items of a JSON array, as rows of one column, ``value``."""
+
+    inherit_cache = True
+
+
+@compiles(_items, "sqlite")
+def _items_sqlite(element: _items, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(_items, "postgresql")
+def _items_postgresql(element: _items, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"jsonb_array_elements({compiler.process(element.clauses, **kw)})"
+
+
+def matching(
+    first: ColumnElement[Any], second: ColumnElement[Any], pairs: Iterable[tuple[str, str]]
+) -> tuple[FromClause, ColumnElement[bool]]:
+    """Return a table to join, and on what: the rows are those whose two columns together are one of ``pairs``.
+
+    An index that begins with the columns serves it, on either database, and the pairs, which are distinct, are one
+    parameter. For the plain ``(first, second) IN (...)`` SQLite looks at every row with one of the first.
+    """
+    listed = _items(literal([list(pair) for pair in pairs], _JSON)).table_valued("value", name="pair")
+    item = listed.c.value.op("->>", return_type=Text())
+    return listed, and_(first == item(literal_column("0")), second == item(literal_column("1")))

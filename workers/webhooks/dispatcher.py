@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,19 +25,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.bus.backoff import backoff_s
 from realtime.settings_workers import WorkerSettings
-from realtime.triggers.model import Webhook
-from workers.models.people import Row
 from workers.store.failures import Failure, failure_of
 from workers.store.metrics import WorkerMetrics
 from workers.store.store import Store
 from workers.webhooks import queue
+from workers.webhooks.attempts import AHEAD_S, Attempts, Prepared, Sends
 from workers.webhooks.disabling import Disabling
-from workers.webhooks.endpoints import Endpoints, Limits
-from workers.webhooks.outcomes import Outcome, Verdict, failure_text, judge
-from workers.webhooks.queue import Claimed
+from workers.webhooks.outcomes import Verdict
 from workers.webhooks.recorder import Ended, WebhookKey, find_failing, record
-from workers.webhooks.request import Delivery
-from workers.webhooks.sending import AttemptResult
 
 log = structlog.get_logger("realtime.webhooks")
 
@@ -57,18 +52,10 @@ _PASSING = (SQLAlchemyError, OSError)
 """What it looks like when the database is away for a while."""
 
 
-class Sends(Protocol):
-    """What makes attempts: :class:`workers.webhooks.sending.Sender`."""
-
-    async def attempt(self, webhook: Webhook, delivery: Delivery) -> AttemptResult:
-        """Send ``delivery`` to ``webhook``, within ``webhooks_timeout_s``, and return what came of it."""
-
-
 class _Taken(NamedTuple):
     """What a round took out of the store."""
 
-    deliveries: Sequence[tuple[Claimed, Webhook, Row]]
-    """With the event of each."""
+    deliveries: Sequence[Prepared]
     still_hungry: Sequence[int]
     """The endpoints for which there may be more."""
     buried: int
@@ -94,22 +81,10 @@ class Dispatcher:
         self._sender = sender
         self._settings = settings
         self._metrics = metrics
-        self._endpoints = Endpoints(
-            Limits(
-                concurrency=settings.webhooks_concurrency,
-                endpoint_concurrency=settings.webhooks_endpoint_concurrency,
-                endpoint_rate=settings.webhooks_endpoint_rate,
-                breaker_failures=settings.webhooks_breaker_failures,
-                breaker_pause_s=settings.webhooks_breaker_pause_s,
-            )
-        )
+        self._attempts = Attempts(sender, settings, self.wake)
         self._disabling = Disabling(store, metrics)
         # The endpoints for which something may be due; those whose turn is next first.
         self._hungry: dict[int, None] = {}
-        self._attempts: dict[asyncio.Task[None], Claimed] = {}
-        # What is still to be recorded, in order. As many as attempts may run at most, since nothing is claimed
-        # meanwhile.
-        self._ended: list[Ended] = []
         self._woken = asyncio.Event()
         self._next_look_at = 0.0
         self._stopping = False
@@ -127,14 +102,18 @@ class Dispatcher:
                 try:
                     await self._stop(loop)
                 finally:
+                    # If that was broken off.
                     loop.cancel()
-                    for task in self._attempts:
-                        task.cancel()
-                    await asyncio.gather(loop, *self._attempts, return_exceptions=True)
+                    self._attempts.cancel()
+                    await asyncio.gather(loop, return_exceptions=True)
 
     def announce(self, numbers: Iterable[int]) -> None:
         """Be told that something is due for webhooks, by their ``seq``. Never blocks."""
         self._hungry.update(dict.fromkeys(numbers))
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Look soon for what there is to do. Never blocks."""
         self._woken.set()
 
     # The loop.
@@ -162,7 +141,7 @@ class Dispatcher:
     async def _sleep(self) -> None:
         """Wait for something to do: until somebody says so, or the time has come."""
         now = time.monotonic()
-        until = min(self._next_look_at, self._endpoints.next_at(self._hungry, now))
+        until = min(self._next_look_at, self._attempts.endpoints.next_at(self._hungry, now))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, until - now)):
                 await self._woken.wait()
@@ -176,33 +155,36 @@ class Dispatcher:
             found = await queue.find_endpoints(connection, datetime.now(UTC))
         self._hungry.update(dict.fromkeys(found))
         self._next_look_at = now + POLL_INTERVAL_S
-        self._endpoints.forget(now)
-        self._metrics.set_open_breakers(self._endpoints.open_breakers)
+        endpoints = self._attempts.endpoints
+        endpoints.forget(now)
+        self._metrics.set_open_breakers(endpoints.open_breakers)
 
     async def _round(self) -> None:
-        """Record what has ended, and begin what may begin."""
-        rooms = self._endpoints.allot(self._hungry, time.monotonic())
-        ended = list(self._ended)
-        if not rooms and not ended:
+        """Record what has ended, and claim what may begin."""
+        attempts = self._attempts
+        attempts.begin(time.monotonic())
+        wanted = attempts.wanted(self._hungry, time.monotonic())
+        ended, returned = list(attempts.ended), list(attempts.returned)
+        if not wanted and not ended and not returned:
             return
         # What is announced from now on is news.
-        for number in rooms:
+        for number in wanted:
             del self._hungry[number]
         try:
             async with self._store.database.writing() as connection:
                 failing = await self._record(connection, ended)
-                taken = await self._take(connection, rooms)
+                await queue.give_back(connection, returned, datetime.now(UTC))
+                taken = await self._take(connection, wanted)
         except BaseException as error:
-            self._hungry.update(dict.fromkeys(rooms))
+            self._hungry.update(dict.fromkeys(wanted))
             if not _is_of_values(error):
                 raise
             await self._record_one_by_one(ended)
             return
-        del self._ended[: len(ended)]
-        self._hungry.update(dict.fromkeys(taken.still_hungry))
+        del attempts.ended[: len(ended)], attempts.returned[: len(returned)]
+        self._hungry.update(dict.fromkeys((*taken.still_hungry, *(each.webhook_seq for each in returned))))
         self._count(ended, taken.buried)
-        for claimed, webhook, event in taken.deliveries:
-            self._begin(claimed, webhook, event)
+        attempts.add(taken.deliveries, time.monotonic())
         self._disabling.soon(failing, "It has failed for too long.")
         self._disabling.soon(_gone(ended), "Its endpoint said that it is gone.")
 
@@ -233,7 +215,7 @@ class Dispatcher:
             for number, room in rooms.items()
             if (webhook := webhooks.get(number)) is not None and webhook.enabled
         }
-        lease_s = self._settings.webhooks_timeout_s + LEASE_MARGIN_S
+        lease_s = AHEAD_S + self._settings.webhooks_timeout_s + LEASE_MARGIN_S
         claims = await queue.claim(connection, open_rooms, now, lease_s)
         events = await queue.load_events(connection, claims)
         without_event = [each for each in claims if (each.project_id, each.event_id) not in events]
@@ -250,7 +232,7 @@ class Dispatcher:
             if removed == queue.BATCH:
                 still_hungry.append(number)
         deliveries = [
-            (each, webhooks[each.webhook_seq], event)
+            Prepared(each, webhooks[each.webhook_seq], event)
             for each in claims
             if (event := events.get((each.project_id, each.event_id))) is not None
         ]
@@ -268,57 +250,8 @@ class Dispatcher:
                     if not _is_of_values(error):
                         raise
                     log.exception("an attempt cannot be recorded as it is", delivery=each.claimed.id)
-            self._ended.remove(each)
+            self._attempts.ended.remove(each)
             self._count([each], 0)
-
-    # Attempts.
-
-    def _begin(self, claimed: Claimed, webhook: Webhook, event: Row) -> None:
-        self._endpoints.begin(claimed.webhook_seq, time.monotonic())
-        task = asyncio.create_task(self._attempt(claimed, webhook, event), name="realtime-attempt")
-        self._attempts[task] = claimed
-        task.add_done_callback(self._forget)
-
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        # What was cancelled is still to be given back.
-        if not task.cancelled():
-            self._attempts.pop(task, None)
-        self._woken.set()
-
-    async def _attempt(self, claimed: Claimed, webhook: Webhook, event: Row) -> None:
-        delivery = Delivery(
-            project_id=claimed.project_id,
-            delivery_id=claimed.id,
-            event_id=claimed.event_id,
-            names=tuple(event["names"]),
-            actor_id=event["actor_id"],
-            payload=event["payload"],
-            attempt=claimed.attempts,
-        )
-        verdict = Verdict.UNKNOWN
-        try:
-            result, outcome = await self._send(claimed, webhook, delivery)
-            verdict = outcome.verdict
-            failed = verdict in (Verdict.FAILS, Verdict.GONE)
-            text = failure_text(webhook.url, delivery.names, result) if failed else ""
-            self._ended.append(Ended(claimed, result, outcome, text))
-        finally:
-            self._endpoints.end(claimed.webhook_seq, time.monotonic(), verdict)
-
-    async def _send(
-        self, claimed: Claimed, webhook: Webhook, delivery: Delivery
-    ) -> tuple[AttemptResult, Outcome]:
-        schedule_s = self._settings.webhooks_schedule_s
-        jitter = random.random()  # noqa: S311 - not a secret
-        started_at = time.time()
-        try:
-            result = await self._sender.attempt(webhook, delivery)
-        except Exception:
-            # A mistake of this program: no fault of the endpoint.
-            log.exception("an attempt broke off", delivery=claimed.id)
-            result = AttemptResult(started_at, time.time() - started_at, error="The attempt broke off.")
-            return result, judge(result, claimed.round, schedule_s, jitter)._replace(verdict=Verdict.UNKNOWN)
-        return result, judge(result, claimed.round, schedule_s, jitter)
 
     def _count(self, ended: Iterable[Ended], buried: int) -> None:
         for _, result, outcome, _ in ended:
@@ -334,22 +267,20 @@ class Dispatcher:
 
     async def _stop(self, loop: asyncio.Task[None]) -> None:
         """Let the present round and attempts end, for a while; record what has, and give back the others."""
-        await asyncio.wait([loop, *self._attempts], timeout=STOP_TIMEOUT_S)
-        late = [task for task in (loop, *self._attempts) if not task.done()]
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        now = datetime.now(UTC)
+        await asyncio.wait([loop], timeout=STOP_TIMEOUT_S)
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+        await self._attempts.stop(STOP_TIMEOUT_S)
+        attempts, now = self._attempts, datetime.now(UTC)
         try:
             async with self._store.database.writing() as connection:
-                await record(connection, self._ended, now)
-                await queue.give_back(connection, self._attempts.values(), now)
+                await record(connection, attempts.ended, now)
+                await queue.give_back(connection, attempts.returned, now)
         except _PASSING as error:
             # They are due again when the claims have run out.
             log.warning("the end of attempts was not recorded", error=type(error).__name__)
         else:
-            self._count(self._ended, 0)
-            self._attempts.clear()
+            self._count(attempts.ended, 0)
 
 
 def _gone(ended: Iterable[Ended]) -> list[WebhookKey]:

@@ -12,11 +12,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, select, text, tuple_, update
+from sqlalchemy import bindparam, delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.triggers.model import Webhook
 from workers.models.people import Row
+from workers.store.dialects import matching
 from workers.store.tables import attempts, deliveries, webhook_events, webhooks
 from workers.store.times import to_text, to_unix
 
@@ -132,10 +133,11 @@ async def load_events(connection: AsyncConnection, claims: Iterable[Claimed]) ->
     if not keys:
         return {}
     events = webhook_events.c
+    listed, matches = matching(events.project_id, events.event_id, sorted(keys))
     found = await connection.execute(
-        select(events.project_id, events.event_id, events.names, events.actor_id, events.payload).where(
-            tuple_(events.project_id, events.event_id).in_(sorted(keys))
-        )
+        select(events.project_id, events.event_id, events.names, events.actor_id, events.payload)
+        .select_from(listed)
+        .join(webhook_events, matches)
     )
     return {(row["project_id"], row["event_id"]): row for row in found.mappings()}
 
@@ -168,9 +170,9 @@ async def remove_open(connection: AsyncConnection, webhook_seq: int) -> int:
         .returning(deliveries.c.project_id, deliveries.c.id)
     )
     keys = [(project_id, delivery_id) for project_id, delivery_id in removed]
-    await connection.execute(
-        delete(attempts).where(tuple_(attempts.c.project_id, attempts.c.delivery_id).in_(keys))
-    )
+    listed, matches = matching(attempts.c.project_id, attempts.c.delivery_id, keys)
+    of_them = select(attempts.c.seq).select_from(listed).join(attempts, matches)
+    await connection.execute(delete(attempts).where(attempts.c.seq.in_(of_them)))
     return len(seqs)
 
 

@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.events.work import WorkEvent
 from realtime.triggers.index import TriggerIndex
 from workers.store.database import Database
+from workers.store.dialects import matching
 from workers.store.metrics import WorkerMetrics
 from workers.store.tables import deliveries, webhook_events, webhooks
 from workers.store.times import to_text
@@ -32,9 +33,6 @@ TOO_MANY = "Too many deliveries wait for the webhook."
 
 _ID_CHARACTERS = 26
 """130 bits, so that no two are the same."""
-
-_ROWS = 500
-"""How many webhooks are looked up by one statement."""
 
 
 def delivery_id(webhook_seq: int, project_id: str, event_id: str) -> str:
@@ -126,16 +124,13 @@ async def _find_webhooks(
     keys = sorted(
         {(event.project, webhook_id) for event, webhook_ids in wanted for webhook_id in webhook_ids}
     )
-    key = tuple_(webhooks.c.project_id, webhooks.c.id)
-    numbers: dict[tuple[str, str], int] = {}
-    for start in range(0, len(keys), _ROWS):
-        found = await connection.execute(
-            select(webhooks.c.project_id, webhooks.c.id, webhooks.c.seq).where(
-                key.in_(keys[start : start + _ROWS])
-            )
-        )
-        numbers.update(((project_id, webhook_id), seq) for project_id, webhook_id, seq in found)
-    return numbers
+    listed, matches = matching(webhooks.c.project_id, webhooks.c.id, keys)
+    found = await connection.execute(
+        select(webhooks.c.project_id, webhooks.c.id, webhooks.c.seq)
+        .select_from(listed)
+        .join(webhooks, matches)
+    )
+    return {(project_id, webhook_id): seq for project_id, webhook_id, seq in found}
 
 
 def _rows(
