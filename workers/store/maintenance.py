@@ -8,19 +8,20 @@ import asyncio
 import contextlib
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, and_, delete, false, or_, select, true
+from sqlalchemy import ColumnElement, and_, delete, false, literal, or_, select, true
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.identity.model import Project
 from realtime.settings import Settings
 from workers.store import tables
+from workers.store.deliveries import remove_deliveries
 from workers.store.locks import try_lock
 from workers.store.store import Store
 from workers.store.times import to_text
@@ -59,6 +60,8 @@ class _Aging:
     """Which of them may be removed at all."""
     max_age_s: float
     """0 keeps them for good."""
+    remove: Callable[[AsyncConnection, Sequence[int]], Awaitable[None]] | None = None
+    """Removes the rows of these numbers, with what belongs to them; None where nothing does."""
 
 
 _EXPIRING = (
@@ -85,6 +88,37 @@ def _aging(settings: Settings) -> tuple[_Aging, ...]:
             messages.c.updated_at,
             messages.c.status.in_(("sent", "failed")),
             settings.messages_max_age_s,
+        ),
+        *_aging_deliveries(settings),
+    )
+
+
+def _aging_deliveries(settings: Settings) -> tuple[_Aging, ...]:
+    deliveries, events = tables.deliveries, tables.webhook_events
+    ages_s = {"delivered": settings.webhooks_delivered_max_age_s, "dead": settings.webhooks_dead_max_age_s}
+    # An event goes when its last delivery has. It is recorded with the first, so that nobody can be between the two.
+    is_told_of = select(literal(1)).where(
+        deliveries.c.project_id == events.c.project_id, deliveries.c.event_id == events.c.event_id
+    )
+    return (
+        *(
+            _Aging(
+                deliveries,
+                deliveries.c.created_at,
+                deliveries.c.updated_at,
+                deliveries.c.status == status,
+                max_age_s,
+                remove_deliveries,
+            )
+            for status, max_age_s in ages_s.items()
+        ),
+        _Aging(
+            events,
+            events.c.created_at,
+            events.c.created_at,
+            ~is_told_of.exists(),
+            # Before that, only those of webhooks that were deleted have none.
+            min(filter(None, ages_s.values()), default=0.0),
         ),
     )
 
@@ -133,7 +167,7 @@ class Maintenance:
             removed[expiring.table.name] = await self._remove_expired(expiring, now)
         for aging in self._aging:
             if aging.max_age_s:
-                removed[aging.table.name] = await self._remove_aged(aging, now)
+                removed[aging.table.name] += await self._remove_aged(aging, now)
         return +removed
 
     async def _again_and_again(self) -> None:
@@ -220,7 +254,10 @@ class Maintenance:
                 )
                 rows = found.all()
                 seqs = [seq for seq, _, is_over in rows if is_over]
-                await connection.execute(delete(kind.table).where(kind.table.c.seq.in_(seqs)))
+                if kind.remove is not None:
+                    await kind.remove(connection, seqs)
+                else:
+                    await connection.execute(delete(kind.table).where(kind.table.c.seq.in_(seqs)))
             removed += len(seqs)
             if len(rows) < BATCH or rows[-1][1] >= oldest:
                 return removed

@@ -12,13 +12,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, select, text, update
+from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.triggers.model import Webhook
 from workers.models.people import Row
+from workers.store.deliveries import remove_deliveries
 from workers.store.dialects import matching
-from workers.store.tables import attempts, deliveries, webhook_events, webhooks
+from workers.store.tables import deliveries, webhook_events, webhooks
 from workers.store.times import to_text, to_unix
 
 BATCH = 1_000
@@ -164,15 +165,7 @@ async def bury_due(connection: AsyncConnection, webhook_seq: int, error: str, no
 async def remove_open(connection: AsyncConnection, webhook_seq: int) -> int:
     """Remove what waits for a webhook that is gone, :data:`BATCH` deliveries at most; return how many."""
     seqs = await _some(connection, deliveries.c.webhook_seq == webhook_seq, deliveries.c.due_at.is_not(None))
-    removed = await connection.execute(
-        delete(deliveries)
-        .where(deliveries.c.seq.in_(seqs))
-        .returning(deliveries.c.project_id, deliveries.c.id)
-    )
-    keys = [(project_id, delivery_id) for project_id, delivery_id in removed]
-    listed, matches = matching(attempts.c.project_id, attempts.c.delivery_id, keys)
-    of_them = select(attempts.c.seq).select_from(listed).join(attempts, matches)
-    await connection.execute(delete(attempts).where(attempts.c.seq.in_(of_them)))
+    await remove_deliveries(connection, seqs)
     return len(seqs)
 
 

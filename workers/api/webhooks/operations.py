@@ -20,6 +20,7 @@ from workers.api.webhooks.bodies import NewSecret, NewWebhook, WebhookChanges
 from workers.models.people import Row
 from workers.models.webhooks import Webhook, WebhookList, webhook_model
 from workers.outbound.targets import TargetError
+from workers.store.deliveries import remove_deliveries_to
 from workers.store.fields import Field
 from workers.store.ids import choose_id
 from workers.store.pages import fetch_page
@@ -113,7 +114,7 @@ async def update_webhook(
     await _check_url(services, body.url)
     changes = _columns(services, body)
     if body.enabled:
-        changes["attempts"] = 0
+        changes |= {"attempts": 0, "failing_since": None}
     async with services.store.write(project) as tx:
         row = await _change(tx, webhook_id, changes)
     return webhook_model(row, auth_password=body.authPassword)
@@ -142,7 +143,7 @@ async def update_secret(services: Services, project: Project, webhook_id: str, b
 
 
 async def delete_webhook(services: Services, project: Project, webhook_id: str) -> None:
-    """Delete a webhook; no delivery to it begins after that.
+    """Delete a webhook with all deliveries to it; none begins more than about a second after that.
 
     Raises:
         ApiError: 404 ``webhook_not_found``.
@@ -156,6 +157,7 @@ async def delete_webhook(services: Services, project: Project, webhook_id: str) 
         row = deleted.mappings().one_or_none()
         if row is None:
             raise refuse(Problem.WEBHOOK_NOT_FOUND)
+        await remove_deliveries_to(tx.connection, project.id, webhook_id)
         _emit(tx, "delete", row)
 
 
