@@ -228,6 +228,10 @@ class NotPublishedError(RealtimeError):
     retryable = True
 
 
+class TooMuchWaitsError(NotPublishedError):
+    """The event was not published: too many events wait for webhooks or for functions. The text says what to start."""
+
+
 class ClientError(RealtimeError):
     """An error that a WebSocket client is told.
 

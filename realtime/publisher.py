@@ -34,12 +34,20 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from realtime.bus import RedisBus
 from realtime.bus.backoff import backoff_s
-from realtime.errors import InvalidEventError, NotPublishedError
+from realtime.bus.work import WorkFullError
+from realtime.errors import InvalidEventError, NotPublishedError, TooMuchWaitsError
 from realtime.events.event import Event, Prepared, prepare
 from realtime.settings import Settings
 
-_PASSING = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, ClusterDownError, TryAgainError)
-"""What a restart or a failover looks like from outside."""
+_PASSING = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    ReadOnlyError,
+    ClusterDownError,
+    TryAgainError,
+    WorkFullError,
+)
+"""What a restart or a failover looks like from outside; and what workers make room for."""
 _NOT_CONFIRMED = (
     "Redis did not confirm that the event was published: it may or may not have been. Repeat with the same "
     "idempotency key."
@@ -107,6 +115,7 @@ class Publisher:
         roles: Sequence[str] | None = None,
         database_type: str | None = None,
         user_id: str | None = None,
+        actor_id: str = "",
         timestamp: str | None = None,
         idempotency_key: str | None = None,
     ) -> Published:
@@ -122,6 +131,7 @@ class Publisher:
             database_type: ``legacy``, ``tablesdb``, ``documentsdb`` or ``vectorsdb``, for events in the words of
                 ``databases``.
             user_id: The user it is about; None for what the name says.
+            actor_id: The user who did it, whom webhooks and functions are told of; empty for nobody.
             timestamp: When it happened, ISO 8601; None for now.
             idempotency_key: Any text that stands for this event: publishing again under it does nothing, and
                 returns the first event's ID.
@@ -130,6 +140,8 @@ class Publisher:
             InvalidEventError, InvalidPermissionError: Something in the arguments is wrong; nothing was sent.
             NotPublishedError: Redis did not confirm for as long as was tried: the event may or may not have been
                 published. With an idempotency key, publishing again is safe.
+            TooMuchWaitsError: It was not published, for as long as was tried, since too many events wait for webhooks
+                or functions.
         """
         event = Event(
             name=name,
@@ -139,6 +151,7 @@ class Publisher:
             roles=roles,
             database_type=database_type,
             user_id=user_id,
+            actor_id=actor_id,
             timestamp=timestamp,
         )
         return (await self.publish_many([event], idempotency_key=idempotency_key))[0]
@@ -154,7 +167,7 @@ class Publisher:
         Raises:
             InvalidEventError, InvalidPermissionError: One of the events is wrong; none was sent. Or the idempotency
                 key was used for another number of events.
-            NotPublishedError: As for :meth:`publish`.
+            NotPublishedError, TooMuchWaitsError: As for :meth:`publish`.
         """
         now = datetime.now(UTC)
         prepared = [
@@ -191,18 +204,18 @@ class Publisher:
         if key is None and self._retry_s > 0:
             # Tells a retry whether the attempt before it got through. Short-lived: it is one for each event.
             key, ttl_s = secrets.token_hex(16), self._retry_s + _RETRY_KEY_MARGIN_S
-        envelopes = [prepared.envelope for prepared in batch]
+        records = [prepared.record for prepared in batch]
         deadline = time.monotonic() + self._retry_s
         attempt = 0
         while True:
             try:
-                ids = await self._bus.publish(
-                    project, envelopes, idempotency_key=key, idempotency_ttl_s=ttl_s
-                )
+                ids = await self._bus.publish(project, records, idempotency_key=key, idempotency_ttl_s=ttl_s)
             except RedisError as error:
                 pause_s = backoff_s(attempt, random.random())  # noqa: S311 - not a secret
                 is_passing = isinstance(error, _PASSING) and not isinstance(error, AuthenticationError)
                 if not is_passing or time.monotonic() + pause_s > deadline:
+                    if isinstance(error, WorkFullError):
+                        raise TooMuchWaitsError(str(error)) from error
                     raise NotPublishedError(f"{_NOT_CONFIRMED} {error}") from error
             else:
                 break
@@ -245,6 +258,7 @@ class SyncPublisher:
         roles: Sequence[str] | None = None,
         database_type: str | None = None,
         user_id: str | None = None,
+        actor_id: str = "",
         timestamp: str | None = None,
         idempotency_key: str | None = None,
     ) -> Published:
@@ -258,6 +272,7 @@ class SyncPublisher:
                 roles=roles,
                 database_type=database_type,
                 user_id=user_id,
+                actor_id=actor_id,
                 timestamp=timestamp,
                 idempotency_key=idempotency_key,
             )

@@ -91,7 +91,7 @@ class Caller:
     @property
     def acting(self) -> Acting:
         """What events tell of who acts: the user, and for the key of an execution, how it came to be."""
-        return Acting(self.user_id, self.key.depth if isinstance(self.key, EphemeralKey) else 0)
+        return Acting(self.user_id, depth_of(self.key))
 
     @property
     def is_privileged(self) -> bool:
@@ -226,6 +226,11 @@ async def _check_key(services: Services, project: Project, secret: str) -> ApiKe
     if secret.startswith(EPHEMERAL):
         return await services.executions.keys.open(project.id, secret)
     return await services.resolver.check_key(project, secret)
+
+
+def depth_of(key: ApiKey | None) -> int:
+    """Return how many functions, one setting off the next, led to the execution that a key is of; 0 for other keys."""
+    return key.depth if isinstance(key, EphemeralKey) else 0
 
 
 def is_root(request: Request) -> bool:

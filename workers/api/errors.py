@@ -20,12 +20,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from realtime import __version__
+from realtime.bus.work import WorkFullError
 from realtime.errors import (
     ClientError,
     InvalidEventError,
     InvalidPermissionError,
     InvalidQueryError,
     NotPublishedError,
+    TooMuchWaitsError,
 )
 from workers.api.validation import explain
 from workers.store.failures import Failure, failure_of
@@ -116,6 +118,12 @@ def out_of_reach(request: Request, error: Exception, advice: str = _ADVICE) -> A
     """Log that ``error`` kept the server from its store, and return :func:`unavailable`."""
     _LOG.warning("the store cannot be reached", path=request.url.path, error=_origin(error))
     return unavailable(advice)
+
+
+def too_much_waits(request: Request, error: Exception) -> ApiError:
+    """Log that an event was not published since too many wait, and return the error that says so, and what to start."""
+    _LOG.error("nothing is published: too many events wait", path=request.url.path, advice=str(error))
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "general_service_unavailable", f"{error} Then try again.")
 
 
 def to_response(error: ApiError) -> JSONResponse:
@@ -221,6 +229,8 @@ _LADDER: dict[type[Exception], Callable[[Request, Any], ApiError]] = {
     # Nobody reads the answer to a request that was given up; but no traceback is due for it either.
     ClientDisconnect: _invalid,
     NotPublishedError: out_of_reach,
+    TooMuchWaitsError: too_much_waits,
+    WorkFullError: too_much_waits,
     RedisError: out_of_reach,
     OSError: out_of_reach,
     SQLAlchemyError: _database_error,

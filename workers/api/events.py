@@ -6,6 +6,7 @@ is published, and it is published in one atomic step.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -15,12 +16,12 @@ from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from realtime.errors import InvalidEventError, InvalidPermissionError, NotPublishedError
+from realtime.errors import InvalidEventError, InvalidPermissionError, NotPublishedError, TooMuchWaitsError
 from realtime.events.event import Event, prepare
 from realtime.identity.model import Project
 from realtime.publisher import Published, Publisher
 from workers.api import errors
-from workers.api.access import require_project, require_scope
+from workers.api.access import depth_of, require_project, require_scope
 from workers.api.services import services_of
 
 PATH = "/v1/events"
@@ -54,6 +55,7 @@ class EventBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
     roles: list[str] | None = None
     database_type: Literal["legacy", "tablesdb", "documentsdb", "vectorsdb"] | None = None
     user_id: str | None = None
+    actor_id: str = ""
     timestamp: str | None = None
 
 
@@ -104,6 +106,8 @@ async def create_events(request: Request) -> Response:
     """Publish the events of the body; 202 with ``{total, events: [{id, events, channels, roles}]}``."""
     try:
         published = await _publish(request)
+    except TooMuchWaitsError as error:
+        raise errors.too_much_waits(request, error) from error
     except (NotPublishedError, RedisError, OSError) as error:
         raise errors.out_of_reach(request, error, _REPEATING) from error
     return Response(encode_response(published), status_code=202, media_type="application/json")
@@ -113,7 +117,7 @@ async def _publish(request: Request) -> list[Published]:
     """Check the request, and publish what it brings."""
     services = services_of(request)
     project = await require_project(request)
-    await require_scope(request, project, SCOPE)
+    depth = depth_of(await require_scope(request, project, SCOPE))
     idempotency_key = read_idempotency_key(request)
     try:
         async with asyncio.timeout(services.settings.request_timeout_s):
@@ -121,6 +125,8 @@ async def _publish(request: Request) -> list[Published]:
     except TimeoutError as error:
         raise errors.too_late(services.settings.request_timeout_s) from error
     batch = parse_events(body, max_batch=services.settings.events_max_batch)
+    if depth:
+        batch = [replace(event, depth=depth) for event in batch]
     # The caller retries, not the server: a request held open for seconds would only pile up.
     async with Publisher(project.id, bus=services.bus, retry_s=0, project_team=project.team_id) as publisher:
         try:
@@ -210,6 +216,7 @@ def _parse_event(index: int, item: msgspec.Raw) -> Event:
         roles=parsed.roles,
         database_type=parsed.database_type,
         user_id=parsed.user_id,
+        actor_id=parsed.actor_id,
         timestamp=parsed.timestamp,
     )
 

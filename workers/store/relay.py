@@ -7,7 +7,8 @@ batch in doubt: Redis remembers the last batch of each outbox (:meth:`realtime.b
 it again publishes only what is missing.
 
 What read models are to know (:mod:`workers.store.write_through`) stands in the same outbox, in the same order, and is
-written through in its turn.
+written through in its turn. Events that are not published because too many wait for webhooks or functions stay in the
+outbox, and those after them too; read models do not wait for them, or nobody could even disable a webhook.
 """
 
 import asyncio
@@ -20,12 +21,13 @@ from typing import NamedTuple
 
 import structlog
 from redis.exceptions import RedisError
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.bus import RedisBus
 from realtime.bus.backoff import backoff_s
+from realtime.bus.work import WorkFullError
 from workers.store.database import Database
 from workers.store.locks import RelayLock
 from workers.store.tables import outbox, store_info
@@ -66,6 +68,8 @@ class _Progress:
         # How often it was asked for, and what of that is done.
         self.asked = 0
         self.done = 0
+        # For how often the read models have all that there was, whether or not the events are published.
+        self.written = 0
         self.advanced = asyncio.Condition()
         self.task: asyncio.Task[None] | None = None
 
@@ -117,20 +121,21 @@ class Relay:
             )
 
     async def flush(self, project_id: str) -> bool:
-        """Have what is committed for ``project_id`` published now.
+        """Have what is committed for ``project_id`` published and written through now.
 
         Returns:
-            False when that took too long, since Redis cannot be reached; it is then still published, later.
+            False when that took too long, since Redis cannot be reached, or when events have to wait for workers while
+            the read models have everything; what is committed is then still published, later.
         """
         self.wake(project_id)
         progress = self._projects[project_id]
         goal = progress.asked
         try:
             async with asyncio.timeout(FLUSH_TIMEOUT_S), progress.advanced:
-                await progress.advanced.wait_for(lambda: progress.done >= goal)
+                await progress.advanced.wait_for(lambda: max(progress.done, progress.written) >= goal)
         except TimeoutError:
             return False
-        return True
+        return progress.done >= goal
 
     async def _pump(self, project_id: str, progress: _Progress) -> None:
         """Make passes until nothing more is asked for; again and again while Redis or SQL fails."""
@@ -140,7 +145,12 @@ class Relay:
             try:
                 await self._drain(project_id)
             except Exception as error:
-                if isinstance(error, _PASSING):
+                if isinstance(error, WorkFullError):
+                    log.error("events wait in the outbox", project=project_id, reason=str(error))  # noqa: TRY400
+                    async with progress.advanced:
+                        progress.written = goal
+                        progress.advanced.notify_all()
+                elif isinstance(error, _PASSING):
                     log.warning("events wait in the outbox", project=project_id, error=type(error).__name__)
                 else:
                     # Whatever it is, what waits must not be given up.
@@ -162,9 +172,13 @@ class Relay:
         is_more = True
         while is_more:
             async with self._lock.held(project_id) as holder:
-                async with self._reading(holder) as connection:
-                    entries = await self._read(connection, project_id)
-                    await self._apply(connection, project_id, entries)
+                try:
+                    async with self._reading(holder) as connection:
+                        entries = await self._read(connection, project_id)
+                        await self._apply(connection, project_id, entries)
+                except WorkFullError:
+                    await self._overtake(holder, project_id)
+                    raise
                 if entries:
                     async with self._writing(holder) as connection:
                         await self._forget(connection, project_id, entries)
@@ -176,12 +190,26 @@ class Relay:
     def _writing(self, holder: AsyncConnection | None) -> AbstractAsyncContextManager[AsyncConnection]:
         return self._database.writing() if holder is None else contextlib.nullcontext(holder)
 
-    async def _read(self, connection: AsyncConnection, project_id: str) -> list[Entry]:
+    async def _overtake(self, holder: AsyncConnection | None, project_id: str) -> None:
+        """Write through what the outbox has for read models, past the events that wait."""
+        is_more = True
+        while is_more:
+            async with self._reading(holder) as connection:
+                entries = await self._read(connection, project_id, outbox.c.kind != "event")
+                await self._apply(connection, project_id, entries)
+            if entries:
+                async with self._writing(holder) as connection:
+                    await self._forget(connection, project_id, entries)
+            is_more = len(entries) == BATCH
+
+    async def _read(
+        self, connection: AsyncConnection, project_id: str, *conditions: ColumnElement[bool]
+    ) -> list[Entry]:
         if not self._store_id:
             self._store_id = (await connection.execute(select(store_info.c.store_id))).scalar_one()
         found = await connection.execute(
             select(outbox.c.seq, outbox.c.kind, outbox.c.body)
-            .where(outbox.c.project_id == project_id)
+            .where(outbox.c.project_id == project_id, *conditions)
             .order_by(outbox.c.seq)
             .limit(BATCH)
         )

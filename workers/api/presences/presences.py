@@ -92,7 +92,7 @@ async def upsert_presence(
         expires_at=body.expiresAt or "",
     )
     try:
-        held = await services.presences.upsert(caller.project.id, draft)
+        held = await services.presences.upsert(caller.project.id, draft, by=caller.acting)
     except PresenceExistsError as error:
         raise refuse(Problem.PRESENCE_EXISTS, reason=str(error)) from error
     return respond(presence_model(held.presence))
@@ -143,7 +143,9 @@ async def update_presence(
     presence = None
     if is_resource_id(presenceId):
         try:
-            presence = await services.presences.update(caller.project.id, presenceId, change)
+            presence = await services.presences.update(
+                caller.project.id, presenceId, change, by=caller.acting
+            )
         except PresenceExistsError as error:
             raise refuse(Problem.PRESENCE_EXISTS, reason=str(error)) from error
     if presence is None:
@@ -165,7 +167,10 @@ async def delete_presence(request: Request, presenceId: str, caller: Writer) -> 
     """Delete a presence, and make cached lists void."""
     services = services_of(request)
     is_deleted = is_resource_id(presenceId) and await services.presences.delete(
-        caller.project.id, presenceId, lambda presence: _require(caller, presence, "delete")
+        caller.project.id,
+        presenceId,
+        lambda presence: _require(caller, presence, "delete"),
+        by=caller.acting,
     )
     if not is_deleted:
         raise refuse(Problem.PRESENCE_NOT_FOUND)
