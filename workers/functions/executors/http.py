@@ -71,6 +71,8 @@ class HttpExecutor:
             return await self._send(call, secret)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             return _failed(Failure.UNREACHABLE, f"The function's URL cannot be reached: {error}")
+        except httpx.InvalidURL as error:
+            return _failed(Failure.CRASH, f"The function's URL cannot be called with this path: {error}.")
         except httpx.TransportError as error:
             return _failed(
                 Failure.CRASH, f"The function's URL did not answer properly: {type(error).__name__}."

@@ -67,7 +67,7 @@ class ProcessExecutor:
         self._runtimes = runtimes
         self._max_output_bytes = max_output_bytes
         self._max_response_bytes = max_response_bytes
-        self._warm = warm or WarmProcesses()
+        self._warm = WarmProcesses() if warm is None else warm
 
     @classmethod
     def from_settings(cls, settings: Settings, files: FileStore) -> "ProcessExecutor":

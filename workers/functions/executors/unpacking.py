@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -100,7 +101,7 @@ class Deployments:
             task = self._preparing.get(name)
             if task is None:
                 task = self._preparing[name] = asyncio.create_task(self._prepare(code, folder, run_commands))
-                task.add_done_callback(lambda _, name=name: self._preparing.pop(name, None))  # type: ignore[misc]
+                task.add_done_callback(partial(self._prepared, name))
             await asyncio.shield(task)
 
     async def aclose(self) -> None:
@@ -110,13 +111,19 @@ class Deployments:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _prepared(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._preparing[name]
+        # Nobody may be left who waits for it.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a deployment cannot be run", folder=name, error=type(error).__name__)
+
     async def _prepare(self, code: Code, folder: Path, run_commands: RunCommands) -> None:
         """Have the folder ready when this returns, whoever did it."""
         text, until = self._failed.get(folder.name, ("", 0.0))
         if time.monotonic() < until:
             raise PreparationError(text)
         while not _is_ready(folder):
-            await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+            await asyncio.to_thread(_make, folder)
             descriptor = _lock(folder, fcntl.LOCK_EX)
             if descriptor is None:
                 await asyncio.sleep(_POLL_S)
@@ -175,6 +182,12 @@ def _lock(folder: Path, kind: int) -> int | None:
 
 def _is_ready(folder: Path) -> bool:
     return (folder / "ready").exists()
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and the root that it is in, for nobody else to read."""
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _begin(folder: Path) -> None:

@@ -31,10 +31,6 @@ class WarmProcesses:
         self._endings: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
-    def __len__(self) -> int:
-        """Return how many wait."""
-        return len(self._idle)
-
     def take(self, key: Hashable) -> RuntimeProcess | None:
         """Return a process that serves ``key``, which is the caller's from now on; None if none waits."""
         while processes := self._by_key.get(key):

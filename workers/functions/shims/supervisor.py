@@ -30,9 +30,10 @@ def main() -> int:
     # Whoever loses its parent becomes a child of this process, so that nobody can leave.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     woken = _signals_of_children()
+    own = os.getpid()
     child = os.fork()
     if child == 0:
-        _become(command, memory_bytes, descriptor)
+        _become(command, memory_bytes, descriptor, parent=own)
     if descriptor >= 0:
         os.close(descriptor)
     exit_code = _wait(child, woken)
@@ -50,10 +51,9 @@ def _signals_of_children() -> int:
     return readable
 
 
-def _become(command: list[str], memory_bytes: int, descriptor: int) -> None:
-    """Replace this process, a child, by the command."""
+def _become(command: list[str], memory_bytes: int, descriptor: int, *, parent: int) -> None:
+    """Replace this process, a child of ``parent``, by the command."""
     try:
-        parent = os.getppid()
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(_NOT_STARTED)
