@@ -1,13 +1,16 @@
 """`realtime dev` for real: a process, its Valkey, and the lines that it tells people to copy."""
 
+import io
 import json
 import os
 import re
 import shlex
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,6 +83,13 @@ class Dev:
         )
         assert result.returncode == exit_code, result.stdout + result.stderr
         return result
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -203,6 +213,59 @@ class TestDev:
             assert time.monotonic() < deadline
         dev.run(*dev.line_to_copy("publish"))
         assert dev.stop() == 0
+
+
+class TestWorkers:
+    """What is told of events works without any setting: a webhook of this machine, and code that was deployed."""
+
+    @pytest.fixture
+    def server(self, dev: Dev) -> Iterator[httpx.Client]:
+        endpoint = next(line.split()[1] for line in dev.output().splitlines() if "Endpoint" in line)
+        key = (dev.folder / ".data" / "dev-key").read_text().strip()
+        headers = {"X-Appwrite-Project": "demo", "X-Appwrite-Key": key}
+        with httpx.Client(base_url=endpoint, headers=headers, trust_env=False, timeout=DEADLINE_S) as client:
+            yield client
+
+    def test_webhook_is_delivered_and_counted_beside_what_the_hub_counts(
+        self, dev: Dev, server: httpx.Client
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as endpoint:
+            endpoint.settimeout(DEADLINE_S)
+            url = f"http://localhost:{endpoint.getsockname()[1]}/hook"
+            webhook = {"webhookId": "hook", "name": "Hook", "url": url, "events": ["teams.*.create"]}
+            server.post("/webhooks", json=webhook).raise_for_status()
+            server.post("/teams", json={"teamId": "editors", "name": "Editors"}).raise_for_status()
+            connection, _ = endpoint.accept()
+            with connection:
+                request = connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+        assert request.startswith(b"POST /hook HTTP/1.1")
+        delivered = 'realtime_webhook_deliveries_total{outcome="delivered"} 1.0'
+        wait_until(lambda: delivered in server.get("/../metrics").text)
+        page = server.get("/../metrics").text
+        assert "realtime_connections 0.0" in page
+        assert 'realtime_work_waiting{kind="webhooks"} 0.0' in page
+        server.delete("/webhooks/hook").raise_for_status()
+        server.delete("/teams/editors").raise_for_status()
+
+    def test_python_that_was_deployed_runs(self, server: httpx.Client) -> None:
+        function = {"functionId": "echo", "name": "Echo", "runtime": "python-3.11", "entrypoint": "main.py"}
+        server.post("/functions", json=function).raise_for_status()
+        code = b"def main(context):\n    return context.res.text(context.req.body_text * 2)\n"
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+            member = tarfile.TarInfo("main.py")
+            member.size = len(code)
+            tar.addfile(member, io.BytesIO(code))
+        files = {"code": ("code.tar.gz", archive.getvalue(), "application/gzip")}
+        server.post("/functions/echo/deployments", files=files, data={"activate": "true"}).raise_for_status()
+        wait_until(lambda: server.get("/functions/echo").json()["deploymentId"] != "")
+        waited_for = server.post("/functions/echo/executions", json={"body": "ab"}).json()
+        assert (waited_for["status"], waited_for["responseBody"]) == ("completed", "abab"), waited_for
+        later = server.post("/functions/echo/executions", json={"body": "ab", "async": True}).json()
+        path = f"/functions/echo/executions/{later['$id']}"
+        wait_until(lambda: server.get(path).json()["status"] == "completed")
+        server.delete("/functions/echo").raise_for_status()
 
 
 class TestAdministration:
