@@ -41,8 +41,9 @@ class PublicOnlyConnector(aiohttp.TCPConnector):
     """
 
     def __init__(self, guard: Guard, *, max_connections: int) -> None:
+        self._names = _GuardedResolver(guard)
         super().__init__(
-            resolver=_GuardedResolver(guard),
+            resolver=self._names,
             use_dns_cache=False,
             limit=0,
             keepalive_timeout=KEEP_ALIVE_S,
@@ -50,8 +51,12 @@ class PublicOnlyConnector(aiohttp.TCPConnector):
         )
         self._guard = guard
         self._max_connections = max_connections
-        # Sockets go with the transports that they belong to.
         self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        """Close all connections; whoever waits for a name gets an error."""
+        await self._names.close()
+        await super().close(abort_ssl=abort_ssl)
 
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         # The parent keeps any number, and has no option for that.
@@ -64,9 +69,20 @@ class PublicOnlyConnector(aiohttp.TCPConnector):
             self._guard.judge(Target(str(sockaddr[0]), sockaddr[1], ip_address(sockaddr[0])))
         except TargetError as error:
             raise RefusedError(str(error)) from error
-        made = socket.socket(family, kind, protocol)
-        self._open.add(made)
-        return made
+        return _CountedSocket(self._open, family, kind, protocol)
+
+
+class _CountedSocket(socket.socket):
+    """Is one of ``counted`` until it is closed."""
+
+    def __init__(self, counted: weakref.WeakSet[socket.socket], *kind: int) -> None:
+        super().__init__(*kind)
+        self._counted = counted
+        counted.add(self)
+
+    def close(self) -> None:
+        self._counted.discard(self)
+        super().close()
 
 
 class _GuardedResolver(AbstractResolver):
@@ -94,6 +110,10 @@ class _GuardedResolver(AbstractResolver):
             addresses = await asyncio.shield(asked)
         except TargetError as error:
             raise RefusedError(str(error)) from error
+        except asyncio.CancelledError:
+            if asked.cancelled():
+                raise OSError("Names are not looked up any more.") from None
+            raise
         return [
             ResolveResult(
                 hostname=host,

@@ -61,7 +61,8 @@ class _Endpoint(NamedTuple):
 
     target: Target
     url: URL
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | bool
+    """Verifies its certificate; False if nothing does."""
     credentials: Credentials
     former_credentials: Credentials
     """As long as the former secret signs too."""
@@ -104,10 +105,7 @@ class Sender:
         self._response_max_bytes = settings.webhooks_response_max_bytes
         # As many as are in use may be kept for later.
         self._max_connections = 2 * settings.webhooks_concurrency
-        self._tls = {
-            True: tls or httpx.create_ssl_context(trust_env=False),
-            False: httpx.create_ssl_context(verify=False, trust_env=False),
-        }
+        self._tls = tls or _authorities()
         self._endpoint = functools.lru_cache(_KNOWN_ENDPOINTS)(self._read)
         self._session: aiohttp.ClientSession
 
@@ -194,7 +192,7 @@ class Sender:
         return _Endpoint(
             target,
             url,
-            self._tls[webhook.tls],
+            self._tls if webhook.tls else False,
             Credentials((secret,), password),
             Credentials((secret, former) if former else (secret,), password),
         )
@@ -206,3 +204,9 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or url
     except ValueError:
         return url
+
+
+@functools.cache
+def _authorities() -> ssl.SSLContext:
+    """Return the context that all senders share: to read the certificates of all authorities takes a while."""
+    return httpx.create_ssl_context(trust_env=False)
