@@ -8,7 +8,7 @@ store: an execution that was accepted is run, whatever becomes of the process th
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -20,9 +20,11 @@ from workers.functions.calls import CallFactory, Request
 from workers.functions.ephemeral_keys import EphemeralKeys
 from workers.functions.executor import FAILED, Call, Executor, Failure, Outcome
 from workers.functions.loading import LoadedFunction, load_function
+from workers.functions.pace import Limits, Pace
 from workers.functions.recorder import PASSING, End, Recorder
 from workers.functions.runs import given_up, no_deployment, not_allowed, run
-from workers.functions.shares import Lane, share_out
+from workers.functions.shares import Lane
+from workers.functions.turns import NoTurnError, Turns
 from workers.models.people import Row
 from workers.store.metrics import WorkerMetrics
 from workers.store.sealing import Sealer, UnsealError
@@ -33,7 +35,7 @@ log = structlog.get_logger("realtime.functions")
 POLL_INTERVAL_S = 0.5
 """How often each process looks for what has become due, was accepted by others, or left behind."""
 
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 5
 """How often an execution is begun, if whoever runs it dies each time."""
 
 STOP_TIMEOUT_S = 5.0
@@ -41,6 +43,9 @@ STOP_TIMEOUT_S = 5.0
 
 MAX_LANES = 1_000
 """At how many functions a look for what is due goes by."""
+
+MAX_HELD_S = 5.0
+"""How long an execution that is claimed waits for its turn, before others may claim it."""
 
 _MAX_UNRECORDED = 1_000
 """How many ends may wait for the database before nothing more is begun."""
@@ -92,14 +97,16 @@ class Executions:
         self._sealer = sealer
         self._concurrency = concurrency
         self._share = max(1, concurrency * 3 // 4)
-        self._function_share = function_concurrency or concurrency
         self.metrics = metrics or WorkerMetrics()
         self._recorder = Recorder(store, self.metrics)
         # Runs for those who wait for the answer, by project.
         self._direct: Counter[str] = Counter()
-        # Runs of what waited in the store, by their tasks; and how many there are of each lane.
+        limits = Limits(concurrency, self._share, function_concurrency or concurrency)
+        self._pace = Pace(limits)
+        self._turns = Turns(limits)
+        # What was claimed in the store and has not ended, by its tasks; and how many of that there are of each lane.
         self._runs: dict[asyncio.Task[None], _Claimed] = {}
-        self._running: Counter[Lane] = Counter()
+        self._claimed: Counter[Lane] = Counter()
         # Where the next look for what is due begins.
         self._after = queue.BEGINNING
         self._woken = asyncio.Event()
@@ -158,48 +165,60 @@ class Executions:
 
     async def _take(self) -> None:
         """Claim what is due, as much as there is room for, and begin to run it."""
-        free = self._concurrency - len(self._runs)
-        if free <= 0 or self._recorder.pending >= _MAX_UNRECORDED:
+        if self._recorder.pending >= _MAX_UNRECORDED:
             return
         now = datetime.now(UTC)
         async with self._store.read() as connection:
             found, last = await queue.find_due(connection, now, after=self._after, limit=MAX_LANES)
-        due = {each.lane: each for each in found}
-        shares = share_out(
-            due, self._running, free=free, of_project=self._share, of_function=self._function_share
-        )
-        claimed: list[_Claimed] = []
-        if shares:
-            async with self._store.database.writing() as connection:
-                for lane, count in shares.items():
-                    rows = await queue.claim(connection, due[lane], count, now)
-                    function = await load_function(connection, self._sealer, lane) if rows else None
-                    claimed += [_Claimed(row, lane, function) for row in rows]
-        for each in claimed:
-            self._begin(each)
         self._after = last or queue.BEGINNING
-        if claimed or last is not None:
+        due = {each.lane: each for each in found}
+        if asked := self._pace.ask(due, self._claimed):
+            for each in await self._claim([(due[lane], count) for lane, count in asked.items()], now):
+                self._begin(each)
+        if asked or last is not None:
             # There may be more.
             self.wake()
 
+    async def _claim(self, wanted: Sequence[tuple[queue.Due, int]], now: datetime) -> list[_Claimed]:
+        claimed: list[_Claimed] = []
+        async with self._store.database.writing() as connection:
+            for due, count in wanted:
+                rows = await queue.claim(connection, due, count, now)
+                self._pace.got(due.lane, count, len(rows))
+                if rows:
+                    function = await load_function(connection, self._sealer, due.lane)
+                    claimed += [_Claimed(row, due.lane, function) for row in rows]
+        return claimed
+
     def _begin(self, claimed: _Claimed) -> None:
-        task = asyncio.create_task(self._carry_out(claimed), name="realtime-execution")
+        task = asyncio.create_task(self._take_turn(claimed), name="realtime-execution")
         self._runs[task] = claimed
-        self._running[claimed.lane] += 1
+        self._claimed[claimed.lane] += 1
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         claimed = self._runs[task]
-        self._running[claimed.lane] -= 1
-        if not self._running[claimed.lane]:
-            del self._running[claimed.lane]
+        self._claimed[claimed.lane] -= 1
+        if not self._claimed[claimed.lane]:
+            del self._claimed[claimed.lane]
         if not task.cancelled():
             del self._runs[task]
             if (error := task.exception()) is not None:
                 # It is due again when the claim has run out.
                 log.error("an execution broke off", execution=claimed.row["id"], exc_info=error)
-        # There may be more than there was room for.
-        self.wake()
+
+    async def _take_turn(self, claimed: _Claimed) -> None:
+        """Run one execution when there is room; if it has to wait for too long, leave it to other processes."""
+        clock = asyncio.get_running_loop().time
+        try:
+            async with self._turns.wait(claimed.lane, timeout_s=MAX_HELD_S):
+                begun = clock()
+                await self._carry_out(claimed)
+        except NoTurnError:
+            await self._give_back([claimed])
+            return
+        if self._pace.ended(claimed.lane, clock() - begun, self._claimed[claimed.lane] - 1):
+            self.wake()
 
     async def _carry_out(self, claimed: _Claimed) -> None:
         """Run one execution, and have recorded what came of it."""
@@ -244,8 +263,10 @@ class Executions:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+        await self._give_back([self._runs.pop(task) for task in late if task in self._runs])
+
+    async def _give_back(self, claimed: Sequence[_Claimed]) -> None:
         with contextlib.suppress(*PASSING):
             async with self._store.database.writing() as connection:
-                for task in late:
-                    if task in self._runs:
-                        await queue.give_back(connection, self._runs.pop(task).row, datetime.now(UTC))
+                for each in claimed:
+                    await queue.give_back(connection, each.row, datetime.now(UTC))

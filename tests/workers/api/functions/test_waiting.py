@@ -121,7 +121,7 @@ class TestAsync:
         body = {"async": True, "scheduledAt": later}
         execution_id = (await api.server.post(PATH, json=body)).json()["$id"]
         await change(
-            api, execution_id, status="processing", attempts=3, due_at="2020-01-01T00:00:00.000+00:00"
+            api, execution_id, status="processing", attempts=5, due_at="2020-01-01T00:00:00.000+00:00"
         )
         api.services.executions.wake()
         ended = await until_ended(api.server, execution_id)
