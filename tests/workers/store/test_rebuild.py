@@ -2,8 +2,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 from sqlalchemy import delete, insert
 
+from realtime.bus.keys import trigger_names_key
 from realtime.identity.model import ApiKey, Project, User
 from realtime.identity.secrets import hash_secret
 from realtime.identity.store import IdentityStore
@@ -29,6 +31,19 @@ def user_row(user_id: str, project_id: str = "demo", **members: Any) -> dict[str
         "registered_at": TIMES["created_at"],
         **TIMES,
         **members,
+    }
+
+
+def webhook_row(webhook_id: str) -> dict[str, Any]:
+    return {
+        "project_id": "demo",
+        "id": webhook_id,
+        "name": "Hook",
+        "url": "https://example.com/",
+        "events": ["users.*.create"],
+        "tls": True,
+        "secret": "sealed",
+        **TIMES,
     }
 
 
@@ -136,3 +151,17 @@ class TestRun:
 
         await asyncio.gather(change(), Rebuild(database, identities, triggers).run(lambda _: None))
         assert await users_of(identities) == {("demo", each) for each in ids[1::2]}
+
+    async def test_names_that_an_older_release_did_not_count_are_counted(
+        self, database: Database, identities: IdentityStore, triggers: TriggerStore, redis_client: Redis
+    ) -> None:
+        await fill(database, [])
+        async with database.writing() as connection:
+            await connection.execute(insert(tables.webhooks).values(**webhook_row("w1")))
+        run = Rebuild(database, identities, triggers)
+        await run.run(lambda _: None)
+        names = trigger_names_key("demo", "webhooks")
+        assert await redis_client.exists(names)
+        await redis_client.delete(names)
+        await run.run(lambda _: None)
+        assert await redis_client.exists(names)
