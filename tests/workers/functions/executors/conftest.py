@@ -17,6 +17,8 @@ from workers.functions.executor import Call, Code, Outcome
 from workers.functions.executors.process import ProcessExecutor
 from workers.functions.executors.runtimes import Runtimes
 
+_OF_CALL = {field.name for field in dataclasses.fields(Call)}
+
 RUNTIMES = Runtimes(
     python=sys.executable, node="node", endpoint="http://api.test/v1", memory_bytes=256 * 1024 * 1024
 )
@@ -104,9 +106,14 @@ async def executor(make_executor: Callable[..., ProcessExecutor]) -> AsyncIterat
 def run(
     executor: ProcessExecutor, deploy: Callable[..., Awaitable[Call]]
 ) -> Callable[..., Awaitable[Outcome]]:
-    """Deploy code, and call it once."""
+    """Deploy code, unless the test has done that before, and call it once."""
+    deployed: dict[str, Call] = {}
 
     async def run(source: str | Mapping[str, str], **said: Any) -> Outcome:
-        return await executor.execute(await deploy(source, **said))
+        of_call = {name: said.pop(name) for name in list(said) if name in _OF_CALL}
+        key = repr((source, said))
+        if key not in deployed:
+            deployed[key] = await deploy(source, **said)
+        return await executor.execute(dataclasses.replace(deployed[key], **of_call))
 
     return run
