@@ -120,7 +120,13 @@ def server(
     """A server of this story alone, on either kind of database."""
     installed = (SDK_FOLDER / "node_modules" / SERVER).is_dir()
     require(installed, "the SDKs are not installed (make test-e2e installs them)")
-    server = serve_dev(REALTIME_DATABASE_URL=database_url, REALTIME_SMTP_URL=mailbox.url)
+    server = serve_dev(
+        REALTIME_DATABASE_URL=database_url,
+        REALTIME_SMTP_URL=mailbox.url,
+        # Of all that is not public, webhooks may lead to this machine alone.
+        REALTIME_WEBHOOKS_ALLOW_PRIVATE="false",
+        REALTIME_WEBHOOKS_ALLOWED_NETWORKS="127.0.0.0/8",
+    )
     yield server
     server.stop()
 

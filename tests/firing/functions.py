@@ -11,9 +11,8 @@ DEPLOYMENT = f"{FUNCTION}/deployments/{{deploymentId}}"
 EXECUTION = f"{FUNCTION}/executions/{{executionId}}"
 
 
-def code() -> bytes:
-    """Return the code of a function, as it is deployed."""
-    content = b"export default () => 'Hello!';\n"
+def code(content: bytes = b"export default () => 'Hello!';\n") -> bytes:
+    """Return the code of a function, as it is deployed; as it is, it runs and brings no response."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         member = tarfile.TarInfo("main.js")
