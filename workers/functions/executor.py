@@ -55,6 +55,14 @@ class Code:
     size_bytes: int
 
 
+@dataclass(slots=True)
+class Output:
+    """What code has written."""
+
+    logs: str = ""
+    errors: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request to a function."""
@@ -74,6 +82,8 @@ class Call:
 
     Raises :class:`workers.store.sealing.UnsealError` when the key they were encrypted with is gone.
     """
+    left: Output = field(default_factory=Output, compare=False, repr=False)
+    """What the code had written when the call was cancelled, if the executor knows: then there is no outcome."""
 
 
 @dataclass(frozen=True, slots=True)

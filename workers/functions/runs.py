@@ -36,7 +36,8 @@ def _timed_out(call: Call, limit_s: float) -> Outcome:
     text = f"The function was ended, since it had not answered after {limit_s:g} seconds."
     if limit_s < call.code.timeout_s:
         text += f" Its timeout is {call.code.timeout_s} seconds, for which only an asynchronous execution can run."
-    return Outcome(FAILED, errors=text, failure=Failure.TIMEOUT)
+    errors = "\n".join(filter(None, (call.left.errors.rstrip("\n"), text)))
+    return Outcome(FAILED, logs=call.left.logs, errors=errors, failure=Failure.TIMEOUT)
 
 
 def _crashed(error: Exception) -> Outcome:

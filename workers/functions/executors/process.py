@@ -91,12 +91,15 @@ class ProcessExecutor:
         outcome: Outcome | None = None
         try:
             outcome = await self._serve(process, call)
-            return outcome
+        except asyncio.CancelledError:
+            call.left.logs, call.left.errors = process.take_output()
+            raise
         finally:
             if outcome is not None and outcome.failure is None:
                 self._warm.put(key, process)
             else:
                 await process.end()
+        return outcome
 
     async def aclose(self) -> None:
         """End the processes that wait for calls, and what is being prepared."""

@@ -211,18 +211,23 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("source", "said"),
         [
-            ("def main(c):\n while True: pass", {}),
-            ("import time\ndef main(c): time.sleep(60)", {}),
-            ("module.exports = () => { while (true); }", NODE),
-            ("module.exports = () => new Promise(() => setTimeout(() => {}, 60000))", NODE),
+            ("def main(c):\n print('begun')\n while True: pass", {}),
+            ("import time\ndef main(c):\n c.log('begun')\n time.sleep(60)", {}),
+            ("module.exports = () => { console.log('begun'); while (true); }", NODE),
+            (
+                "module.exports = (c) => { c.log('begun'); return new Promise(() => setInterval(() => {}, 9)) }",
+                NODE,
+            ),
         ],
     )
     async def test_endless_code_is_ended_in_time(
         self, executor: ProcessExecutor, deploy: Deploy, source: str, said: dict[str, Any], tmp_path: Path
     ) -> None:
         call = await deploy(source, **said)
-        outcome = await run_limited(executor, call, limit_s=0.5)
+        outcome = await run_limited(executor, call, limit_s=1)
         assert outcome.failure is Failure.TIMEOUT
+        # What it had logged until then is the more wanted.
+        assert outcome.logs.endswith("begun\n")
         assert not processes_with(str(tmp_path))
 
     @pytest.mark.parametrize(
