@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, delete, func, literal_column, not_, select, update
+import orjson
+from sqlalchemy import ColumnElement, func, insert, literal_column, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from realtime.events.work import WorkEvent
 from workers.models.deliveries import DeliveryDetails, details_model
 from workers.models.people import Row
+from workers.models.webhooks import webhook_model
+from workers.store.deliveries import remove_deliveries
+from workers.store.ids import new_id
 from workers.store.tables import attempts, deliveries, webhook_events, webhooks
 from workers.store.times import to_text
+from workers.webhooks.recording import delivery_row, event_row
 
 Status = Literal["pending", "delivered", "dead"]
 """What can have become of a delivery."""
@@ -129,6 +135,34 @@ async def redeliver(
     return _batch(seqs, limit)
 
 
+async def ping(connection: AsyncConnection, webhook: Row, now: datetime) -> str:
+    """Record the event ``webhooks.W.ping``, of which this webhook alone is told, with itself as the payload.
+
+    Args:
+        connection: a transaction that writes.
+        webhook: its row.
+        now: the time, aware.
+
+    Returns:
+        The ID of the delivery.
+    """
+    now_text = to_text(now)
+    event = WorkEvent(
+        project=webhook["project_id"],
+        # No position in a log, since it is in none.
+        event_id=f"ping-{new_id()}",
+        events=[f"webhooks.{webhook['id']}.ping"],
+        actor_id="",
+        depth=0,
+        timestamp=now_text,
+        payload=orjson.dumps(webhook_model(webhook)),
+    )
+    row = delivery_row(event, webhook["id"], webhook["seq"], now_text)
+    await connection.execute(insert(webhook_events), event_row(event, now_text))
+    await connection.execute(insert(deliveries), row)
+    return str(row["id"])
+
+
 async def purge(
     connection: AsyncConnection, selection: Selection, *, after_seq: int = 0, limit: int = BATCH
 ) -> Batch:
@@ -137,14 +171,7 @@ async def purge(
     One that is pending is not attempted again after that.
     """
     seqs = await _next(connection, selection.conditions(), after_seq, limit)
-    removed = await connection.execute(
-        delete(deliveries).where(deliveries.c.seq.in_(seqs)).returning(deliveries.c.id)
-    )
-    await connection.execute(
-        delete(attempts).where(
-            attempts.c.project_id == selection.project_id, attempts.c.delivery_id.in_(removed.scalars().all())
-        )
-    )
+    await remove_deliveries(connection, seqs)
     return _batch(seqs, limit)
 
 

@@ -146,12 +146,13 @@ def _rows(
             if (event.project, webhook_id) in numbers
         ]
         if there:
-            events.append(_event_row(event, now))
-        pending += [_delivery_row(event, webhook_id, number, now) for webhook_id, number in there]
+            events.append(event_row(event, now))
+        pending += [delivery_row(event, webhook_id, number, now) for webhook_id, number in there]
     return events, pending
 
 
-def _event_row(event: WorkEvent, now: str) -> dict[str, Any]:
+def event_row(event: WorkEvent, now: str) -> dict[str, Any]:
+    """Return the row of an event that webhooks are told of; ``now`` is a time of the store."""
     return {
         "project_id": event.project,
         "event_id": event.event_id,
@@ -162,7 +163,8 @@ def _event_row(event: WorkEvent, now: str) -> dict[str, Any]:
     }
 
 
-def _delivery_row(event: WorkEvent, webhook_id: str, number: int, now: str) -> dict[str, Any]:
+def delivery_row(event: WorkEvent, webhook_id: str, number: int, now: str) -> dict[str, Any]:
+    """Return the row of a delivery to the webhook with the ``seq`` ``number``, which is due at once."""
     return {
         "project_id": event.project,
         "id": delivery_id(number, event.project, event.event_id),

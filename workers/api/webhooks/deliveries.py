@@ -59,6 +59,18 @@ async def redeliver(request: Request, webhookId: str, deliveryId: str, caller: W
 
 
 @router.post(
+    "/v1/webhooks/{webhookId}/pings",
+    response_model=None,
+    status_code=202,
+    responses=documented(Delivery, 202),
+    operation_id="webhooksCreatePing",
+)
+async def create_ping(request: Request, webhookId: str, caller: Writer) -> Response:
+    """Have a test event, `webhooks.W.ping`, delivered to a webhook as all events are."""
+    return respond(await operations.ping(services_of(request), caller.project, webhookId), 202)
+
+
+@router.post(
     "/v1/webhooks/{webhookId}/redeliveries",
     response_model=None,
     status_code=202,

@@ -58,6 +58,18 @@ async def redeliver(request: Request, webhookId: str, deliveryId: str, project: 
 
 
 @router.post(
+    "/v1/projects/{projectId}/webhooks/{webhookId}/pings",
+    response_model=None,
+    status_code=202,
+    responses=documented(Delivery, 202),
+    operation_id="projectsCreateWebhookPing",
+)
+async def create_ping(request: Request, webhookId: str, project: NamedProject) -> Response:
+    """Have a test event, `webhooks.W.ping`, delivered to a webhook of a project as all events are."""
+    return respond(await operations.ping(services_of(request), project, webhookId), 202)
+
+
+@router.post(
     "/v1/projects/{projectId}/webhooks/{webhookId}/redeliveries",
     response_model=None,
     status_code=202,

@@ -21,6 +21,7 @@ from workers.models.deliveries import (
 from workers.store.fields import Field
 from workers.store.pages import fetch_page
 from workers.store.tables import deliveries, webhooks
+from workers.webhooks import delivery_log
 from workers.webhooks.delivery_log import BATCH, Selection, load_details, redeliver
 
 FIELDS = {
@@ -85,6 +86,20 @@ async def redeliver_one(services: Services, project: Project, webhook_id: str, d
         await _require_delivery(tx.connection, webhook, delivery_id)
         selection = Selection(project.id, webhook_ids=(webhook_id,), ids=(delivery_id,))
         await redeliver(tx.connection, selection, tx.now)
+        return delivery_model(await _require_delivery(tx.connection, webhook, delivery_id))
+
+
+async def ping(services: Services, project: Project, webhook_id: str) -> Delivery:
+    """Have a webhook told of an event that is about nothing but itself, and return the delivery.
+
+    Raises:
+        ApiError: 404 ``webhook_not_found``, 409 ``webhook_disabled``.
+    """
+    async with services.store.write(project) as tx:
+        webhook = await _require_webhook(tx.connection, project, webhook_id)
+        if not webhook["enabled"]:
+            raise refuse(Problem.WEBHOOK_DISABLED)
+        delivery_id = await delivery_log.ping(tx.connection, webhook, tx.now)
         return delivery_model(await _require_delivery(tx.connection, webhook, delivery_id))
 
 

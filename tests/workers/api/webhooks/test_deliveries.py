@@ -270,6 +270,32 @@ class TestRedeliver:
         assert await api.names() == before
 
 
+class TestPing:
+    async def test_webhook_alone_is_to_be_told_of_itself(self, api: Api) -> None:
+        await add_webhook(api, authUsername="ada", authPassword="lovelace", secret="a secret of mine")
+        await add_webhook(api, "w2")
+        response = await api.server.post("/v1/webhooks/w1/pings")
+        assert response.status_code == 202
+        (row,) = (await rows(api)).values()
+        assert (row["webhook_id"], row["status"], row["due_at"]) == ("w1", "pending", row["created_at"])
+        shown = (await api.server.get(f"/v1/webhooks/w1/deliveries/{row['id']}")).json()
+        assert shown["events"] == ["webhooks.w1.ping"]
+        assert response.json().items() <= shown.items()
+        webhook = (await api.server.get("/v1/webhooks/w1")).json()
+        assert shown["payload"] == webhook | {"authPassword": ""}
+
+    async def test_each_ping_is_a_delivery_of_its_own(self, api: Api) -> None:
+        await add_webhook(api)
+        ids = {(await api.server.post("/v1/webhooks/w1/pings")).json()["$id"] for _ in range(3)}
+        assert set(await rows(api)) == ids
+        assert len(ids) == 3
+
+    async def test_webhook_that_is_disabled_or_not_there_is_not_told(self, api: Api) -> None:
+        await add_webhook(api, enabled=False)
+        assert refusal(await api.server.post("/v1/webhooks/w1/pings")) == (409, "webhook_disabled")
+        assert refusal(await api.server.post("/v1/webhooks/none/pings")) == (404, "webhook_not_found")
+
+
 class TestRedeliveries:
     async def prepare(self, api: Api) -> None:
         first, second = await add_webhook(api), await add_webhook(api, "w2")
@@ -383,6 +409,7 @@ PATHS = (
     ("GET", "/v1/webhooks/w1/deliveries", "read"),
     ("GET", "/v1/webhooks/w1/deliveries/d1", "read"),
     ("POST", "/v1/webhooks/w1/deliveries/d1/redelivery", "write"),
+    ("POST", "/v1/webhooks/w1/pings", "write"),
     ("POST", "/v1/webhooks/w1/redeliveries", "write"),
     ("POST", "/v1/webhooks/redeliveries", "write"),
 )
@@ -415,7 +442,7 @@ class TestAccess:
         async with api.holder(ROOT) as root:
             response = await root.request(method, alias, json=body)
             assert response.is_success, response.text
-            assert response.json().keys() >= ({"$id"} if "d1" in path else {"total"})
+            assert response.json().keys() >= ({"$id"} if "/d1" in path or "/pings" in path else {"total"})
             elsewhere = alias.replace(f"/{PROJECT}/", "/nowhere/")
             assert refusal(await root.request(method, elsewhere, json=body)) == (404, "project_not_found")
         assert (await api.server.request(method, alias, json=body)).status_code == 401
