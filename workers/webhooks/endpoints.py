@@ -1,9 +1,9 @@
 """How much each endpoint may be sent at a time, so that none is in the way of the others. Pure: the time comes in.
 
 Theory of operation. Attempts are limited in three ways: all together; for each endpoint by number and by rate (a token
-bucket that holds the tokens of a second); and by how many are free: an endpoint never has more attempts running than
-there are free ones left for the others. So any number of endpoints that never answer slow down, and do not stop, those
-that do.
+bucket that holds the tokens of a second); and by how many are free: the last quarter of all is kept for endpoints that
+nothing is being sent to, one attempt each. So those that never answer do not keep everybody else waiting, unless they
+are very many at once.
 
 An endpoint's breaker opens when ``breaker_failures`` attempts failed in a row. While it is open, nothing is sent.
 After the pause a single attempt is let through: if it succeeds, the breaker closes; if it fails, the pause begins
@@ -53,6 +53,8 @@ class Endpoints:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        # How many of all attempts only begin for endpoints that have none.
+        self._kept = limits.concurrency // 4
         self._burst = max(1.0, limits.endpoint_rate)
         self._known: dict[int, _Endpoint] = {}
         self._running = 0
@@ -132,8 +134,7 @@ class Endpoints:
         tokens = self._tokens(endpoint, now)
         if endpoint.open_until is not None:
             return int(endpoint.running == 0 and now >= endpoint.open_until and tokens >= 1)
-        # So many that no more are running then than are free; one can always begin where none is running.
-        share = (free + 1 - endpoint.running) // 2
+        share = max(free - self._kept, 0 if endpoint.running else 1)
         return max(0, int(min(self._limits.endpoint_concurrency - endpoint.running, share, tokens)))
 
     def _opens_at(self, number: int, now: float) -> float:
