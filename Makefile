@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SDK := tests/e2e/sdk
 PEERS := benchmarks/peers
-BENCHMARKS := expansion matching latency events connections stalled restart memory fanout api uploads
+BENCHMARKS := expansion matching latency events connections stalled restart memory fanout api uploads deliveries triggers
 
 # How many processes run the tests that wait most of their time, for timeouts and elections: more than there are cores.
 WAITING := 4

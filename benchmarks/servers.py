@@ -84,7 +84,7 @@ def running(
     else:
         command += (str(port), redis_url, live_channel(PROJECT), *(["deflate"] if deflates else []))
     with tempfile.TemporaryFile() as log:
-        with _on_servers_core():
+        with on_servers_core():
             process = subprocess.Popen(command, env={**os.environ, **env}, stdout=log, stderr=log)
         try:
             deadline = time.monotonic() + START_TIMEOUT_S
@@ -101,7 +101,7 @@ def running(
 
 
 @contextlib.contextmanager
-def _on_servers_core() -> Iterator[None]:
+def on_servers_core() -> Iterator[None]:
     """Have what is started meanwhile, with every thread that it will make, run on the server's core alone."""
     mine = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores()[0])
