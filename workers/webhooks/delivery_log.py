@@ -54,7 +54,7 @@ class Selection:
         if self.webhook_ids:
             where.append(columns.webhook_id.in_(self.webhook_ids))
         if self.status == "dead":
-            # Spelt out: a database that is to use an index of dead letters alone must not find a parameter here.
+            # Spelt out: a plan that is to serve any parameters could not use the index of dead letters alone.
             where.append(columns.status == literal_column("'dead'"))
         elif self.status:
             where.append(columns.status == self.status)

@@ -97,7 +97,7 @@ async def get_failed(request: Request, name: str, threshold: Threshold = DEFAULT
     if kind in WORK_KINDS:
         size = sum(await DeadWork(services.bus.redis, kind).lengths())
     if kind == "webhooks":
-        # Spelt out: a database that is to use an index of dead letters alone must not find a parameter here.
+        # Spelt out: a plan that is to serve any parameters could not use the index of dead letters alone.
         dead = select(func.count()).where(deliveries.c.status == literal_column("'dead'"))
         async with services.store.read() as connection:
             size += await connection.scalar(dead) or 0
