@@ -144,7 +144,8 @@ async def claim(connection: AsyncConnection, due: Due, count: int, now: datetime
         )
         .returning(*executions.c)
     )
-    rows = sorted(claimed.mappings(), key=lambda row: row["seq"])
+    # The database returns them in no order, and when they were due is overwritten.
+    rows = sorted(claimed.mappings(), key=lambda row: (row["scheduled_at"] or row["created_at"], row["seq"]))
     return [{**row, "limit_s": due.timeout_s} for row in rows]
 
 
