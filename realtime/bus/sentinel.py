@@ -92,7 +92,9 @@ class _MasterClient(Redis):
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await super().aclose(close_connection_pool)
         pool: Any = self.connection_pool
-        await pool.sentinel_manager.aclose()
+        # The manager itself can be closed since redis-py 8 only.
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 class _Watchers(Sentinel):
