@@ -1,7 +1,7 @@
 """The connector of `aiohttp` that holds its sessions to what a guard lets them connect to.
 
 For who makes many requests at a time, each of them small: a request by `aiohttp` costs a tenth and less of one by
-`httpx` (``benchmarks/attempts.py``), which everything else that goes out uses, by
+`httpx` (``benchmarks/deliveries.py``), which everything else that goes out uses, by
 :class:`~workers.outbound.guard.PublicOnlyTransport`. Source: wire specification 11.5.
 """
 
