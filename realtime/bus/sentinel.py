@@ -92,9 +92,7 @@ class _MasterClient(Redis):
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await super().aclose(close_connection_pool)
         pool: Any = self.connection_pool
-        # The manager itself can be closed since redis-py 8 only.
-        for sentinel in pool.sentinel_manager.sentinels:
-            await sentinel.aclose()
+        await pool.sentinel_manager.aclose()
 
 
 class _Watchers(Sentinel):
@@ -103,6 +101,11 @@ class _Watchers(Sentinel):
     After a failover they learn of the new master one after another; those that do not know yet would lead back to the
     old one.
     """
+
+    async def aclose(self) -> None:
+        """Close the connections to the Sentinels; not every release of the library that is allowed can do that."""
+        for sentinel in self.sentinels:
+            await sentinel.aclose()
 
     async def discover_master(self, service_name: str) -> Node:
         """Return where the master is, by the Sentinel with the newest configuration.
