@@ -47,7 +47,7 @@ class Runtimes:
         return cls(
             python=settings.functions_python or sys.executable,
             node=settings.functions_node,
-            endpoint=settings.functions_endpoint or f"http://localhost:{settings.port}/v1",
+            endpoint=settings.functions_endpoint or f"http://127.0.0.1:{settings.port}/v1",
             memory_bytes=settings.functions_memory_bytes,
         )
 

@@ -17,6 +17,9 @@ _READ_BYTES = 65_536
 _READS = 64
 """How often in a row an output is read, so that one that never ends leaves time for everything else."""
 
+END_TIMEOUT_S = 5.0
+"""How long the supervisor may take to end everything, before it is killed itself."""
+
 _CUT = "\n[WARNING] What came after this was too long to be kept.\n"
 
 
@@ -152,7 +155,13 @@ class Supervised:
     async def _end(self) -> int:
         if self._process.stdin is not None:
             self._process.stdin.close()
-        code = await self.wait()
+        try:
+            async with asyncio.timeout(END_TIMEOUT_S):
+                code = await self.wait()
+        except TimeoutError:
+            # Something has stopped the supervisor. It takes the process with it, and the rest is in its group.
+            self._process.kill()
+            code = await self.wait()
         self.logs.close()
         self.errors.close()
         return code

@@ -17,6 +17,7 @@ import pytest
 
 from workers.functions.executor import Call, Failure, Outcome
 from workers.functions.executors import process as module
+from workers.functions.executors import supervised
 from workers.functions.executors.process import ProcessExecutor
 from workers.functions.executors.warm import WarmProcesses
 from workers.functions.runs import run as run_limited
@@ -335,6 +336,17 @@ class TestEndings:
         )
         outcome = await run(source)
         assert outcome.failure is Failure.CRASH
+        await until(lambda: not processes_with(str(tmp_path)))
+
+    async def test_supervisor_that_was_stopped_does_not_keep_it_running(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(supervised, "END_TIMEOUT_S", 0.2)
+        source = (
+            "import os, signal, subprocess\ndef main(c):\n subprocess.Popen(['sleep', '60'])\n"
+            " os.kill(os.getppid(), signal.SIGSTOP)\n raise RuntimeError('to be ended')"
+        )
+        assert (await run(source)).failure is Failure.CRASH
         await until(lambda: not processes_with(str(tmp_path)))
 
     async def test_cancelling_twice_does_not_leave_it_running(
