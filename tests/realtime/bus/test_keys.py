@@ -26,6 +26,7 @@ def names_of(project: str) -> list[str]:
         keys.outbox_key(project, "o"),
         keys.window_key(project, "n", 7),
         keys.triggers_key(project),
+        *(keys.trigger_names_key(project, kind) for kind in keys.WORK_KINDS),
         keys.presences_key(project),
         keys.presence_users_key(project),
         keys.presence_order_key(project),
@@ -40,6 +41,8 @@ def names_of_bucket(number: int) -> list[str]:
     return [
         keys.projects_key(number),
         keys.triggers_version_key(number),
+        *(keys.work_key(number, kind) for kind in keys.WORK_KINDS),
+        *(keys.work_dead_key(number, kind) for kind in keys.WORK_KINDS),
         keys.presence_ends_key(number),
         keys.presence_leases_key(number),
         keys.presence_hub_key(number, "0011223344556677"),

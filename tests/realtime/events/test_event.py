@@ -325,3 +325,49 @@ class TestEnvelope:
 
     def test_missing_members_are_tolerated(self) -> None:
         assert msgspec.json.decode(b'{"project":"P","roles":[]}', type=Envelope) == Envelope("P", [])
+
+
+class TestHidden:
+    EVENT = {"$id": "r", "title": "T", "author": {"$id": "a"}, "secret": "s"}  # noqa: RUF012 - not changed
+
+    @pytest.mark.parametrize("payload", [EVENT, json.dumps(EVENT).encode()])
+    def test_hidden_members_are_in_the_full_payload_only(self, payload: dict[str, Any] | bytes) -> None:
+        event = Event("teams.T.create", payload, hidden=["author"], sensitive=["secret"])
+        (prepared,) = prepare(event, "P", now=NOW)
+        envelope = json.loads(prepared.envelope)
+        assert envelope["data"]["payload"] == {"$id": "r", "title": "T"}
+        assert json.loads(prepared.full_payload) == {"$id": "r", "title": "T", "author": {"$id": "a"}}
+        assert prepared.record == prepared.envelope + b"\0" + prepared.full_payload
+
+    def test_record_is_the_envelope_when_nothing_is_hidden(self) -> None:
+        for event in (
+            Event("teams.T.create", {"a": 1}, hidden=["absent"]),
+            Event("teams.T.create", {"a": 1, "secret": 2}, sensitive=["secret"]),
+            Event("teams.T.create", b'{"a":1}'),
+        ):
+            (prepared,) = prepare(event, "P", now=NOW)
+            assert (prepared.full_payload, prepared.record) == (b"", prepared.envelope)
+
+    def test_console_gets_no_full_payload(self) -> None:
+        event = Event("projects.p.ping", {"$id": "e", "h": 1}, hidden=["h"])
+        own, console = prepare(event, "P", now=NOW, project_team="t")
+        assert own.full_payload == b'{"$id":"e","h":1}'
+        assert (console.project, console.full_payload) == ("console", b"")
+
+
+class TestActing:
+    def test_acting_user_and_depth_are_in_the_envelope(self) -> None:
+        (prepared,) = prepare(Event("teams.T.create", {}, actor_id="ada", depth=2), "P", now=NOW)
+        envelope = json.loads(prepared.envelope)
+        assert (envelope["actorId"], envelope["depth"]) == ("ada", 2)
+        assert "ada" not in json.dumps(envelope["data"])
+
+    def test_neither_is_there_when_nobody_acts(self) -> None:
+        (prepared,) = prepare(Event("teams.T.create", {}), "P", now=NOW)
+        assert json.loads(prepared.envelope).keys() == {
+            "project", "roles", "permissionsChanged", "userId", "data",
+        }  # fmt: skip
+
+    def test_acting_user_who_has_no_valid_id_is_refused(self) -> None:
+        with pytest.raises(InvalidEventError, match="acting user"):
+            prepare(Event("teams.T.create", {}, actor_id='"data":{"events":["x"]'), "P", now=NOW)
