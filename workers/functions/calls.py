@@ -22,6 +22,8 @@ CREDENTIALS_OUTLIVE_S = 60
 READY = "ready"
 """The status of a deployment that can be run."""
 
+_NO_DEPLOYMENT = {"active_id": "", "active_commands": "", "storage_key": "", "size_bytes": 0}
+
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a function is called with, as it is kept, sealed, until the execution has ended."""
@@ -76,23 +78,25 @@ async def load_code(connection: AsyncConnection, project_id: str, function_id: s
         .outerjoin(deployments, active)
         .where(functions.c.project_id == project_id, functions.c.id == function_id)
     )
-    row = found.mappings().one_or_none()
+    row: Mapping[Any, Any] | None = found.mappings().one_or_none()
     if row is None:
         return None
-    has_url = is_url(row["entrypoint"])
-    if row["active_id"] is None and not has_url:
+    if is_url(row["entrypoint"]):
+        # Whatever may have been deployed before it went there.
+        row = {**row, **_NO_DEPLOYMENT, "active_entrypoint": row["entrypoint"]}
+    if row["active_id"] is None:
         return None
     return Code(
         function_id=row["id"],
         name=row["name"],
         runtime=row["runtime"],
-        entrypoint=row["entrypoint"] if has_url else row["active_entrypoint"],
-        commands="" if has_url else row["active_commands"],
+        entrypoint=row["active_entrypoint"],
+        commands=row["active_commands"],
         timeout_s=row["timeout_s"],
         scopes=tuple(row["scopes"]),
-        deployment_id="" if has_url else row["active_id"],
-        storage_key="" if has_url else row["storage_key"],
-        size_bytes=0 if has_url else row["size_bytes"],
+        deployment_id=row["active_id"],
+        storage_key=row["storage_key"],
+        size_bytes=row["size_bytes"],
     )
 
 
