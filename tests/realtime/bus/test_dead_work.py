@@ -9,6 +9,7 @@ from realtime.bus import connect
 from realtime.bus.dead_work import DeadWork
 from realtime.bus.keys import BUCKETS, WorkKind, work_key
 from realtime.bus.work import WorkItem, WorkQueue
+from tests.topologies import Cluster
 
 pytestmark = pytest.mark.integration
 
@@ -78,3 +79,18 @@ class TestDeadWork:
         assert await waiting(redis) == []
         await dead.remove([])
         await dead.replay([])
+
+    async def test_buckets_may_be_on_several_servers(self, cluster: Cluster) -> None:
+        redis = connect(cluster.url)
+        try:
+            dead = DeadWork(redis, "webhooks")
+            for number in (0, 20, 40, 63):
+                await bury(redis, number, "a")
+            assert [number for number, length in enumerate(await dead.lengths()) if length] == [0, 20, 40, 63]
+            entries = [entry for number in (0, 20, 40, 63) for entry in await dead.page(number, count=10)]
+            await dead.replay(entries[:2])
+            await dead.remove(entries[2:])
+            assert sum(await dead.lengths()) == 0
+            assert sorted(item.bucket for item in await waiting(redis)) == [0, 20]
+        finally:
+            await redis.aclose()
