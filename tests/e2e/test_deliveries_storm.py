@@ -42,7 +42,12 @@ def scene(
     is_thorough = request.config.getoption("thorough")
     name = postgres.create()
     settings = Settings(
-        database_url=postgres.url_of(name), redis_url=redis_server.url, data_dir=tmp_path / "data", **SETTINGS
+        database_url=postgres.url_of(name),
+        redis_url=redis_server.url,
+        data_dir=tmp_path / "data",
+        # Or else all would wait for the slow ones.
+        webhooks_endpoint_concurrency=60 if is_thorough else 25,
+        **SETTINGS,
     )
     yield Scene(settings, make_endpoints(), EVENTS, shares=1 if is_thorough else SHARES)
     postgres.drop(name)
@@ -78,8 +83,6 @@ async def storm(
     assert found.dead
     # Or else nobody was hit.
     assert found.cut_off
-    # Whatever an endpoint answered is in the log, but for what those had under way who were killed.
-    assert found.unlogged <= workers.kills * scene.settings.webhooks_concurrency
 
 
 @pytest.mark.timeout(360)

@@ -66,7 +66,7 @@ def check(wanted: Mapping[str, Wanted], logged: Collection[Logged], seen: Collec
         *_faults_of_recording(wanted, logged),
         *_faults_of_ids(logged, seen),
         *_faults_of_ends(wanted, logged, taken),
-        *_faults_of_attempts(logged, answers),
+        *_faults_of_attempts(logged, answers, Counter(each.delivery_id for each in seen)),
     ]
     return Found(
         faults,
@@ -121,11 +121,14 @@ def _faults_of_ends(
             yield f"{each.endpoint}: event {each.number} is {each.status}, taken {taken.get(each.id, 0)} times"
 
 
-def _faults_of_attempts(logged: Iterable[Logged], answers: Mapping[tuple[str, int], int]) -> Iterator[str]:
-    """Find attempts in the log that no endpoint saw, or that are not in the count."""
+def _faults_of_attempts(
+    logged: Iterable[Logged], answers: Mapping[tuple[str, int], int], requests: Mapping[str, int]
+) -> Iterator[str]:
+    """Find attempts in the log that no endpoint saw, and requests that nobody has counted as attempts."""
     for each in logged:
-        if each.attempts < len(each.answers):
-            yield f"{each.endpoint}: event {each.number} counts {each.attempts} of {len(each.answers)} attempts"
+        about, seen = f"{each.endpoint}: event {each.number}", requests.get(each.id, 0)
+        if each.attempts < max(len(each.answers), seen):
+            yield f"{about} counts {each.attempts} attempts of {len(each.answers)} in the log, {seen} seen"
         for status, times in Counter(each.answers).items():
             if status != UNANSWERED and times > answers.get((each.id, status), 0):
-                yield f"{each.endpoint}: event {each.number} was not answered {status} {times} times"
+                yield f"{about} was not answered {status} {times} times"

@@ -43,7 +43,12 @@ def test_storm_that_went_well_has_no_faults() -> None:
         ((*LOGGED[1:], LOGGED[0]._replace(status="dead")), SEEN, "a: event 1 is dead, taken 1 times"),
         (LOGGED, SEEN[1:], "a: event 1 is delivered, taken 0 times"),
         (LOGGED, (SEEN[0], *SEEN[2:]), "a: event 2 was not answered 500 1 times"),
-        ((*LOGGED[1:], LOGGED[0]._replace(attempts=0)), SEEN, "a: event 1 counts 0 of 1 attempts"),
+        (
+            (*LOGGED[1:], LOGGED[0]._replace(attempts=0)),
+            SEEN,
+            "a: event 1 counts 0 attempts of 1 in the log, 1 seen",
+        ),
+        (LOGGED, (*SEEN, SEEN[0]), "a: event 1 counts 1 attempts of 1 in the log, 2 seen"),
     ],
 )
 def test_each_fault_is_named(logged: Sequence[Logged], seen: Sequence[Seen], fault: str) -> None:
