@@ -249,7 +249,11 @@ class Dispatcher:
                 except Exception as error:
                     if not _is_of_values(error):
                         raise
-                    log.exception("an attempt cannot be recorded as it is", delivery=each.claimed.id)
+                    log.warning(
+                        "an attempt cannot be recorded as it is",
+                        delivery=each.claimed.id,
+                        error=type(error).__name__,
+                    )
             self._attempts.ended.remove(each)
             self._count([each], 0)
 
