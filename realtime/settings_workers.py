@@ -152,8 +152,8 @@ class WorkerSettings(BaseModel):
     functions_concurrency: int = number(
         20,
         "executions",
-        "How many executions of functions an API process runs at a time out of its queue; as many again may run for "
-        "callers who wait for the answer.",
+        "How many executions a process that runs functions takes at a time out of the queue; as many may run in a "
+        "process of the API for callers who wait for the answer. One project has at most three quarters of either.",
         ge=1,
     )
     functions_deployment_max_bytes: int = number(

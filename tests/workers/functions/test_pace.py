@@ -1,6 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers.functions import pace as module
 from workers.functions.pace import MAX_AHEAD, Limits, Pace
 from workers.functions.shares import Lane
 
@@ -98,3 +100,13 @@ class TestEnded:
         for _ in range(50):
             pace.ended(A, 10.0, 0)
         assert ask(pace, A) == {A: 3}
+
+    def test_of_so_many_functions_only_is_it_known_how_long_they_take(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "_MAX_KNOWN", 2)
+        pace = Pace(LIMITS)
+        for lane in (A, B, OTHER):
+            pace.ended(lane, 0.05, 0)
+        assert ask(pace, A) == {A: 3}
+        assert ask(pace, OTHER) == {OTHER: 33}
