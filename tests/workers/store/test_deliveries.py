@@ -1,0 +1,129 @@
+"""Removing deliveries: what belongs to them goes too, and nothing else."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+
+from realtime.settings import Settings
+from workers.store import tables
+from workers.store.database import Database
+from workers.store.deliveries import remove_deliveries, remove_deliveries_to
+from workers.store.maintenance import Maintenance
+from workers.store.store import Store
+from workers.store.times import to_text
+
+NOW = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+class Wake:
+    """Tells nobody."""
+
+    def wake(self, project_id: str) -> None:
+        pass
+
+    async def flush(self, project_id: str) -> bool:
+        return True
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    return Store(database, Wake())
+
+
+async def put(
+    store: Store,
+    event_id: str,
+    *webhook_ids: str,
+    project_id: str = "demo",
+    status: str = "delivered",
+    age: timedelta = timedelta(),
+) -> None:
+    """Record an event of some age, with a delivery and an attempt at it for each webhook."""
+    at = to_text(NOW - age)
+    event = {"names": ["a.b"], "actor_id": "", "payload": b"{}", "event_id": event_id, "created_at": at}
+    async with store.database.writing() as connection:
+        await connection.execute(insert(tables.webhook_events), event | {"project_id": project_id})
+        for webhook_id in webhook_ids:
+            delivery_id = f"{event_id} {webhook_id}"
+            await connection.execute(
+                insert(tables.deliveries),
+                {
+                    "project_id": project_id, "id": delivery_id, "webhook_id": webhook_id, "webhook_seq": 1,
+                    "event_id": event_id, "event": "a.b", "status": status, "attempts": 1, "round": 1,
+                    "response_status": 200, "error": "", "due_at": at if status == "pending" else None,
+                    "held": False, "created_at": at, "updated_at": at,
+                },
+            )  # fmt: skip
+            await connection.execute(
+                insert(tables.attempts),
+                {
+                    "project_id": project_id, "delivery_id": delivery_id, "number": 1, "started_at": at,
+                    "duration_s": 0.1, "response_status": 200, "response": "", "error": "",
+                },
+            )  # fmt: skip
+
+
+async def kept(store: Store, table: Any, column: str, project_id: str = "demo") -> set[str]:
+    async with store.read() as connection:
+        found = await connection.execute(select(table.c[column]).where(table.c.project_id == project_id))
+        return set(found.scalars())
+
+
+async def all_kept(store: Store, project_id: str = "demo") -> tuple[set[str], set[str]]:
+    """Return the deliveries, which are those of which attempts are kept; and the events."""
+    found = await kept(store, tables.deliveries, "id", project_id)
+    assert await kept(store, tables.attempts, "delivery_id", project_id) == found
+    return found, await kept(store, tables.webhook_events, "event_id", project_id)
+
+
+class TestRemoveDeliveries:
+    async def test_attempts_of_the_same_id_in_another_project_stay(self, store: Store) -> None:
+        await put(store, "1", "a", "b")
+        await put(store, "1", "a", project_id="other")
+        async with store.database.writing() as connection:
+            table = tables.deliveries
+            found = await connection.execute(
+                select(table.c.seq).where(table.c.project_id == "demo", table.c.webhook_id == "a")
+            )
+            await remove_deliveries(connection, found.scalars().all())
+        assert await all_kept(store) == ({"1 b"}, {"1"})
+        assert await all_kept(store, "other") == ({"1 a"}, {"1"})
+
+
+class TestRemoveDeliveriesTo:
+    async def test_events_that_another_webhook_is_told_of_stay(self, store: Store) -> None:
+        await put(store, "1", "a")
+        await put(store, "2", "a", "b", status="pending")
+        await put(store, "3", "a", project_id="other")
+        async with store.database.writing() as connection:
+            assert await remove_deliveries_to(connection, "demo", "a") == 2
+            assert await remove_deliveries_to(connection, "demo", "a") == 0
+        assert await all_kept(store) == ({"2 b"}, {"2"})
+        assert await all_kept(store, "other") == ({"3 a"}, {"3"})
+
+
+class TestMaintenance:
+    async def test_each_goes_at_its_age_and_the_event_with_the_last(self, store: Store) -> None:
+        await put(store, "1", "a", age=8 * DAY)
+        await put(store, "2", "a", age=6 * DAY)
+        await put(store, "3", "a", status="dead", age=31 * DAY)
+        await put(store, "4", "a", status="dead", age=8 * DAY)
+        await put(store, "5", "a", status="pending", age=90 * DAY)
+        removed = await Maintenance(store, Settings(), clock=lambda: NOW).run()
+        assert await all_kept(store) == ({"2 a", "4 a", "5 a"}, {"2", "4", "5"})
+        assert removed == {"deliveries": 2, "webhook_events": 2}
+
+    async def test_zero_keeps_them(self, store: Store) -> None:
+        await put(store, "1", "a", age=1000 * DAY)
+        settings = Settings(webhooks_delivered_max_age_s=0, webhooks_dead_max_age_s=0)
+        assert await Maintenance(store, settings, clock=lambda: NOW).run() == {}
+        assert await all_kept(store) == ({"1 a"}, {"1"})
+
+    async def test_event_of_a_webhook_that_was_purged_goes_when_it_is_old(self, store: Store) -> None:
+        await put(store, "1", age=8 * DAY)
+        await put(store, "2", age=6 * DAY)
+        await Maintenance(store, Settings(), clock=lambda: NOW).run()
+        assert await all_kept(store) == (set(), {"2"})
