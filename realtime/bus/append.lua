@@ -21,26 +21,41 @@ local work = {
   { kind = 'functions', names = KEYS[4], stream = KEYS[5] },
 }
 
--- The names of an event. Nothing that strangers choose comes before them in the envelope, and no name has a quote.
+-- Up to so many names are looked for in an event one by one; if there are more, the event's are looked up.
+local FEW = 50
+
+-- The names of an event, as they stand in its record. Nothing that strangers choose comes before them, and no name has a
+-- quote or a bracket.
 local function names_of(record)
-  local names = {}
   local _, start = string.find(record, '"data":{"events":[', 1, true)
   local stop = start and string.find(record, ']', start, true)
-  if stop then
-    for name in string.gmatch(string.sub(record, start, stop), '"([^"]+)"') do
-      names[#names + 1] = name
-    end
-  end
-  return names
+  return stop and string.sub(record, start, stop) or ''
 end
 
-local function is_one_in(hash, names)
-  if #names > 0 then
-    for _, count in ipairs(redis.call('HMGET', hash, unpack(names))) do
-      if count then return true end
+-- Return what tells whether one of the names of an event is in a hash.
+local function finder(hash)
+  if redis.call('HLEN', hash) <= FEW then
+    local wanted = redis.call('HKEYS', hash)
+    for i, name in ipairs(wanted) do
+      wanted[i] = '"' .. name .. '"'
+    end
+    return function(names)
+      for _, name in ipairs(wanted) do
+        if string.find(names, name, 1, true) then return true end
+      end
+      return false
     end
   end
-  return false
+  return function(names)
+    local each = {}
+    for name in string.gmatch(names, '"([^"]+)"') do
+      each[#each + 1] = name
+    end
+    for _, count in ipairs(#each > 0 and redis.call('HMGET', hash, unpack(each)) or {}) do
+      if count then return true end
+    end
+    return false
+  end
 end
 
 -- Find out for what the events of `records` are to be left, before anything is written. Returns for each record its
@@ -48,21 +63,22 @@ end
 -- than may be left are, if nothing is left yet: a batch that is larger than the bound must not wait forever.
 local function match(records)
   local streams, names = {}, {}
+  if #records == 0 or redis.call('EXISTS', KEYS[2], KEYS[4]) == 0 then
+    return streams
+  end
   for _, one in ipairs(work) do
-    if redis.call('EXISTS', one.names) == 1 then
-      local count = 0
-      for i, record in ipairs(records) do
-        names[i] = names[i] or names_of(record)
-        if is_one_in(one.names, names[i]) then
-          streams[i] = streams[i] or {}
-          table.insert(streams[i], one.stream)
-          count = count + 1
-        end
+    local is_waited_for, count = finder(one.names), 0
+    for i, record in ipairs(records) do
+      names[i] = names[i] or names_of(record)
+      if is_waited_for(names[i]) then
+        streams[i] = streams[i] or {}
+        table.insert(streams[i], one.stream)
+        count = count + 1
       end
-      local left = count > 0 and redis.call('XLEN', one.stream) or 0
-      if left > 0 and left + count > tonumber(ARGV[5]) then
-        return nil, redis.error_reply('WORKFULL ' .. one.kind)
-      end
+    end
+    local left = count > 0 and redis.call('XLEN', one.stream) or 0
+    if left > 0 and left + count > tonumber(ARGV[5]) then
+      return nil, redis.error_reply('WORKFULL ' .. one.kind)
     end
   end
   return streams

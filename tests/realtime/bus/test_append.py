@@ -197,22 +197,29 @@ NAMES = EVENTS.flatmap(lambda event: st.sampled_from(expand(event[0], event[1]))
 SUBSCRIBED = st.lists(NAMES, max_size=4, unique=True).map(tuple)
 
 
+# So many that events' names are looked up instead of the triggers' names being looked for.
+MANY = tuple(f"teams.many{number}" for number in range(100))
+
+
 class TestAgreement:
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         webhooks=st.lists(st.tuples(SUBSCRIBED, st.booleans()), max_size=4),
         functions=st.lists(st.tuples(SUBSCRIBED, st.booleans()), max_size=4),
+        others=st.sampled_from([(), MANY]),
         events=st.lists(EVENTS, min_size=1, max_size=6),
     )
     async def test_what_is_left_is_what_python_finds_a_trigger_for(
         self,
         webhooks: list[tuple[tuple[str, ...], bool]],
         functions: list[tuple[tuple[str, ...], bool]],
+        others: tuple[str, ...],
         events: list[tuple[str, dict[str, str]]],
         redis: Redis,
         triggers: TriggerStore,
     ) -> None:
         await redis.flushall()
+        await triggers.put_webhook("demo", Webhook("many", "", "u", others, "s"))
         for number, (names, enabled) in enumerate(webhooks):
             await triggers.put_webhook("demo", Webhook(f"w{number}", "", "u", names, "s", enabled=enabled))
         for number, (names, enabled) in enumerate(functions):
