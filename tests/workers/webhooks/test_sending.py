@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 import standardwebhooks
+from hypothesis import given, reject
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from realtime.settings import Settings
@@ -19,6 +22,7 @@ from tests.certificates import Certificate, make_certificate
 from tests.receiver import OK, Receiver, receiving
 from workers.outbound.guard import Guard
 from workers.outbound.signing import appwrite_signature
+from workers.outbound.targets import TargetError, parse_target
 from workers.store.sealing import Sealer
 from workers.webhooks.request import Delivery
 from workers.webhooks.response import EXCERPT_MAX_BYTES
@@ -152,6 +156,32 @@ class TestRequest:
         (request,) = receiver.requests
         assert request.line == "POST /%C3%A4%20b%2Fc HTTP/1.1"
         assert request.header("Host") == f"xn--grsse-kua.here.example:{receiver.port}"
+
+
+class TestUrls:
+    sender = Sender(Settings(), Guard(), SEALER)
+
+    @given(
+        scheme=st.sampled_from(["http", "HTTPS"]),
+        host=st.sampled_from(
+            ["Hooks.example.com", "größe.example.com.", "_x.example.com", "8.8.8.8", "[2606:2800::1]"]
+        ),
+        port=st.sampled_from(["", ":80", ":443", ":8080"]),
+        rest=st.text(max_size=20),
+    )
+    def test_request_goes_where_the_url_was_judged_to_lead(
+        self, scheme: str, host: str, port: str, rest: str
+    ) -> None:
+        url = f"{scheme}://{host}{port}/{rest}"
+        try:
+            target = parse_target(url)
+        except TargetError:
+            reject()
+        read = self.sender._read(to(url))
+        assert (read.target, read.url.raw_host, read.url.port) == (target, target.host, target.port)
+        assert read.url.user is None
+        assert read.url.raw_path_qs.isascii()
+        assert read.url.raw_path_qs.isprintable()
 
 
 class TestResponse:
@@ -316,6 +346,40 @@ class TestFailures:
         async with receiving(reset) as receiver:
             await self.check(sender, to(receiver), "The connection was")
         assert receiver.connections == 1
+
+
+class TestGarbage:
+    RESPONSES = (
+        OK,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n\x81\x05hello",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 X\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.0 204 No\r\nSet-Cookie: a=b; Max-Age=zz\r\nContent-Encoding: gzip\r\nLocation: http://[::\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nLocation: http://\xff:99999/\r\nContent-Type: text/html; charset=\xff\r\n\r\n",
+    )
+    PIECES = (b"\r\n", b"\n", b"\0", b": ", b"\xff", b"9" * 20, b"chunked")
+
+    def make(self, chance: random.Random) -> bytes:
+        made = chance.choice(self.RESPONSES)
+        for _ in range(chance.randrange(5)):
+            at = chance.randrange(len(made) + 1)
+            put = chance.choice((*self.PIECES, chance.randbytes(1), b""))
+            made = made[:at] + put + made[at + chance.randrange(4) :]
+        return made
+
+    async def test_whatever_is_answered_has_a_result(self) -> None:
+        chance = random.Random(1)
+
+        async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(self.make(chance))
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+            writer.close()
+
+        async with sending(webhooks_timeout_s=1) as sender, receiving(say) as receiver:
+            results = await asyncio.gather(*(sender.attempt(to(receiver), DELIVERY) for _ in range(300)))
+        assert all(result.status or result.error for result in results)
+        assert len({(result.status, result.error) for result in results}) > 5
 
 
 class TestTls:
