@@ -59,7 +59,10 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Webhooks disabled because they failed for too long, or said so (410).",
         (),
     ),
-    "realtime_executions": ("Executions that ended, by what began them.", ("trigger", "outcome")),
+    "realtime_executions": (
+        "Executions that ended, by what began them; but for those that `realtime api` runs while the caller waits.",
+        ("trigger", "outcome"),
+    ),
     "realtime_chains_cut": ("Executions not run because the chain of triggers was too long.", ()),
     "realtime_schedules_fired": ("Executions begun by schedules.", ()),
 }

@@ -265,6 +265,8 @@ class TestWorkers:
         later = server.post("/functions/echo/executions", json={"body": "ab", "async": True}).json()
         path = f"/functions/echo/executions/{later['$id']}"
         wait_until(lambda: server.get(path).json()["status"] == "completed")
+        ended = 'realtime_executions_total{outcome="completed",trigger="http"} 2.0'
+        wait_until(lambda: ended in server.get("/../metrics").text)
         server.delete("/functions/echo").raise_for_status()
 
 

@@ -156,6 +156,7 @@ async def _run(
         times = {"created_at": tx.now_text, "updated_at": tx.now_text}
         row |= ended(outcome, logging=function["logging"]) | times
         await _insert(tx, row)
+    services.metrics.count_execution("http", row["status"], row["duration_s"])
     model = execution_model(row, shows_output=caller.is_privileged)
     model["responseBody"] = body_text(outcome)
     model["responseHeaders"] = all_headers(outcome)
