@@ -45,6 +45,7 @@ NOT_FIRED = {
     "databases.[databaseId].tables.[tableId].indexes.[indexId].update": "indexes are never changed",
     "tablesdb.[databaseId].tables.[tableId].indexes.[indexId].update": "indexes are never changed",
     "functions.[functionId].deployments.[deploymentId].update": "deployments are ready at once, for good",
+    "webhooks.[webhookId].update.disabled": "workers fire it, for a webhook that fails for too long",
     "projects.[projectId].ping": "nobody asks to be told that a client was set up",
 }
 """Events of the other resources that no route fires, and why."""
