@@ -24,9 +24,10 @@ ENV PATH=/opt/realtime/bin:$PATH \
 USER realtime
 WORKDIR /var/lib/realtime
 EXPOSE 8080
+# A worker is asked at REALTIME_WORKER_PORT, which it needs for that.
 # A drain takes REALTIME_DRAIN_WINDOW_S (10 s by default): stop the container with a longer timeout than that.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ['REALTIME_PORT']}/v1/health\", timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('REALTIME_WORKER_PORT') or os.environ['REALTIME_PORT']}/v1/health\", timeout=2)"]
 ENTRYPOINT ["realtime"]
 CMD ["hub"]

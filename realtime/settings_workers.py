@@ -59,7 +59,7 @@ class WorkerSettings(BaseModel):
         default=False,
         description=(
             "Whether webhooks and mail servers of projects may be at addresses of the own network, "
-            "such as `localhost`: for development."
+            "such as `localhost`: for development. `realtime dev` allows it unless it is told otherwise."
         ),
     )
     webhooks_allowed_networks: Annotated[Names, AfterValidator(check_networks)] = Field(

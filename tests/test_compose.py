@@ -136,7 +136,7 @@ class TestServices:
     @pytest.mark.parametrize("name", WORKERS)
     def test_worker_gets_the_time_to_end_what_it_does_before_it_is_killed(self, name: str) -> None:
         grace_s = float(services()[name]["stop_grace_period"].removesuffix("s"))
-        # One after the other: what comes in, what is about to begin, what runs, what is recorded; and what is published.
+        # What comes in, what is about to begin, what runs, what is to be recorded; and what is published.
         worst_s = 4 * max(executions.STOP_TIMEOUT_S, dispatcher.STOP_TIMEOUT_S, intake.STOP_TIMEOUT_S)
         assert grace_s > worst_s + relay.FLUSH_TIMEOUT_S
 
