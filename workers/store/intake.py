@@ -39,7 +39,7 @@ CLAIM_INTERVAL_S = 5.0
 """How often an intake looks for such entries."""
 
 MAX_READS = 5
-"""How often an event that fails for what it is may be read before it is put aside."""
+"""How often an event that fails for what it is may be read before it is laid aside."""
 
 STOP_TIMEOUT_S = 5.0
 """How long what is being handled may take when the intake stops; after that another worker repeats it."""
@@ -56,7 +56,7 @@ class Intake:
 
     While Redis or the database is away, what was read is tried again until they are back. An event that fails for what
     it is holds up none of the others: those that were read with it are handled one by one, it is left until it is
-    claimed like the events of the dead, and after :data:`MAX_READS` times it is put aside, with a line in the log.
+    claimed like the events of the dead, and after :data:`MAX_READS` times it is laid aside, with a line in the log.
     """
 
     def __init__(
@@ -168,14 +168,14 @@ class Intake:
         self._metrics.count_handled(self._queue.kind, len(items))
 
     async def _fail(self, item: WorkItem, error: Exception) -> None:
-        """Leave an entry that failed to be claimed again; put it aside if that happened too often, or never helps."""
+        """Leave an entry that failed to be claimed again; lay it aside if that happened too often, or never helps."""
         facts = {"kind": self._queue.kind, "bucket": item.bucket, "position": item.event_id}
         if item.times_read < MAX_READS and not isinstance(error, msgspec.MsgspecError):
             log.warning("an event could not be handled and is tried again", **facts, exc_info=error)
             return
         await self._queue.bury(item, f"{type(error).__name__}: {error}")
         self._metrics.count_buried(self._queue.kind)
-        log.error("an event cannot be handled and was put aside", **facts, exc_info=error)
+        log.error("an event cannot be handled and was laid aside", **facts, exc_info=error)
 
 
 def _is_passing(error: Exception) -> bool:
