@@ -7,8 +7,9 @@ store: an execution that was accepted is run, whatever becomes of the process th
 
 import asyncio
 import contextlib
+import math
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -41,8 +42,8 @@ MAX_ATTEMPTS = 5
 STOP_TIMEOUT_S = 5.0
 """How long a process that stops waits for what it runs, before that is ended and left to others."""
 
-MAX_LANES = 1_000
-"""At how many functions a look for what is due goes by."""
+MAX_LANES = 200
+"""At how many functions a look for what is due goes by; the next look begins behind them."""
 
 MAX_HELD_S = 5.0
 """How long an execution that is claimed waits for its turn, before others may claim it."""
@@ -107,7 +108,10 @@ class Executions:
         # What was claimed in the store and has not ended, by its tasks; and how many of that there are of each lane.
         self._runs: dict[asyncio.Task[None], _Claimed] = {}
         self._claimed: Counter[Lane] = Counter()
-        # Where the next look for what is due begins.
+        # Where something was due at the last look, those first whose turn it is; when that was, by the loop's clock;
+        # and where the next look begins.
+        self._due: dict[Lane, queue.Due] = {}
+        self._looked_at = -math.inf
         self._after = queue.BEGINNING
         self._woken = asyncio.Event()
         self._is_stopping = False
@@ -131,6 +135,7 @@ class Executions:
 
     def wake(self) -> None:
         """Look soon for what is due. Never blocks, and does nothing where nothing is taken from the store."""
+        self._looked_at = -math.inf
         self._woken.set()
 
     async def run(self, call: Call, *, limit_s: float) -> Outcome:
@@ -168,26 +173,38 @@ class Executions:
         if self._recorder.pending >= _MAX_UNRECORDED:
             return
         now = datetime.now(UTC)
-        async with self._store.read() as connection:
-            found, last = await queue.find_due(connection, now, after=self._after, limit=MAX_LANES)
-        self._after = last or queue.BEGINNING
-        due = {each.lane: each for each in found}
-        if asked := self._pace.ask(due, self._claimed):
-            for each in await self._claim([(due[lane], count) for lane, count in asked.items()], now):
+        clock = asyncio.get_running_loop().time
+        if not self._due or clock() - self._looked_at >= POLL_INTERVAL_S:
+            self._looked_at = clock()
+            await self._look(now)
+        if asked := self._pace.ask(self._due, self._claimed):
+            for each in await self._claim(asked, now):
                 self._begin(each)
-        if asked or last is not None:
             # There may be more.
+            self._woken.set()
+        elif self._after != queue.BEGINNING:
+            # These have all that they may have. Others may not.
             self.wake()
 
-    async def _claim(self, wanted: Sequence[tuple[queue.Due, int]], now: datetime) -> list[_Claimed]:
+    async def _look(self, now: datetime) -> None:
+        async with self._store.read() as connection:
+            found, last = await queue.find_due(connection, now, after=self._after, limit=MAX_LANES)
+        self._due = {each.lane: each for each in found}
+        self._after = last or queue.BEGINNING
+
+    async def _claim(self, asked: Mapping[Lane, int], now: datetime) -> list[_Claimed]:
         claimed: list[_Claimed] = []
         async with self._store.database.writing() as connection:
-            for due, count in wanted:
+            for lane, count in asked.items():
+                # Those that have more go behind the others.
+                due = self._due.pop(lane)
                 rows = await queue.claim(connection, due, count, now)
-                self._pace.got(due.lane, count, len(rows))
+                self._pace.got(lane, count, len(rows))
+                if len(rows) == count:
+                    self._due[lane] = due
                 if rows:
-                    function = await load_function(connection, self._sealer, due.lane)
-                    claimed += [_Claimed(row, due.lane, function) for row in rows]
+                    function = await load_function(connection, self._sealer, lane)
+                    claimed += [_Claimed(row, lane, function) for row in rows]
         return claimed
 
     def _begin(self, claimed: _Claimed) -> None:
@@ -218,7 +235,7 @@ class Executions:
             await self._give_back([claimed])
             return
         if self._pace.ended(claimed.lane, clock() - begun, self._claimed[claimed.lane] - 1):
-            self.wake()
+            self._woken.set()
 
     async def _carry_out(self, claimed: _Claimed) -> None:
         """Run one execution, and have recorded what came of it."""
