@@ -133,6 +133,11 @@ class TestServices:
         }
         assert worker["volumes"] == api["volumes"]
 
+    @pytest.mark.parametrize("name", ["api", "functions"])
+    def test_functions_reach_the_api_where_the_proxy_is(self, name: str) -> None:
+        port = health_url(services()["proxy"])["port"]
+        assert environment(services()[name])["REALTIME_FUNCTIONS_ENDPOINT"] == f"http://proxy:{port}/v1"
+
     @pytest.mark.parametrize("name", WORKERS)
     def test_worker_gets_the_time_to_end_what_it_does_before_it_is_killed(self, name: str) -> None:
         grace_s = float(services()[name]["stop_grace_period"].removesuffix("s"))
