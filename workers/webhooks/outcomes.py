@@ -56,6 +56,13 @@ def judge(result: "AttemptResult", failures: int, schedule_s: Sequence[float], j
     return Outcome("dead" if delay_s is None else "pending", Verdict.FAILS, delay_s)
 
 
+def describe(result: "AttemptResult") -> str:
+    """Return what went wrong in an attempt, as the delivery says it; empty for nothing."""
+    if result.error or result.is_success:
+        return result.error
+    return f"The endpoint answered {result.status}."
+
+
 def failure_text(url: str, names: Sequence[str], result: "AttemptResult") -> str:
     """Return what a webhook's ``logs`` say of a failed attempt at an event with these names."""
     head = f"URL: {url}\nMethod: POST\n"

@@ -118,7 +118,7 @@ async def claim(
 
 async def give_back(connection: AsyncConnection, claims: Iterable[Claimed], now: datetime) -> None:
     """Have deliveries attempted at once by whoever is there: nothing was sent, or nobody waited for the answer."""
-    if parameters := [{"seq_": each.seq, "attempts_": each.attempts} for each in claims]:
+    if parameters := [{"seq_": each.seq, "attempts_": each.attempts} for each in sorted(claims)]:
         await connection.execute(_GIVE_BACK, [each | {"now_": to_text(now)} for each in parameters])
 
 

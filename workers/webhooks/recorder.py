@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from workers.store.tables import attempts, deliveries, webhooks
 from workers.store.tables.base import Sequence as Number
 from workers.store.times import from_unix, to_text
-from workers.webhooks.outcomes import Outcome, Verdict
+from workers.webhooks.outcomes import Outcome, Verdict, describe
 from workers.webhooks.queue import Claimed
 from workers.webhooks.sending import AttemptResult
 
@@ -132,6 +132,7 @@ def _parameters(ended: Ended, now: datetime) -> dict[str, Any]:
         "response_": result.response,
         "response_status_": result.status,
         "error_": result.error,
+        "describes_": describe(result),
         "status_": outcome.status,
         "failures_": 0 if outcome.verdict is Verdict.WORKS else 1,
         "due_": None if is_over else to_text(now + timedelta(seconds=outcome.delay_s or 0)),
@@ -150,7 +151,7 @@ _END = (
         status=bindparam("status_"),
         round=deliveries.c.round + bindparam("failures_", type_=Integer),
         response_status=bindparam("response_status_"),
-        error=bindparam("error_"),
+        error=bindparam("describes_"),
         due_at=bindparam("due_"),
         held=False,
         updated_at=bindparam("now_"),

@@ -109,6 +109,7 @@ class TestFailures:
         async with world.running(schedule_s=(0.01, 0.01)):
             (row,) = await world.until_rows(1, deliveries, status="dead")
         assert (row["attempts"], row["due_at"], row["response_status"]) == (3, None, 503)
+        assert row["error"] == "The endpoint answered 503."
         assert world.counted("dead") == 1
 
     async def test_redelivery_begins_the_schedule_anew(self, world: Any) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workers.webhooks.outcomes import Outcome, Verdict, failure_text, judge
+from workers.webhooks.outcomes import Outcome, Verdict, describe, failure_text, judge
 from workers.webhooks.sending import AttemptResult
 
 _SCHEDULE = (5.0, 30.0)
@@ -39,6 +39,15 @@ class TestJudge:
 
     def test_retry_after_is_heeded(self) -> None:
         assert _judge(status=429, retry_after_s=3600.0).delay_s == 3600.0
+
+
+class TestDescribe:
+    def test_success_says_nothing(self) -> None:
+        assert describe(AttemptResult(0, 0, status=204)) == ""
+
+    def test_failure_says_what_the_endpoint_answered_or_what_else_went_wrong(self) -> None:
+        assert describe(AttemptResult(0, 0, status=503)) == "The endpoint answered 503."
+        assert describe(AttemptResult(0, 0, status=200, error="Too slow.")) == "Too slow."
 
 
 class TestFailureText:

@@ -17,6 +17,7 @@ from workers.store.projects import delete_project
 from workers.store.sealing import Sealer
 
 URL = "https://93.184.216.34/hook"
+PAST = "2026-01-01T00:00:00.000+00:00"
 
 
 def body(**members: Any) -> dict[str, Any]:
@@ -50,7 +51,33 @@ async def row_of(api: Api, webhook_id: str = "w1") -> dict[str, Any]:
 async def fail(api: Api, attempts: int) -> None:
     """Have deliveries to the webhook have failed."""
     async with api.services.store.database.writing() as connection:
-        await connection.execute(tables.webhooks.update().values(attempts=attempts, logs="Status code: 500"))
+        failed = {"attempts": attempts, "failing_since": PAST, "logs": "Status code: 500"}
+        await connection.execute(tables.webhooks.update().values(failed))
+
+
+async def deliver(api: Api, webhook_id: str) -> None:
+    """Have an event of its own have been delivered to a webhook."""
+    event_id = f"1-{webhook_id}"
+    event = {"project_id": PROJECT, "event_id": event_id, "created_at": PAST}
+    async with api.services.store.database.writing() as connection:
+        await connection.execute(
+            tables.webhook_events.insert(), event | {"names": ["a.b"], "actor_id": "", "payload": b"{}"}
+        )
+        await connection.execute(
+            tables.deliveries.insert(),
+            event | {
+                "id": f"msg_{webhook_id}", "webhook_id": webhook_id, "webhook_seq": 1, "event": "a.b",
+                "status": "delivered", "attempts": 1, "round": 0, "response_status": 200, "error": "",
+                "due_at": None, "held": False, "updated_at": PAST,
+            },
+        )  # fmt: skip
+        await connection.execute(
+            tables.attempts.insert(),
+            {
+                "project_id": PROJECT, "delivery_id": f"msg_{webhook_id}", "number": 1, "started_at": PAST,
+                "duration_s": 0.1, "response_status": 200, "response": "", "error": "",
+            },
+        )  # fmt: skip
 
 
 class TestCreate:
@@ -303,6 +330,7 @@ class TestUpdate:
         assert not (await in_read_model(api))["w1"].enabled
         enabled = (await api.server.put("/v1/webhooks/w1", json=body())).json()
         assert (enabled["attempts"], enabled["enabled"], enabled["logs"]) == (0, True, "Status code: 500")
+        assert (await row_of(api))["failing_since"] is None
         assert (await in_read_model(api))["w1"].enabled
 
     async def test_webhook_of_another_project_is_out_of_reach(self, api: Api) -> None:
@@ -379,6 +407,25 @@ class TestDelete:
             "w1",
             "",
         )
+
+    async def test_its_deliveries_go_and_those_of_others_stay(self, api: Api) -> None:
+        for webhook_id in ("w1", "w2"):
+            await create(api, webhookId=webhook_id)
+            await deliver(api, webhook_id)
+        assert (await api.server.delete("/v1/webhooks/w1")).status_code == 204
+        async with api.services.store.read() as connection:
+            for table in (tables.deliveries, tables.attempts, tables.webhook_events):
+                assert len((await connection.execute(select(table))).all()) == 1
+            assert await connection.scalar(select(tables.deliveries.c.webhook_id)) == "w2"
+
+    async def test_project_that_is_deleted_takes_them_along(self, api: Api) -> None:
+        await create(api)
+        await deliver(api, "w1")
+        async with api.services.store.write(Project(PROJECT)) as tx:
+            assert await delete_project(tx)
+        async with api.services.store.read() as connection:
+            for table in (tables.deliveries, tables.attempts, tables.webhook_events):
+                assert (await connection.execute(select(table))).all() == []
 
 
 class TestAliases:
