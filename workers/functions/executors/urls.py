@@ -1,6 +1,9 @@
 """The URLs that functions live at: what a function has for an entrypoint instead of a file. Pure."""
 
+import functools
+
 import httpx
+from yarl import URL
 
 from workers.outbound.targets import TargetError, parse_target
 
@@ -22,16 +25,20 @@ def check_url(url: str) -> str:
     return url
 
 
-def url_of_call(url: str, path: str) -> httpx.URL:
-    """Return where a call goes.
+@functools.lru_cache(1_024)
+def url_of_call(url: str, path: str) -> URL:
+    """Return where a call goes. Those of events and schedules go to the same place over and over.
 
     Args:
         url: of the function, as :func:`check_url` returns it.
         path: of the call, from its first slash on; with a query string, if it has one. Whatever it is, it leads to the
             function's host: it is only ever appended to what follows that.
+
+    Raises:
+        httpx.InvalidURL: no URL can have this path.
     """
     base, asked = httpx.URL(url), httpx.URL("http://call" + path)
     folder = base.raw_path.rstrip(b"/")
-    if asked.raw_path == b"/":
-        return base
-    return base.copy_with(raw_path=folder + asked.raw_path)
+    whole = base if asked.raw_path == b"/" else base.copy_with(raw_path=folder + asked.raw_path)
+    # As it is: what was encoded stays so, and no `..` is left in it that leads out of the URL's own path.
+    return URL(str(whole), encoded=True)

@@ -76,7 +76,7 @@ class TestRequest:
         assert request.header("content-length") == "7"
         assert request.header("webhook-id") == "exec1"
         assert request.header("accept-encoding") == "identity"
-        assert dict(request.headers)["x-mine"] == "é".encode("latin-1")
+        assert dict(request.headers)["x-mine"] == "é".encode()
         assert request.header("cookie") == "a=b"
         assert not {"transfer-encoding"} & {name for name, _ in request.headers}
 
@@ -168,6 +168,20 @@ class TestTargets:
     ) -> None:
         outcome = await executor.execute(call(f"http://127.0.0.1:{free_port()}"))
         assert outcome.failure is Failure.UNREACHABLE
+
+    async def test_no_method_is_sent_again_by_itself(self, executor: HttpExecutor) -> None:
+        async def once(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if len(receiver.requests) == 1:
+                writer.write(OK)
+            else:
+                writer.close()
+
+        async with receiving(once) as receiver:
+            url = f"http://127.0.0.1:{receiver.port}"
+            outcomes = [await executor.execute(call(url, method="GET")) for _ in range(2)]
+        assert [outcome.failure for outcome in outcomes] == [None, Failure.CRASH]
+        assert [request.line for request in receiver.requests] == ["GET / HTTP/1.1"] * 2
+        assert receiver.connections == 1
 
     async def test_path_that_no_url_can_have_is_a_failure(self, executor: HttpExecutor) -> None:
         outcome = await executor.execute(call("http://127.0.0.1:9", path="/" + "a" * 70_000))

@@ -50,6 +50,9 @@ class TestUrlOfCall:
             ("https://example.com", "/@evil.example", "https://example.com/@evil.example"),
             ("https://example.com", "/ä b", "https://example.com/%C3%A4%20b"),
             ("https://example.com", "/a#b", "https://example.com/a"),
+            ("https://example.com/f", "/../a%2F%e4?b=%20+", "https://example.com/f/a%2F%e4?b=%20+"),
+            ("https://EXAMPLE.com:443/f", "/a", "https://example.com/f/a"),
+            ("https://bücher.example/f", "/a", "https://xn--bcher-kva.example/f/a"),
         ],
     )
     def test_path_comes_behind_the_url(self, url: str, path: str, expected: str) -> None:
@@ -61,5 +64,5 @@ class TestUrlOfCall:
             url = url_of_call("https://example.com:8443/f", "/" + path)
         except httpx.InvalidURL:
             return
-        assert (url.scheme, url.host, url.port, url.userinfo) == ("https", "example.com", 8443, b"")
-        assert url.path.startswith("/f")
+        assert (url.scheme, url.host, url.port, url.user) == ("https", "example.com", 8443, None)
+        assert url.raw_path.startswith("/f")
