@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
@@ -46,6 +47,8 @@ _CLUSTER_POLL_S = 0.25
 _FULL = "WORKFULL"
 """What the scripts' error begins with."""
 
+_FORGET = Path(__file__).with_name("forget_consumers.lua").read_text()
+
 T = TypeVar("T")
 
 
@@ -68,6 +71,7 @@ class WorkQueue:
         self._consumer = consumer
         self._names = [work_key(number, kind) for number in range(BUCKETS)]
         self._numbers = {name.encode(): number for number, name in enumerate(self._names)}
+        self._forget = redis.register_script(_FORGET)
         # In how many streams the last read found something; COUNT is for each of them.
         self._busy = BUCKETS
         # From where on each stream is searched for what the dead left.
@@ -143,6 +147,16 @@ class WorkQueue:
             self._delete(pipeline, number, [item.entry_id])
 
         await self._each([item.bucket], add, transaction=True)
+
+    async def forget_consumers(self, *, idle_s: float) -> int:
+        """Forget workers that asked for nothing for ``idle_s`` seconds and hold nothing; return in how many streams.
+
+        Each process reads by a name of its own, which a stream remembers for good unless this is called now and then.
+        """
+        forgotten = 0
+        for name in self._names:
+            forgotten += int(await self._forget(keys=[name], args=[GROUP, int(idle_s * 1000)]))
+        return forgotten
 
     async def lengths(self) -> list[int]:
         """Return how many entries wait, or are being handled, by bucket."""

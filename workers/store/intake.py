@@ -38,6 +38,9 @@ still finish it, since handling an event twice does no harm."""
 CLAIM_INTERVAL_S = 5.0
 """How often an intake looks for such entries."""
 
+FORGET_INTERVAL_S = 3600.0
+"""How often an intake has the streams forget workers of which nothing was heard for as long, and which hold nothing."""
+
 MAX_READS = 5
 """How often an event that fails for what it is may be read before it is laid aside."""
 
@@ -94,12 +97,18 @@ class Intake:
 
     async def _run(self) -> None:
         now = asyncio.get_running_loop().time
-        next_claim = now()
+        next_claim = next_forget = now()
         while not self._stopping.is_set():
+            if now() >= next_forget:
+                await self._persist(self._forget)
+                next_forget = now() + FORGET_INTERVAL_S
             if now() >= next_claim:
                 await self._take(await self._persist(self._claim) or [])
                 next_claim = now() + self._claim_interval_s * random.uniform(0.75, 1.25)  # noqa: S311 - not a secret
             await self._take(await self._persist(self._read) or [])
+
+    async def _forget(self) -> None:
+        await self._queue.forget_consumers(idle_s=FORGET_INTERVAL_S)
 
     async def _claim(self) -> list[WorkItem]:
         return await self._queue.claim(BATCH, idle_s=self._claim_idle_s)

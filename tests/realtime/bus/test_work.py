@@ -168,6 +168,27 @@ class TestBury:
         assert sum(await queue.lengths()) == 0
 
 
+class TestForgetConsumers:
+    async def test_only_those_are_forgotten_that_hold_nothing(self, queue: WorkQueue, redis: Redis) -> None:
+        await add(redis, 5, "a")
+        holding, idle = WorkQueue(redis, "webhooks", "holding"), WorkQueue(redis, "webhooks", "idle")
+        await holding.read(640, block_s=0)
+        await idle.read(640, block_s=0)
+        assert await queue.forget_consumers(idle_s=60) == 0
+        while (await redis.xinfo_consumers(work_key(5, "webhooks"), GROUP))[1]["idle"] < 2:
+            pass
+        # The one that holds something, in the stream where it does.
+        assert await queue.forget_consumers(idle_s=0.001) == 2 * BUCKETS - 1
+        consumers = await redis.xinfo_consumers(work_key(5, "webhooks"), GROUP)
+        assert [consumer["name"] for consumer in consumers] == [b"holding"]
+        assert names(await queue.claim(10, idle_s=0)) == ["a"]
+
+    async def test_nothing_is_made_where_nothing_is(self, queue: WorkQueue, redis: Redis) -> None:
+        await add(redis, 5, "a")
+        assert await queue.forget_consumers(idle_s=0) == 0
+        assert await redis.dbsize() == 1
+
+
 class TestWhatWaits:
     async def test_lengths_are_by_bucket(self, queue: WorkQueue, redis: Redis) -> None:
         await add(redis, 5, "a", "b")

@@ -131,6 +131,7 @@ class TestCluster:
             assert sorted(item.entry_id for item in claimed) == sorted(item.entry_id for item in reading[6:])
             assert {item.times_read for item in claimed} == {2}
             await other.done(claimed)
+            assert await other.forget_consumers(idle_s=60) == 0
             assert sum(await queue.lengths()) == 0
 
     async def test_waits_for_an_entry(self, cluster: Cluster) -> None:

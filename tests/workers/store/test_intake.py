@@ -9,8 +9,8 @@ from redis.exceptions import RedisError
 
 from realtime.bus import RedisBus, connect
 from realtime.bus.dead_work import DeadWork
-from realtime.bus.keys import bucket
-from realtime.bus.work import WorkQueue
+from realtime.bus.keys import bucket, work_key
+from realtime.bus.work import GROUP, WorkQueue
 from realtime.events.event import Event
 from realtime.events.work import WorkEvent
 from realtime.publisher import Publisher
@@ -19,6 +19,7 @@ from realtime.triggers.model import Webhook
 from realtime.triggers.store import TriggerStore
 from realtime.triggers.watch import TriggerWatch
 from tests.topologies import DEADLINE_S
+from workers.store import intake as intake_module
 from workers.store.intake import MAX_READS, Intake
 
 pytestmark = pytest.mark.integration
@@ -217,6 +218,16 @@ class TestDeadWorkers:
             await until(lambda: handler.seen)
             asyncio.get_running_loop().call_later(0.05, handler.may_go_on.set)
         assert await waiting(bus.redis) == 0
+
+    async def test_those_that_are_long_gone_are_forgotten(
+        self, bus: RedisBus, make: Callable[..., Intake], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(intake_module, "FORGET_INTERVAL_S", 0.02)
+        await WorkQueue(bus.redis, "webhooks", "gone").read(100, block_s=0)
+        name = work_key(0, "webhooks")
+        async with asyncio.timeout(DEADLINE_S), make().running():
+            while b"gone" in {each["name"] for each in await bus.redis.xinfo_consumers(name, GROUP)}:
+                pass
 
 
 class TestPoison:
