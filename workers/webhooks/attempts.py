@@ -17,9 +17,9 @@ from realtime.settings_workers import WorkerSettings
 from realtime.triggers.model import Webhook
 from workers.models.people import Row
 from workers.webhooks.endpoints import Endpoints, Limits
+from workers.webhooks.ends import Ended
 from workers.webhooks.outcomes import Outcome, Verdict, failure_text, judge
 from workers.webhooks.queue import Claimed
-from workers.webhooks.recorder import Ended
 from workers.webhooks.request import Delivery
 from workers.webhooks.sending import AttemptResult
 

@@ -31,8 +31,9 @@ from workers.store.store import Store
 from workers.webhooks import queue
 from workers.webhooks.attempts import AHEAD_S, Attempts, Prepared, Sends
 from workers.webhooks.disabling import Disabling
+from workers.webhooks.ends import Ended
 from workers.webhooks.outcomes import Verdict
-from workers.webhooks.recorder import Ended, WebhookKey, find_failing, record
+from workers.webhooks.recorder import WebhookKey, find_failing, record
 
 log = structlog.get_logger("realtime.webhooks")
 

@@ -5,36 +5,18 @@ repeated. Rows are changed in one order by everybody, webhooks before deliveries
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Double, Integer, String, Text, bindparam, exists, func, literal, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Integer, String, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from workers.store.tables import attempts, deliveries, webhooks
-from workers.store.tables.base import Sequence as Number
+from workers.store.tables import webhooks
 from workers.store.times import from_unix, to_text
-from workers.webhooks.outcomes import Outcome, Verdict, describe
-from workers.webhooks.queue import Claimed
-from workers.webhooks.sending import AttemptResult
-
-
-class Ended(NamedTuple):
-    """An attempt that has ended."""
-
-    claimed: Claimed
-    result: AttemptResult
-    outcome: Outcome
-    log: str
-    """What the webhook's ``logs`` are to say, if it failed."""
-
-    def without_texts(self) -> "Ended":
-        """Return the same without what the endpoint answered, for a database that cannot keep it."""
-        error = "The response cannot be stored." if self.result.error or self.result.response else ""
-        return self._replace(result=self.result._replace(response="", error=error), log="")
+from workers.webhooks.ends import Ended, record_ends
+from workers.webhooks.outcomes import Verdict
 
 
 class WebhookKey(NamedTuple):
@@ -58,10 +40,7 @@ async def record(connection: AsyncConnection, ended: Sequence[Ended], now: datet
     if not ended:
         return
     await _record_webhooks(connection, ended)
-    in_order = sorted(ended, key=lambda each: each.claimed.seq)
-    parameters = [_parameters(each, now) for each in in_order]
-    await connection.execute(_insert_attempt(connection), parameters)
-    await connection.execute(_END, parameters)
+    await record_ends(connection, ended, now)
 
 
 async def find_failing(
@@ -119,45 +98,6 @@ async def _record_webhooks(connection: AsyncConnection, ended: Sequence[Ended]) 
             await connection.execute(_FAIL_ANEW if has_success else _FAIL_AGAIN, parameters)
 
 
-def _parameters(ended: Ended, now: datetime) -> dict[str, Any]:
-    claimed, result, outcome, _ = ended
-    is_over = outcome.delay_s is None
-    return {
-        "seq_": claimed.seq,
-        "project_": claimed.project_id,
-        "delivery_": claimed.id,
-        "attempts_": claimed.attempts,
-        "started_": from_unix(result.started_at),
-        "duration_": result.duration_s,
-        "response_": result.response,
-        "response_status_": result.status,
-        "error_": result.error,
-        "describes_": describe(result),
-        "status_": outcome.status,
-        "failures_": 0 if outcome.verdict is Verdict.WORKS else 1,
-        "due_": None if is_over else to_text(now + timedelta(seconds=outcome.delay_s or 0)),
-        "now_": to_text(now),
-    }
-
-
-_END = (
-    update(deliveries)
-    .where(
-        deliveries.c.seq == bindparam("seq_"),
-        deliveries.c.attempts == bindparam("attempts_"),
-        deliveries.c.held,
-    )
-    .values(
-        status=bindparam("status_"),
-        round=deliveries.c.round + bindparam("failures_", type_=Integer),
-        response_status=bindparam("response_status_"),
-        error=bindparam("describes_"),
-        due_at=bindparam("due_"),
-        held=False,
-        updated_at=bindparam("now_"),
-    )
-)
-
 _FAIL_ANEW = (
     update(webhooks)
     .where(webhooks.c.seq == bindparam("seq_"))
@@ -173,26 +113,3 @@ _FAIL_AGAIN = (
         logs=bindparam("log_"),
     )
 )
-
-# Nothing is said of a delivery that was removed meanwhile.
-_ATTEMPT: dict[str, Any] = {
-    "project_id": bindparam("project_", type_=String),
-    "delivery_id": bindparam("delivery_", type_=String),
-    "number": bindparam("attempts_", type_=Integer),
-    "started_at": bindparam("started_", type_=String),
-    "duration_s": bindparam("duration_", type_=Double),
-    "response_status": bindparam("response_status_", type_=Integer),
-    "response": bindparam("response_", type_=Text),
-    "error": bindparam("error_", type_=Text),
-}
-_ATTEMPT_VALUES = select(*_ATTEMPT.values()).where(
-    exists(literal(1)).where(deliveries.c.seq == bindparam("seq_", type_=Number))
-)
-_INSERT_SQLITE = sqlite.insert(attempts).from_select(list(_ATTEMPT), _ATTEMPT_VALUES).on_conflict_do_nothing()
-_INSERT_POSTGRESQL = (
-    postgresql.insert(attempts).from_select(list(_ATTEMPT), _ATTEMPT_VALUES).on_conflict_do_nothing()
-)
-
-
-def _insert_attempt(connection: AsyncConnection) -> Any:
-    return _INSERT_SQLITE if connection.dialect.name == "sqlite" else _INSERT_POSTGRESQL
