@@ -4,6 +4,7 @@ A command line on the machine of a ``realtime dev`` needs no options: the port c
 key and the secret from the data folder.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -158,6 +159,20 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
         finally:
             await relay.aclose()
             await database.aclose()
+
+
+def migrate_stores(settings: Settings) -> None:
+    """Bring the database to the newest tables, and find out whether Redis answers, before anything is served. Blocks.
+
+    Raises:
+        CommandError: as :func:`open_stores` does.
+    """
+
+    async def open_once() -> None:
+        async with open_stores(settings):
+            pass
+
+    asyncio.run(open_once())
 
 
 def reason_of(error: Exception) -> str:

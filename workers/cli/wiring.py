@@ -1,4 +1,4 @@
-"""The servers and the workers, wired together. Imported by the commands that serve: it takes its time."""
+"""The servers that have the API in them, wired together. Imported by the commands that serve: it takes its time."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,9 +12,8 @@ from realtime.settings import Settings
 from workers.api import standalone
 from workers.api.app import create_app
 from workers.api.services import Services
-from workers.cli.context import open_stores
+from workers.cli.context import migrate_stores, open_stores
 from workers.cli.worker_pages import metrics_route
-from workers.cli.worker_process import serve_worker
 from workers.cli.worker_wiring import run_functions, run_webhooks
 from workers.dev.board import seed_board
 from workers.dev.demo import seed
@@ -38,20 +37,8 @@ def serve_api(settings: Settings, ready: Callable[[], None]) -> None:
     Raises:
         CommandError: Redis or the database cannot be used.
     """
-    asyncio.run(_migrate(settings))
+    migrate_stores(settings)
     standalone.serve(settings, ready=ready)
-
-
-def serve_webhooks(settings: Settings, ready: Callable[[], None]) -> None:
-    """Deliver events to webhooks until SIGTERM or SIGINT. Blocks. Raises what :func:`serve_api` raises."""
-    asyncio.run(_migrate(settings))
-    serve_worker(settings, "webhooks", run_webhooks, ready=ready)
-
-
-def serve_functions(settings: Settings, ready: Callable[[], None]) -> None:
-    """Run functions until SIGTERM or SIGINT. Blocks. Raises what :func:`serve_api` raises."""
-    asyncio.run(_migrate(settings))
-    serve_worker(settings, "functions", run_functions, ready=ready)
 
 
 def dev_app(hub: Hub) -> ASGIApp:
@@ -79,8 +66,3 @@ async def _seed(settings: Settings) -> None:
     async with open_stores(settings) as (store, identities, _):
         await seed(store, identities, settings.dev_project, settings.dev_key)
         await seed_board(store, settings.dev_project)
-
-
-async def _migrate(settings: Settings) -> None:
-    async with open_stores(settings):
-        pass

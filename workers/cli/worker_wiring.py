@@ -4,18 +4,41 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from realtime.bus.keys import WorkKind
 from realtime.bus.work import WorkQueue
+from realtime.settings import Settings
 from realtime.triggers.store import TriggerStore
 from realtime.triggers.watch import TriggerWatch
 from workers.api.services import Services
+from workers.cli.context import migrate_stores
+from workers.cli.worker_process import serve_worker
 from workers.functions.schedules import Schedules
 from workers.functions.triggering import Triggering
 from workers.store.intake import Intake
 from workers.webhooks.sending import Sender
 from workers.webhooks.worker import WebhookWorker
+
+
+def serve_webhooks(settings: Settings, ready: Callable[[], None]) -> None:
+    """Deliver events to webhooks until SIGTERM or SIGINT. Blocks.
+
+    Raises:
+        CommandError: Redis or the database cannot be used.
+    """
+    migrate_stores(settings)
+    serve_worker(settings, "webhooks", run_webhooks, ready=ready)
+
+
+def serve_functions(settings: Settings, ready: Callable[[], None]) -> None:
+    """Run functions until SIGTERM or SIGINT. Blocks.
+
+    Raises:
+        CommandError: Redis or the database cannot be used.
+    """
+    migrate_stores(settings)
+    serve_worker(settings, "functions", run_functions, ready=ready)
 
 
 @contextlib.asynccontextmanager

@@ -26,7 +26,7 @@ WorkersOption = Annotated[
 
 def webhooks(port: PortOption = None, workers: WorkersOption = None) -> None:
     """Deliver events to webhooks. Any number of these may run."""
-    from workers.cli.wiring import serve_webhooks  # noqa: PLC0415 - every command would wait for it
+    from workers.cli.worker_wiring import serve_webhooks  # noqa: PLC0415 - every command would wait for it
 
     settings = worker_settings(port, workers)
     serve_webhooks(settings, partial(_show_ready, "webhooks", settings))
@@ -34,7 +34,7 @@ def webhooks(port: PortOption = None, workers: WorkersOption = None) -> None:
 
 def functions(port: PortOption = None, workers: WorkersOption = None) -> None:
     """Run functions for events, by their schedules, and whenever nobody waits for the answer. Any number may run."""
-    from workers.cli.wiring import serve_functions  # noqa: PLC0415 - as above
+    from workers.cli.worker_wiring import serve_functions  # noqa: PLC0415 - as above
 
     settings = worker_settings(port, workers)
     serve_functions(settings, partial(_show_ready, "functions", settings))

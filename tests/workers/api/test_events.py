@@ -17,7 +17,7 @@ from realtime.identity.model import ApiKey, Project
 from realtime.identity.resolver import Resolver
 from realtime.identity.store import IdentityStore
 from realtime.settings import Settings
-from workers.api import create_app
+from workers.api.app import create_app
 from workers.api.services import Services
 
 ROW = "databases.main.tables.posts.rows.1.create"
