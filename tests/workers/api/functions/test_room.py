@@ -7,11 +7,13 @@ from typing import Any, Protocol
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from tests.api import Api
 from workers.api.functions import room
 from workers.api.functions.room import origin_of
 from workers.functions.executor import Call, Executor
+from workers.store.tables import executions
 
 SignUp = Callable[[str], Awaitable[httpx.AsyncClient]]
 Deploy = Callable[..., Awaitable[dict[str, Any]]]
@@ -124,6 +126,16 @@ class TestCounts:
             *(api.server.post(PATH, json=body) for _ in range(3)),
             api.guest().post(PATH, json=WAITING),
         ) == [202, 202, 503, 202, 503, 202, 202, 503, 202]
+
+    async def test_what_events_set_off_takes_no_room_of_keys(
+        self, api: Api, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await deploy()
+        monkeypatch.setattr(room, "MAX_OF_KEYS", 1)
+        assert await statuses(*(api.server.post(PATH, json=scheduled()) for _ in range(2))) == [202, 503]
+        async with api.services.store.database.writing() as connection:
+            await connection.execute(sa.update(executions).values(trigger="event"))
+        assert await statuses(api.server.post(PATH, json=scheduled())) == [202]
 
     async def test_what_ended_makes_room(
         self, api: Api, deploy: Deploy, executor: ToldExecutor, monkeypatch: pytest.MonkeyPatch
