@@ -5,7 +5,7 @@ Here it is looked at, put back into its stream, or removed. Names and fields: :f
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -53,7 +53,7 @@ class DeadWork:
 
     async def page(self, number: int, *, after: bytes = b"", count: int) -> list[DeadEntry]:
         """Return up to ``count`` entries of a bucket, the oldest first, that come after the one with that ID."""
-        found = await self._redis.xrange(
+        found: Any = await self._redis.xrange(
             work_dead_key(number, self._kind), min=b"(" + after if after else b"-", count=count
         )
         return [

@@ -19,7 +19,7 @@ _AT_ONCE = 16
 
 class _Known(NamedTuple):
     version: int
-    index: TriggerIndex
+    triggers: TriggerIndex
 
 
 class TriggerWatch:
@@ -51,7 +51,7 @@ class TriggerWatch:
             if known is None or known.version != versions[bucket(project)]:
                 changed.append(project)
             else:
-                found[project] = known.index
+                found[project] = known.triggers
                 self._known.move_to_end(project)
         for start in range(0, len(changed), _AT_ONCE):
             batch = changed[start : start + _AT_ONCE]

@@ -3,7 +3,7 @@
 import asyncio
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import orjson
@@ -236,5 +236,5 @@ async def _purge_waiting(settings: Settings, places: Sequence[Place]) -> None:
 
 async def _oldest(redis: Redis, place: Place, count: int) -> list[WorkItem]:
     """Return the oldest entries that wait, or are being handled."""
-    found = await redis.xrange(work_key(place.bucket, place.kind), count=count)
+    found: Any = await redis.xrange(work_key(place.bucket, place.kind), count=count)
     return [WorkItem(place.bucket, entry_id, "", b"", b"", times_read=0) for entry_id, _ in found]

@@ -106,7 +106,8 @@ class TestWhatIsLeft:
     ) -> None:
         await triggers.put_webhook("demo", HOOK)
         await bus.publish("demo", [prepared("teams.red.create", {"n": 1}, hidden=["absent"]).record])
-        ((_, fields),) = await redis.xrange(work_key(bucket("demo"), "webhooks"))
+        found: Any = await redis.xrange(work_key(bucket("demo"), "webhooks"))
+        ((_, fields),) = found
         assert fields.keys() == {b"e", b"i"}
         assert [event.payload for event in await left(redis)] == [b'{"n":1}']
 

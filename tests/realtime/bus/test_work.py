@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -160,7 +161,7 @@ class TestBury:
         await add(redis, 5, "b")
         for item in await drain(queue, 640, 2):
             await queue.bury(item, "why")
-        found = await redis.xrange(work_dead_key(5, "webhooks"))
+        found: Any = await redis.xrange(work_dead_key(5, "webhooks"))
         assert [fields for _, fields in found] == [
             {b"e": b"a", b"i": b"5-a", b"r": b"why", b"f": b"{}"},
             {b"e": b"b", b"i": b"5-b", b"r": b"why"},
