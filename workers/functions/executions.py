@@ -232,6 +232,8 @@ class Executions:
                 begun = clock()
                 await self._carry_out(claimed)
         except NoTurnError:
+            # So many are not run that soon.
+            self._pace.ended(claimed.lane, MAX_HELD_S, self._claimed[claimed.lane] - 1)
             await self._give_back([claimed])
             return
         if self._pace.ended(claimed.lane, clock() - begun, self._claimed[claimed.lane] - 1):

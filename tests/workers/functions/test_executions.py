@@ -210,13 +210,16 @@ class TestDispatching:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The function was quick, and what was claimed for that reason has to wait for what is not any more."""
-        monkeypatch.setattr(module, "MAX_HELD_S", 0.05)
+        monkeypatch.setattr(module, "MAX_HELD_S", 0.3)
         await put_function("f")
-        await put("f", 40)
+        await put("f", 1)
         async with run(function_concurrency=2) as running:
-            await until_called(executor, 1)
+            await until_ended(store)
             executor.may_end.clear()
+            await put("f", 39)
             running.wake()
+            # All are claimed, two of which run.
+            await until_at_most(store, 0, executions.c.status == "waiting")
             await until_at_most(store, 2, executions.c.status == "processing")
             executor.may_end.set()
             await until_ended(store)
