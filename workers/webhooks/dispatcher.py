@@ -281,7 +281,7 @@ class Dispatcher:
             async with self._store.database.writing() as connection:
                 await record(connection, attempts.ended, now)
                 await queue.give_back(connection, attempts.returned, now)
-        except _PASSING as error:
+        except (*_PASSING, UnicodeError) as error:
             # They are due again when the claims have run out.
             log.warning("the end of attempts was not recorded", error=type(error).__name__)
         else:

@@ -1,5 +1,6 @@
 """Tests of how much more may wait for a webhook."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,14 @@ class TestBacklog:
         backlog = Backlog(10)
         backlog.learn(1, 11, 0.0)
         assert backlog.take(1, 1) == 0
+
+    def test_no_more_are_remembered_than_there_is_room_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("workers.webhooks.backlog._KNOWN", 2)
+        backlog = Backlog(10)
+        for number in (1, 2, 3):
+            backlog.learn(number, 0, 0.0)
+        assert backlog.uncertain(1, 1, 0.0) == 10
+        assert backlog.uncertain(3, 1, 0.0) is None
 
     @given(st.integers(1, 50), st.lists(st.tuples(st.integers(1, 3), st.integers(1, 30))))
     def test_alone_it_never_lets_more_wait_than_the_limit_nor_refuses_without_need(

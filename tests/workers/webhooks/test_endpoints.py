@@ -46,6 +46,11 @@ class TestShares:
         assert endpoints.running < 20
         assert endpoints.allot([*slow, 99], 0.0) == {99: 1}
 
+    def test_while_all_run_nobody_waits_for_a_time(self) -> None:
+        endpoints = Endpoints(Limits(concurrency=1, endpoint_concurrency=1, endpoint_rate=1.0))
+        endpoints.begin(1, 0.0)
+        assert endpoints.next_at([1, 2], 0.0) == inf
+
     def test_a_single_place_is_given_away_and_taken_back(self) -> None:
         endpoints = Endpoints(Limits(concurrency=1, endpoint_concurrency=10))
         assert endpoints.allot([1, 2], 0.0) == {1: 1}
