@@ -20,7 +20,7 @@ from tests.topologies import Server, free_ports
 EVENTS = 10_000
 SHARES = 10
 WORKERS = 2
-PUBLISHING_S = 8.0
+PUBLISHING_S = 6.0
 KILLED_EVERY_S = 2.0
 DEADLINE_S = 80.0
 

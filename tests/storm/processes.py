@@ -16,6 +16,7 @@ _PROGRAM = """
 import os
 import signal
 import sys
+import time
 
 import workers.cli.wiring
 from workers.cli import main
@@ -29,8 +30,12 @@ for _ in sys.stdin:
     if pid == 0:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.dup2(2, 1)
-        main()
-        os._exit(0)
+        while True:
+            # It gives up if Redis is away as it starts; then it is started again, as by whatever runs services.
+            try:
+                main()
+            except SystemExit:
+                time.sleep(0.2)
     print(pid, flush=True)
 """
 """Starts a worker for each line that it reads.

@@ -42,10 +42,10 @@ KINDS = {
 SETTINGS: dict[str, Any] = {
     "webhooks_allow_private": True,
     "webhooks_schedule_s": (0.5, 1.0, 2.0, 4.0, 4.0, 4.0),
-    "webhooks_timeout_s": 2.0,
+    "webhooks_timeout_s": 3.0,
     "webhooks_breaker_pause_s": 1.0,
     # Longer than a passing trouble, and than the time in which kills keep anything from being tried.
-    "webhooks_disable_after_s": 10.0,
+    "webhooks_disable_after_s": 12.0,
 }
 """What makes three days as short as a test."""
 
