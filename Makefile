@@ -55,7 +55,7 @@ fmt: $(DEV) ## Format the code and mend what the linter can.
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(BENCH) $(PEER_PACKAGES) ## Measure beside other servers, print tables, draw the picture: 10 minutes.
+bench: $(BENCH) $(PEER_PACKAGES) ## Measure beside other servers, print tables, draw the picture: 15 minutes.
 	@for benchmark in $(BENCHMARKS); do \
 		echo "== $$benchmark" >&2; $(BIN)/python -m benchmarks.$$benchmark || exit 1; \
 	done

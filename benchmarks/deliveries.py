@@ -5,7 +5,7 @@ signs what it sends twice. The peers send requests of the same size: plain loops
 keep nothing; and saq, a queue of jobs in Redis, whose job posts with httpx. PostgreSQL keeps what it answers; it,
 Valkey and the endpoint share the other cores.
 
-    python -m benchmarks.deliveries [--deliveries 10000] [--concurrency 10] [--rounds 2]
+    python -m benchmarks.deliveries [--deliveries 5000] [--concurrency 10] [--rounds 2]
 """
 
 import argparse
@@ -93,7 +93,7 @@ def one_round(options: argparse.Namespace) -> dict[str, Result | None]:
 
 def main() -> None:
     parser = options_of(__doc__)
-    parser.add_argument("--deliveries", type=int, default=10_000)
+    parser.add_argument("--deliveries", type=int, default=5_000)
     parser.add_argument("--concurrency", type=int, default=10, help="how many requests at a time")
     parser.add_argument("--rounds", type=int, default=2, help="the best one counts")
     options = parser.parse_args()

@@ -5,7 +5,7 @@ and is called by a signed request; once it is a deployment in Python, which runs
 saq, a queue of jobs in Redis: its job posts to the same URL with httpx, or calls such a function in the worker itself.
 PostgreSQL keeps what it answers; it, Valkey and the endpoint share the other cores.
 
-    python -m benchmarks.triggers [--events 5000] [--concurrency 10] [--rounds 2]
+    python -m benchmarks.triggers [--events 3000] [--concurrency 10] [--rounds 2]
 """
 
 import argparse
@@ -136,7 +136,7 @@ def one_round(options: argparse.Namespace) -> dict[str, Result | None]:
 
 def main() -> None:
     parser = options_of(__doc__)
-    parser.add_argument("--events", type=int, default=5_000)
+    parser.add_argument("--events", type=int, default=3_000)
     parser.add_argument("--concurrency", type=int, default=10, help="how many executions at a time")
     parser.add_argument("--rounds", type=int, default=2, help="the best one counts")
     options = parser.parse_args()
