@@ -1,5 +1,6 @@
 """Several worker processes on one listening socket, each with a hub of its own."""
 
+import contextlib
 import multiprocessing
 import os
 import shutil
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -45,8 +47,21 @@ def supervise(workers: int, work: Callable[[], None], ready: Callable[[], None] 
 
 def _work_until_orphaned(work: Callable[[], None]) -> None:
     """What a process runs: ``work``, watched over by a thread."""
+    _keep_to_itself()
     threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
     work()
+
+
+def _keep_to_itself() -> None:
+    """Let nothing that this process starts inherit what it was handed: the listening socket above all.
+
+    Descriptors that `multiprocessing` hands over can be inherited, unlike all that are opened here.
+    """
+    for descriptor in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+        if descriptor > 2:
+            # The one that this list was read by is closed already.
+            with contextlib.suppress(OSError):
+                os.set_inheritable(descriptor, False)
 
 
 def _end_with_parent() -> None:

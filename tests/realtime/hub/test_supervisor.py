@@ -71,6 +71,15 @@ class TestSupervise:
         assert not shared[0].exists()
         assert signal.getsignal(number) is handler
 
+    def test_what_a_process_starts_inherits_nothing_that_it_was_handed(self, tmp_path: Path) -> None:
+        found = tmp_path / "found"
+        command = f"readlink /proc/$$/fd/* > {found}; kill -TERM {os.getpid()}"
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            # Started as event loops do that leave it to the descriptors what is inherited; the socket is handed over.
+            work: Any = partial(subprocess.run, ["sh", "-c", command], close_fds=False, stdin=listening)
+            supervise(1, work)
+        assert len(found.read_text().splitlines()) == 3
+
     def test_signal_while_all_is_well_ends_every_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
         log = Log(stop_after=0)
         monkeypatch.setattr(supervisor, "log", log)

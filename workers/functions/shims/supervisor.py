@@ -2,7 +2,8 @@
 
 Run as ``python -I -S supervisor.py MEMORY_BYTES DESCRIPTOR COMMAND…``: the most memory the command's processes may have
 each (0 for no limit), and the descriptor that it is left besides its output (-1 for none). When the command ends, or
-standard input does, all its descendants are killed; so none outlives whoever started this, however that ended.
+standard input does, all its descendants are killed; so none outlives whoever started this, however that ended. Nothing
+else that whoever started this has open reaches the command.
 Exits as the command did, with 128 and the number of the signal that killed it. Runs with the standard library alone.
 """
 
@@ -27,6 +28,7 @@ _NOT_STARTED = 127
 def main() -> int:
     """Run the command, and return what to exit with."""
     memory_bytes, descriptor, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    _close_all_but(descriptor)
     # Whoever loses its parent becomes a child of this process, so that nobody can leave.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     woken = _signals_of_children()
@@ -39,6 +41,19 @@ def main() -> int:
     exit_code = _wait(child, woken)
     _end_all()
     return 128 - exit_code if exit_code < 0 else exit_code
+
+
+def _close_all_but(descriptor: int) -> None:
+    """Close all that came along unasked: what accepts connections for the server is not for the command.
+
+    Whoever starts this may have inherited descriptors, or share them with other processes; and not every event loop
+    closes them when it starts a process.
+    """
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != descriptor:
+            # The one that this list was read by is closed already.
+            with contextlib.suppress(OSError):
+                os.close(int(name))
 
 
 def _signals_of_children() -> int:
@@ -105,7 +120,7 @@ def _reap() -> Iterator[tuple[int, int]]:
 def _end_all() -> None:
     """Kill all descendants. Those that begin meanwhile are found the next time round."""
     while True:
-        for pid in _descendants():
+        for pid in descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         for _ in _reap():
@@ -117,8 +132,8 @@ def _end_all() -> None:
         time.sleep(0.001)
 
 
-def _descendants() -> list[int]:
-    """Return the process IDs of children, their children, and so on."""
+def descendants(ancestor: int) -> list[int]:
+    """Return the process IDs of a process's children, their children, and so on."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -126,7 +141,7 @@ def _descendants() -> list[int]:
                 # Behind the name, which may contain anything: state, parent.
                 parent = int(file.read().rpartition(b")")[2].split()[1])
                 children.setdefault(parent, []).append(int(name))
-    found = [os.getpid()]
+    found = [ancestor]
     for pid in found:
         found += children.get(pid, [])
     return found[1:]

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -57,6 +58,24 @@ def main(c):
 """
 NODE_HANGS = "module.exports = async (c) => { if (c.req.path !== '/')"
 
+FILES = """
+import os
+def main(c):
+    names = []
+    for number in os.listdir('/proc/self/fd'):
+        try:
+            names.append(os.readlink(f'/proc/self/fd/{number}'))
+        except OSError:
+            pass
+    return c.res.json(names)
+"""
+NODE_FILES = """
+const fs = require('node:fs');
+module.exports = ({ res }) => res.json(fs.readdirSync('/proc/self/fd').map((number) => {
+  try { return fs.readlinkSync('/proc/self/fd/' + number); } catch { return ''; }
+}));
+"""
+
 BOTH_PIDS = [pytest.param(PID, {}, id="python"), pytest.param(NODE_PID, NODE, id="node")]
 
 
@@ -104,6 +123,27 @@ class TestEnvironment:
         assert names - {"LC_CTYPE", "PWD", "SHLVL", "_"} == {
             "HOME", "LANG", "MINE", "PATH", "PIP_TARGET", "PYTHONPATH",
         }  # fmt: skip
+
+    @pytest.mark.parametrize(("runtime", "source"), [("python-3.11", FILES), ("node-22", NODE_FILES)])
+    async def test_it_has_nothing_open_that_the_server_has(
+        self, run: Run, runtime: str, source: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # What uvloop does, and asyncio does not: what can be inherited is.
+        start = asyncio.create_subprocess_exec
+
+        async def with_all(*command: str, pass_fds: tuple[int, ...], **said: Any) -> Any:
+            for descriptor in pass_fds:
+                os.set_inheritable(descriptor, True)
+            return await start(*command, close_fds=False, **said)
+
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", with_all)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.set_inheritable(True)
+            of_server = f"socket:[{os.fstat(listening.fileno()).st_ino}]"
+            found = json.loads((await run(source, runtime=runtime)).body)
+        assert of_server not in found
+        # Nothing but the one that calls come by.
+        assert len([name for name in found if name.startswith("socket:")]) == 1
 
     async def test_changed_variable_counts_at_once(self, executor: ProcessExecutor, deploy: Deploy) -> None:
         variables = {"A": "1"}
