@@ -8,10 +8,12 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workers.functions.executors.runtimes import SUPERVISOR
+from workers.functions.shims.supervisor import descendants
 
 _READ_BYTES = 65_536
 _READS = 64
@@ -155,16 +157,32 @@ class Supervised:
     async def _end(self) -> int:
         if self._process.stdin is not None:
             self._process.stdin.close()
+        # The code may have stopped the supervisor.
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGCONT)
         try:
             async with asyncio.timeout(END_TIMEOUT_S):
                 code = await self.wait()
         except TimeoutError:
-            # Something has stopped the supervisor. It takes the process with it, and the rest is in its group.
-            self._process.kill()
+            # The code keeps it stopped. As long as it lives, all that it should have ended can be found below it.
+            await asyncio.to_thread(_kill_descendants, self._process.pid)
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
             code = await self.wait()
         self.logs.close()
         self.errors.close()
         return code
+
+
+def _kill_descendants(pid: int) -> None:
+    """Kill what is below a process, until there is nothing new: what was killed can start nothing more."""
+    killed: set[int] = set()
+    deadline = time.monotonic() + END_TIMEOUT_S
+    while (alive := set(descendants(pid)) - killed) and time.monotonic() < deadline:
+        for each in alive:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(each, signal.SIGKILL)
+        killed |= alive
 
 
 async def finished(task: asyncio.Task[int]) -> int:

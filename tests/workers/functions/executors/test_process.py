@@ -76,6 +76,8 @@ module.exports = ({ res }) => res.json(fs.readdirSync('/proc/self/fd').map((numb
 }));
 """
 
+DAEMON = "subprocess.run(['sh', '-c', '(setsid sleep 60 &) &'])"
+
 BOTH_PIDS = [pytest.param(PID, {}, id="python"), pytest.param(NODE_PID, NODE, id="node")]
 
 
@@ -388,12 +390,25 @@ class TestEndings:
         assert outcome.failure is Failure.CRASH
         await until(lambda: not processes_with(str(tmp_path)))
 
-    async def test_supervisor_that_was_stopped_does_not_keep_it_running(
+    async def test_supervisor_that_was_stopped_ends_everything_all_the_same(
+        self, run: Run, tmp_path: Path
+    ) -> None:
+        source = (
+            f"import os, signal, subprocess\ndef main(c):\n {DAEMON}\n"
+            " os.kill(os.getppid(), signal.SIGSTOP)\n raise RuntimeError('to be ended')"
+        )
+        async with asyncio.timeout(supervised.END_TIMEOUT_S):
+            assert (await run(source)).failure is Failure.CRASH
+        assert not processes_with(str(tmp_path))
+
+    async def test_supervisor_that_is_kept_stopped_does_not_keep_anything_running(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        monkeypatch.setattr(supervised, "END_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(supervised, "END_TIMEOUT_S", 0.5)
+        # As good as a process that stops it whenever it goes on.
+        monkeypatch.setattr(signal, "SIGCONT", signal.SIGSTOP)
         source = (
-            "import os, signal, subprocess\ndef main(c):\n subprocess.Popen(['sleep', '60'])\n"
+            f"import os, signal, subprocess\ndef main(c):\n {DAEMON}\n"
             " os.kill(os.getppid(), signal.SIGSTOP)\n raise RuntimeError('to be ended')"
         )
         assert (await run(source)).failure is Failure.CRASH
