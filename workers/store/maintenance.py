@@ -241,19 +241,22 @@ class Maintenance:
     async def _remove_aged(self, kind: _Aging, now: datetime) -> int:
         """Remove what is too old, from the oldest on; what is younger is not even looked at."""
         oldest = to_text(now - timedelta(seconds=kind.max_age_s))
+        is_over = and_(kind.is_done, kind.ended < oldest)
         removed = after = 0
         while True:
             async with self._store.database.writing() as connection:
                 if not await try_lock(connection, _LOCK):
                     return removed
                 found = await connection.execute(
-                    select(kind.table.c.seq, kind.began, and_(kind.is_done, kind.ended < oldest))
+                    select(kind.table.c.seq, kind.began, is_over)
                     .where(kind.table.c.seq > after)
                     .order_by(kind.table.c.seq)
                     .limit(BATCH)
                 )
                 rows = found.all()
-                seqs = [seq for seq, _, is_over in rows if is_over]
+                over = [seq for seq, _, was_over in rows if was_over]
+                # Looked at anew: one may be about to begin again, such as a delivery that somebody asks for.
+                seqs = await _lock_rows(connection, kind.table, kind.table.c.seq.in_(over) & is_over)
                 if kind.remove is not None:
                     await kind.remove(connection, seqs)
                 else:

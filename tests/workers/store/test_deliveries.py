@@ -1,10 +1,11 @@
 """Removing deliveries: what belongs to them goes too, and nothing else."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from realtime.settings import Settings
 from workers.store import tables
@@ -127,3 +128,12 @@ class TestMaintenance:
         await put(store, "2", age=6 * DAY)
         await Maintenance(store, Settings(), clock=lambda: NOW).run()
         assert await all_kept(store) == (set(), {"2"})
+
+    @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+    async def test_one_that_is_being_made_anew_stays(self, store: Store) -> None:
+        await put(store, "1", "a", status="dead", age=31 * DAY)
+        async with store.database.writing() as connection, asyncio.timeout(10):
+            again = update(tables.deliveries).values(status="pending", updated_at=to_text(NOW))
+            await connection.execute(again)
+            assert await Maintenance(store, Settings(), clock=lambda: NOW).run() == {}
+        assert await all_kept(store) == ({"1 a"}, {"1"})
