@@ -6,6 +6,7 @@ For who makes many requests at a time, each of them small: a request by `aiohttp
 """
 
 import asyncio
+import functools
 import socket
 import weakref
 from ipaddress import ip_address
@@ -17,6 +18,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 
 from workers.outbound.guard import Guard
+from workers.outbound.responses import BoundedResponseHandler
 from workers.outbound.targets import Target, TargetError
 
 KEEP_ALIVE_S = 4.0
@@ -32,7 +34,7 @@ class PublicOnlyConnector(aiohttp.TCPConnector):
 
     A name's addresses are judged when it is resolved, all of them; and the very address that a socket is made for is
     judged once more, however it came there: an address in the URL is never resolved. Nothing lies between that and
-    connecting.
+    connecting. What they send besides responses is bounded (:mod:`workers.outbound.responses`).
 
     Args:
         guard: what may be connected to.
@@ -49,6 +51,8 @@ class PublicOnlyConnector(aiohttp.TCPConnector):
             keepalive_timeout=KEEP_ALIVE_S,
             socket_factory=self._make_socket,
         )
+        # What reads the responses of every connection. There is no option for that.
+        self._factory = functools.partial(BoundedResponseHandler, loop=self._loop)
         self._guard = guard
         self._max_connections = max_connections
         self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()

@@ -9,6 +9,7 @@ import ssl
 import aiohttp
 
 from workers.outbound.connector import RefusedError
+from workers.outbound.responses import HeadError
 from workers.outbound.targets import TargetError
 from workers.store.sealing import UnsealError
 
@@ -20,6 +21,7 @@ _TEXTS: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ClientConnectorError, "The endpoint could not be connected to."),
     (aiohttp.ClientPayloadError, "The connection was closed before the response was complete."),
     (aiohttp.ClientResponseError, "The response is not HTTP."),
+    (HeadError, "The response has too many preliminary responses, or too large headers."),
     (aiohttp.ServerDisconnectedError, "The connection was closed before there was a response."),
     (aiohttp.ClientOSError, "The connection was lost before the response was complete."),
 )
