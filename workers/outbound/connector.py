@@ -52,7 +52,7 @@ class PublicOnlyConnector(aiohttp.TCPConnector):
             socket_factory=self._make_socket,
         )
         # What reads the responses of every connection. There is no option for that.
-        self._factory = functools.partial(BoundedResponseHandler, loop=self._loop)
+        self._factory = functools.partial[ResponseHandler](BoundedResponseHandler, loop=self._loop)
         self._guard = guard
         self._max_connections = max_connections
         self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
