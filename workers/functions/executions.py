@@ -108,8 +108,8 @@ class Executions:
         # What was claimed in the store and has not ended, by its tasks; and how many of that there are of each lane.
         self._runs: dict[asyncio.Task[None], _Claimed] = {}
         self._claimed: Counter[Lane] = Counter()
-        # Where something was due at the last look, those first whose turn it is; when that was, by the loop's clock;
-        # and where the next look begins.
+        # Where something was due at the last look, those first that have waited longest, or before that and was left
+        # out; when that look was, by the loop's clock; and where the next one begins.
         self._due: dict[Lane, queue.Due] = {}
         self._looked_at = -math.inf
         self._after = queue.BEGINNING
@@ -189,19 +189,20 @@ class Executions:
     async def _look(self, now: datetime) -> None:
         async with self._store.read() as connection:
             found, last = await queue.find_due(connection, now, after=self._after, limit=MAX_LANES)
-        self._due = {each.lane: each for each in found}
+        # Those whose turn has not come stay, or those of other looks would have all there is each time.
+        kept = [self._due[lane] for lane in self._pace.left_out(self._claimed) if lane in self._due]
+        self._due = {each.lane: each for each in [*kept[:MAX_LANES], *found]}
         self._after = last or queue.BEGINNING
 
     async def _claim(self, asked: Mapping[Lane, int], now: datetime) -> list[_Claimed]:
         claimed: list[_Claimed] = []
         async with self._store.database.writing() as connection:
             for lane, count in asked.items():
-                # Those that have more go behind the others.
-                due = self._due.pop(lane)
+                due = self._due[lane]
                 rows = await queue.claim(connection, due, count, now)
                 self._pace.got(lane, count, len(rows))
-                if len(rows) == count:
-                    self._due[lane] = due
+                if len(rows) < count:
+                    del self._due[lane]
                 if rows:
                     function = await load_function(connection, self._sealer, lane)
                     claimed += [_Claimed(row, lane, function) for row in rows]

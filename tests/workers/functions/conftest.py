@@ -34,6 +34,7 @@ class CountingExecutor:
         self.calls: list[Call] = []
         self.may_end = asyncio.Event()
         self.may_end.set()
+        self.duration_s = 0.0
         # How many calls of each function are being run, and how many were at most.
         self.running: dict[str, int] = {}
         self.most: dict[str, int] = {}
@@ -45,6 +46,7 @@ class CountingExecutor:
         self.most[name] = max(self.most.get(name, 0), self.running[name])
         try:
             await self.may_end.wait()
+            await asyncio.sleep(self.duration_s)
         finally:
             self.running[name] -= 1
         return Outcome(200, logs="It ran.")

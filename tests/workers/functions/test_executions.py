@@ -31,6 +31,7 @@ class CountingExecutor(Executor, Protocol):
 
     calls: list[Call]
     may_end: asyncio.Event
+    duration_s: float
     most: dict[str, int]
 
 
@@ -169,6 +170,59 @@ class TestDispatching:
             assert sum(call.project_id == "demo" for call in executor.calls) == 6
             executor.may_end.set()
             await until_ended(store)
+
+    @pytest.mark.parametrize("lanes", [["demo"], ["demo", "more"]])
+    async def test_backlogs_of_others_keep_nobody_waiting_however_long_their_runs_take(
+        self,
+        store: Store,
+        executor: CountingExecutor,
+        put_function: PutFunction,
+        put: Any,
+        run: Run,
+        monkeypatch: pytest.MonkeyPatch,
+        lanes: list[str],
+    ) -> None:
+        """Theirs are older, and there are looks while theirs run."""
+        monkeypatch.setattr(module, "POLL_INTERVAL_S", 0.02)
+        executor.duration_s = 0.06
+        for project_id in lanes:
+            for name in ("a", "b"):
+                await put_function(name, project_id=project_id)
+                await put(name, 100, project_id=project_id)
+        await put_function("late", project_id="late" if lanes[1:] else "demo")
+        async with run(concurrency=4, function_concurrency=2) as running:
+            await until_called(executor, 4)
+            await put(
+                "late",
+                project_id="late" if lanes[1:] else "demo",
+                now="2026-03-01T13:00:00.000+00:00",
+            )
+            running.wake()
+            before = len(executor.calls)
+            await until_called(executor, before + 40)
+            executor.duration_s = 0.0
+        assert "late" in {call.code.function_id for call in executor.calls[before : before + 40]}
+
+    async def test_functions_take_turns_in_different_looks(
+        self,
+        store: Store,
+        executor: CountingExecutor,
+        put_function: PutFunction,
+        put: Any,
+        run: Run,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Of six, three at a time are looked at, and all have a backlog."""
+        monkeypatch.setattr(module, "MAX_LANES", 3)
+        executor.duration_s = 0.02
+        names = {f"f{number}" for number in range(6)}
+        for name in names:
+            await put_function(name)
+            await put(name, 20)
+        async with run(concurrency=2, function_concurrency=2):
+            await until_called(executor, 20)
+            executor.duration_s = 0.0
+        assert {call.code.function_id for call in executor.calls[:20]} == names
 
     async def test_those_that_wait_longest_are_run_first(
         self, store: Store, executor: CountingExecutor, put_function: PutFunction, put: Any, run: Run

@@ -8,6 +8,7 @@ from workers.functions.shares import Lane
 
 LIMITS = Limits(total=8, of_project=6, of_function=3)
 A, B, OTHER = Lane("p", "a"), Lane("p", "b"), Lane("q", "a")
+C = Lane("p", "c")
 
 
 def ask(pace: Pace, *due: Lane, **claimed: int) -> dict[Lane, int]:
@@ -22,7 +23,8 @@ class TestAsk:
         assert ask(Pace(LIMITS), A) == {A: 3}
 
     def test_project_has_no_more_than_its_share(self) -> None:
-        assert ask(Pace(LIMITS), A, B, Lane("p", "c"), OTHER) == {A: 2, B: 2, Lane("p", "c"): 2, OTHER: 2}
+        assert ask(Pace(LIMITS), A, B, C) == {A: 2, B: 2, C: 2}
+        assert ask(Pace(LIMITS), A, B, C, OTHER) == {A: 2, B: 2, C: 1, OTHER: 3}
 
     def test_of_a_quick_function_what_is_run_next_is_claimed_too(self) -> None:
         pace = Pace(LIMITS)
@@ -73,6 +75,42 @@ class TestAsk:
         for lane, count in asked.items():
             assert count > 0
             assert claimed.get(lane, 0) + count <= LIMITS.of_function + MAX_AHEAD
+
+
+class TestOrder:
+    def test_those_are_served_first_who_were_served_longest_ago(self) -> None:
+        pace = Pace(Limits(total=1, of_project=1, of_function=1))
+        served = []
+        for _ in range(6):
+            ((lane, count),) = ask(pace, A, B, C).items()
+            pace.got(lane, count, count)
+            served.append(lane)
+        assert served == [A, B, C, A, B, C]
+
+    def test_who_was_never_served_comes_before_those_who_were(self) -> None:
+        pace = Pace(Limits(total=1, of_project=1, of_function=1))
+        pace.got(A, 1, 1)
+        assert ask(pace, A, OTHER) == {OTHER: 1}
+
+    def test_only_so_many_are_known_by_when_they_were_served(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "_MAX_KNOWN", 2)
+        pace = Pace(Limits(total=1, of_project=1, of_function=1))
+        for lane in (A, B, C):
+            pace.got(lane, 1, 1)
+        assert ask(pace, C, B, A) == {A: 1}
+
+    def test_nothing_is_claimed_ahead_by_those_with_more_than_others_who_wait(self) -> None:
+        """They would have every place that becomes free, as they are already there."""
+        pace = Pace(LIMITS)
+        for lane in (A, B):
+            pace.ended(lane, 0.5, 0)
+        assert ask(pace, A, B, a=3, b=3) == {A: 3, B: 3}
+        assert ask(pace, A, B, C, a=3, b=3) == {}
+        assert pace.left_out({A: 3, B: 3}) == [C]
+        assert pace.left_out({C: 1}) == []
+
+    def test_what_waits_for_its_project_takes_no_place_of_others(self) -> None:
+        assert ask(Pace(LIMITS), OTHER, a=3, b=3, c=3) == {OTHER: 2}
 
 
 class TestEnded:

@@ -12,13 +12,20 @@ lanes = st.builds(Lane, st.sampled_from("abc"), st.sampled_from("123"))
 
 class TestShareOut:
     def test_places_go_round(self) -> None:
-        assert share_out([A1, A2, B1], {}, free=5, of_project=9, of_function=9) == {A1: 2, A2: 2, B1: 1}
+        assert share_out([A1, A2], {}, free=5, of_project=9, of_function=9) == {A1: 3, A2: 2}
+
+    def test_project_with_many_functions_has_no_more_than_another(self) -> None:
+        assert share_out([A1, A2, B1], {}, free=4, of_project=9, of_function=9) == {A1: 1, A2: 1, B1: 2}
+
+    def test_place_goes_to_who_runs_least_and_not_to_who_is_first(self) -> None:
+        assert share_out([A1, A2, B1], {A1: 2, A2: 1, B1: 1}, free=1, of_project=9, of_function=9) == {B1: 1}
+        assert share_out([A1, A2], {A1: 2, A2: 1, B1: 1}, free=1, of_project=9, of_function=9) == {A2: 1}
 
     def test_lane_that_is_full_leaves_its_place_to_others(self) -> None:
         assert share_out([A1, B1], {A1: 2}, free=4, of_project=9, of_function=2) == {B1: 2}
 
     def test_project_that_is_full_leaves_its_place_to_others(self) -> None:
-        assert share_out([A1, A2, B1], {A1: 3}, free=4, of_project=4, of_function=4) == {A1: 1, B1: 3}
+        assert share_out([A1, A2, B1], {A1: 3}, free=5, of_project=4, of_function=4) == {A2: 1, B1: 4}
 
     def test_lane_that_runs_and_waits_for_nothing_counts_for_its_project(self) -> None:
         assert share_out([A1], {A2: 2}, free=4, of_project=3, of_function=4) == {A1: 1}
@@ -33,24 +40,19 @@ class TestShareOut:
         of_project=st.integers(1, 8),
         of_function=st.integers(1, 4),
     )
-    def test_limits_hold_nothing_is_left_unused_and_nobody_gets_two_more_than_another_may_have(
+    def test_each_place_goes_to_the_project_and_lane_with_the_fewest(
         self, waiting: list[Lane], running: dict[Lane, int], free: int, of_project: int, of_function: int
     ) -> None:
+        has = Counter(running)
+
+        def of(project_id: str) -> int:
+            return sum(count for lane, count in has.items() if lane.project_id == project_id)
+
+        for _ in range(free):
+            may = [lane for lane in waiting if has[lane] < of_function and of(lane.project_id) < of_project]
+            if may:
+                has[min(may, key=lambda lane: (of(lane.project_id), has[lane], waiting.index(lane)))] += 1
         shares = share_out(waiting, running, free=free, of_project=of_project, of_function=of_function)
-        after = Counter(running)
-        after.update(shares)
-        of_projects: Counter[str] = Counter()
-        for lane, count in after.items():
-            of_projects[lane.project_id] += count
-        assert sum(shares.values()) <= free
-        assert set(shares) <= set(waiting)
-        assert all(count > 0 for count in shares.values())
-        for lane in shares:
-            assert after[lane] <= of_function
-            assert of_projects[lane.project_id] <= of_project
-        for lane in waiting:
-            has_room = after[lane] < of_function and of_projects[lane.project_id] < of_project
-            if has_room:
-                # It was only the number of places that kept it from more.
-                assert sum(shares.values()) == free
-                assert max(shares.values(), default=0) <= shares.get(lane, 0) + 1
+        assert shares == {
+            lane: count - running.get(lane, 0) for lane, count in has.items() if count > running.get(lane, 0)
+        }
