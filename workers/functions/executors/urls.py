@@ -1,11 +1,16 @@
 """The URLs that functions live at: what a function has for an entrypoint instead of a file. Pure."""
 
 import functools
+import re
+from urllib.parse import unquote_to_bytes
 
 import httpx
 from yarl import URL
 
 from workers.outbound.targets import TargetError, parse_target
+
+_SEPARATOR = re.compile(rb"[/\\]")
+_DOTS = frozenset({b".", b".."})
 
 
 def is_url(entrypoint: str) -> bool:
@@ -32,13 +37,28 @@ def url_of_call(url: str, path: str) -> URL:
     Args:
         url: of the function, as :func:`check_url` returns it.
         path: of the call, from its first slash on; with a query string, if it has one. Whatever it is, it leads to the
-            function's host: it is only ever appended to what follows that.
+            function's host, and to what lies behind the function's own path: it is only ever appended to that.
 
     Raises:
-        httpx.InvalidURL: no URL can have this path.
+        httpx.InvalidURL: no URL can have this path, or it leads out of the function's own for a server that decodes it.
     """
     base, asked = httpx.URL(url), httpx.URL("http://call" + path)
+    own, query, rest = asked.raw_path.partition(b"?")
+    _check_segments(own)
+    # To many servers a backslash is a slash, as long as it is not encoded.
+    behind = own.replace(b"\\", b"%5C") + query + rest
     folder = base.raw_path.rstrip(b"/")
-    whole = base if asked.raw_path == b"/" else base.copy_with(raw_path=folder + asked.raw_path)
-    # As it is: what was encoded stays so, and no `..` is left in it that leads out of the URL's own path.
+    whole = base if behind == b"/" else base.copy_with(raw_path=folder + behind)
+    # As it is: what was encoded stays so.
     return URL(str(whole), encoded=True)
+
+
+def _check_segments(path: bytes) -> None:
+    """Refuse a path that a server may read as one of less segments; those of plain dots are gone already.
+
+    Servers decode dots before they resolve them (WHATWG URL, "double-dot path segment"), and some slashes and
+    backslashes too, or they take away what follows a semicolon first.
+    """
+    for segment in _SEPARATOR.split(unquote_to_bytes(path)):
+        if segment.partition(b";")[0] in _DOTS:
+            raise httpx.InvalidURL("a segment of it may be read as . or ..")
