@@ -25,10 +25,15 @@ class TestEnded:
         columns = ended(Outcome(code), logging=True)
         assert (columns["status"], columns["response_status"]) == (status, code)
 
-    @pytest.mark.parametrize("code", [-1, 7, 99, 600, 10**12])
-    def test_code_that_is_none_is_a_failure(self, code: int) -> None:
-        columns = ended(Outcome(code), logging=True)
+    @pytest.mark.parametrize("code", [-5, 0, 7, 99, 600, 99999, 10**12])
+    @pytest.mark.parametrize("logging", [True, False])
+    def test_code_that_is_none_is_a_failure_that_says_so(self, code: int, logging: bool) -> None:
+        columns = ended(Outcome(code, errors="own\n"), logging=logging)
         assert (columns["status"], columns["response_status"]) == ("failed", 500)
+        own, reason = columns["errors"].split("\n")
+        assert own == "own"
+        assert f"status code {code}, which is none" in reason
+        assert ended(Outcome(code), logging=logging)["errors"] == reason
 
     def test_failure_of_code_zero_stays_zero(self) -> None:
         columns = ended(Outcome(0, errors="why", failure=Failure.NO_DEPLOYMENT), logging=False)
