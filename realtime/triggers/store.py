@@ -20,6 +20,7 @@ from realtime.bus.cluster import ClusterClient
 from realtime.bus.keys import (
     BUCKETS,
     WORK_KINDS,
+    WorkKind,
     bucket,
     trigger_names_key,
     triggers_key,
@@ -77,6 +78,11 @@ class TriggerStore:
     async def recount(self, project_id: str) -> None:
         """Count the names that the project's triggers wait for anew: for what an earlier release has written."""
         await self._count_names(keys=_keys(project_id))
+
+    async def counted_names(self, project_id: str, kind: WorkKind) -> dict[str, int]:
+        """Return the names that the project's enabled webhooks, or functions, wait for, and how many for each."""
+        names: dict[bytes, bytes] = await _answer(self._redis.hgetall(trigger_names_key(project_id, kind)))
+        return {name.decode(): int(number) for name, number in names.items()}
 
     async def read(self, project_id: str) -> Triggers:
         """Return all triggers of a project, and the version of its bucket at that moment.

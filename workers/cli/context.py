@@ -25,6 +25,7 @@ from workers.store.database import database_url, open_database
 from workers.store.migrate import NewerDatabaseError, migrate
 from workers.store.relay import Relay
 from workers.store.store import Store
+from workers.store.trigger_names import recount_names
 from workers.store.write_through import WriteThrough
 
 START_HINT = "Start `realtime dev`, or set REALTIME_REDIS_URL."
@@ -161,15 +162,27 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
             await database.aclose()
 
 
+@asynccontextmanager
+async def open_updated_stores(settings: Settings) -> AsyncIterator[Stores]:
+    """Open what :func:`open_stores` does, and bring the read model to this release too: for servers, as they start.
+
+    Raises:
+        CommandError: as :func:`open_stores` does.
+    """
+    async with open_stores(settings) as stores:
+        await recount_names(stores.store.database, stores.triggers)
+        yield stores
+
+
 def migrate_stores(settings: Settings) -> None:
-    """Bring the database to the newest tables, and find out whether Redis answers, before anything is served. Blocks.
+    """Bring the database and the read model to this release, before anything is served. Blocks.
 
     Raises:
         CommandError: as :func:`open_stores` does.
     """
 
     async def open_once() -> None:
-        async with open_stores(settings):
+        async with open_updated_stores(settings):
             pass
 
     asyncio.run(open_once())

@@ -47,7 +47,12 @@ def doctor() -> None:
     """Check this machine, and the servers that the settings name; exit code 1 if anything fails."""
     # Here, since every command would wait for it: the clients of those servers take their time.
     from workers.cli.doctor_services import check_files, check_mail  # noqa: PLC0415
-    from workers.cli.doctor_workers import check_encryption, check_executor, check_workers  # noqa: PLC0415
+    from workers.cli.doctor_workers import (  # noqa: PLC0415
+        check_encryption,
+        check_executor,
+        check_triggers,
+        check_workers,
+    )
 
     settings = load_settings()
     findings = [
@@ -61,6 +66,7 @@ def doctor() -> None:
         check_files(settings),
         check_mail(settings),
         *check_workers(settings),
+        *check_triggers(settings),
         check_executor(settings),
         *check_variables(os.environ),
     ]

@@ -5,6 +5,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,21 @@ from realtime.bus import connect
 from realtime.bus.keys import BUCKETS, WorkKind, work_key
 from realtime.bus.work import GROUP, WorkQueue
 from realtime.settings import Settings
+from realtime.triggers.store import TriggerStore
 from workers.cli.context import resolve
 from workers.cli.findings import Finding, Level
 from workers.store import tables
 from workers.store.database import database_url, open_database
+from workers.store.trigger_names import find_miscounted
 
 TIMEOUT_S = 5.0
 """How long Redis, the database or a program may take."""
+
+TRIGGERS_TIMEOUT_S = 30.0
+"""How long all triggers of all projects may take."""
+
+MAX_NAMED = 5
+"""How many projects are named at most."""
 
 ALIVE_S = 20.0
 """Who reads does so again within a few seconds, whether something comes or not; who has not for so long is gone."""
@@ -104,6 +113,41 @@ async def _is_wanted(settings: Settings, kind: WorkKind) -> bool:
         return False
     finally:
         await database.aclose()
+
+
+def check_triggers(settings: Settings) -> list[Finding]:
+    """Judge whether publishing knows what webhooks and functions wait for; nothing if a server is away that knows."""
+    if not _has_database(settings):
+        return []
+    try:
+        missed = asyncio.run(_find_miscounted(settings))
+    except (RedisError, SQLAlchemyError, OSError):
+        # That is told by the checks of Redis and of the database.
+        return []
+    return [judge_triggers(missed)]
+
+
+async def _find_miscounted(settings: Settings) -> list[str]:
+    redis, database = connect(resolve(settings).redis_url), open_database(settings)
+    try:
+        async with asyncio.timeout(TRIGGERS_TIMEOUT_S):
+            return await find_miscounted(database, TriggerStore(redis))
+    finally:
+        await database.aclose()
+        await redis.aclose()
+
+
+def judge_triggers(missed: Sequence[str]) -> Finding:
+    """Judge what Redis knows, given the IDs of projects whose triggers wait for other events than it knows of."""
+    if not missed:
+        return Finding(Level.OK, "triggers", "Redis knows which events they wait for")
+    more = f" and {len(missed) - MAX_NAMED:,} more" if len(missed) > MAX_NAMED else ""
+    return Finding(
+        Level.FAIL,
+        "triggers",
+        f"Redis does not know which events triggers wait for in: {', '.join(missed[:MAX_NAMED])}{more}",
+        "`realtime identities rebuild`, when no server of an earlier release runs any more",
+    )
 
 
 def _has_database(settings: Settings) -> bool:

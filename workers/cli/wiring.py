@@ -12,7 +12,7 @@ from realtime.settings import Settings
 from workers.api import standalone
 from workers.api.app import create_app
 from workers.api.services import Services
-from workers.cli.context import migrate_stores, open_stores
+from workers.cli.context import migrate_stores, open_updated_stores
 from workers.cli.worker_pages import metrics_route
 from workers.cli.worker_wiring import run_functions, run_webhooks
 from workers.dev.board import seed_board
@@ -63,6 +63,6 @@ def dev_app(hub: Hub) -> ASGIApp:
 
 
 async def _seed(settings: Settings) -> None:
-    async with open_stores(settings) as (store, identities, _):
+    async with open_updated_stores(settings) as (store, identities, _):
         await seed(store, identities, settings.dev_project, settings.dev_key)
         await seed_board(store, settings.dev_project)
