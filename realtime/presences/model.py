@@ -34,7 +34,7 @@ _MAX_SHOWN_ROLES = 50
 _ACTIONS = ("read", "update", "delete")
 
 
-class Presence(msgspec.Struct, frozen=True, rename="camel"):
+class Presence(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One presence. Replaced, never changed."""
 
     id: str
@@ -53,6 +53,15 @@ class Presence(msgspec.Struct, frozen=True, rename="camel"):
     """Grows with each presence that is made in its project."""
     version: int
     """Grows with each change of a presence in its project."""
+    actor_id: str = ""
+    """Who last set it, as its event says, and as that of its expiry will."""
+    depth: int = 0
+    """How many functions, one setting off the next, led to that: one whose presence expires goes on with its chain."""
+
+    @property
+    def set_by(self) -> Acting:
+        """Who last set it."""
+        return Acting(self.actor_id, self.depth)
 
     def is_over(self, now: datetime) -> bool:
         """Tell whether it has expired by ``now``, which is aware."""
@@ -82,7 +91,9 @@ class Draft(msgspec.Struct, frozen=True):
     expires_at: str = ""
 
 
-def upserted(draft: Draft, existing: Presence | None, *, number: int, now: datetime) -> Presence:
+def upserted(
+    draft: Draft, existing: Presence | None, *, number: int, now: datetime, by: Acting = NOBODY
+) -> Presence:
     """Return the presence that an upsert leads to.
 
     Args:
@@ -90,6 +101,7 @@ def upserted(draft: Draft, existing: Presence | None, *, number: int, now: datet
         existing: the presence that the user has, which keeps its ID and the time it was made; None for none.
         number: the project's next number.
         now: the time, aware.
+        by: who acts.
     """
     moment = format_timestamp(None, now)
     expires_at = draft.expires_at if draft.lifetime is None else format_timestamp(None, now + draft.lifetime)
@@ -105,12 +117,20 @@ def upserted(draft: Draft, existing: Presence | None, *, number: int, now: datet
         expires_at=expires_at,
         sequence=number if existing is None else existing.sequence,
         version=number,
+        actor_id=by.user_id,
+        depth=by.depth,
     )
 
 
-def updated(presence: Presence, *, number: int, now: datetime) -> Presence:
+def updated(presence: Presence, *, number: int, now: datetime, by: Acting = NOBODY) -> Presence:
     """Return a presence whose members were changed as of that change; arguments as for :func:`upserted`."""
-    return msgspec.structs.replace(presence, updated_at=format_timestamp(None, now), version=number)
+    return msgspec.structs.replace(
+        presence,
+        updated_at=format_timestamp(None, now),
+        version=number,
+        actor_id=by.user_id,
+        depth=by.depth,
+    )
 
 
 def presence_model(presence: Presence) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class _Removal(NamedTuple):
     presence: Presence | None
     # Whether webhooks and functions may wait for the event.
     is_waited_for: bool = False
+    by: Acting = NOBODY
 
 
 class _Told(NamedTuple):
@@ -197,7 +198,7 @@ class PresenceStore:
                 continue
             if existing is not None and existing.user_id != draft.user_id:
                 raise PresenceExistsError(draft.presence_id)
-            presence = upserted(draft, existing, number=number, now=now)
+            presence = upserted(draft, existing, number=number, now=now, by=by)
             token = _NONE if holder is None else holder.token
             told = _Told("upsert", now, by, is_waited_for=holder is None)
             answer = await self._try_write(project, presence, existing, token, told)
@@ -226,7 +227,7 @@ class PresenceStore:
                 raise PresenceExistsError(presence_id)
             now = self._clock()
             number: int = await self._redis.incr(presence_number_key(project))
-            presence = updated(changed, number=number, now=now)
+            presence = updated(changed, number=number, now=now, by=by)
             told = _Told("update", now, by, is_waited_for=True)
             if await self._try_write(project, presence, existing, _KEEP, told) != b"stale":
                 return presence
@@ -243,22 +244,23 @@ class PresenceStore:
 
         What ``check`` raises is raised to whoever asked for it.
         """
-        while True:
-            existing = await self._find(project, presence_id)
-            if existing is None:
-                return False
-            check(existing)
-            removal = _Removal(existing.user_id, _ANYBODY, existing, is_waited_for=True)
-            if not await self._remove_batch(project, [removal], by=by):
-                return True
+
+        def judge(presence: Presence) -> Acting:
+            check(presence)
+            return by
+
+        return await self._delete(project, presence_id, judge)
 
     async def delete_of_user(self, project: str, user_id: str) -> bool:
         """Remove the presence of a user who is gone; event ``delete``. Return False when the user has none.
 
+        Who deleted the user is not known here. The chain of functions that set the presence goes on with the event.
         Cached lists become void in any case: one try before may have got no further than the presence.
         """
         presence_id = await self._id_of(project, user_id)
-        is_deleted = presence_id is not None and await self.delete(project, presence_id)
+        is_deleted = presence_id is not None and await self._delete(
+            project, presence_id, lambda presence: Acting(depth=presence.depth)
+        )
         await self.void_lists(project)
         return is_deleted
 
@@ -406,18 +408,29 @@ class PresenceStore:
             answer: bytes = await self._write(self._keys(project), arguments)
         return answer
 
+    async def _delete(self, project: str, presence_id: str, judge: Callable[[Presence], Acting]) -> bool:
+        """Remove a presence; False when there is none. ``judge`` sees what is removed, and returns who does it."""
+        while True:
+            existing = await self._find(project, presence_id)
+            if existing is None:
+                return False
+            by = judge(existing)
+            removal = _Removal(existing.user_id, _ANYBODY, existing, is_waited_for=True, by=by)
+            if not await self._remove_batch(project, [removal]):
+                return True
+
     async def _remove_all(self, project: str, removals: Sequence[_Removal]) -> None:
         """Remove presences; one that was changed meanwhile stays."""
         for start in range(0, len(removals), _BATCH):
             await self._remove_batch(project, removals[start : start + _BATCH])
 
     async def _remove_batch(
-        self, project: str, removals: Sequence[_Removal], lapsed_hub: str = "", *, by: Acting = NOBODY
+        self, project: str, removals: Sequence[_Removal], lapsed_hub: str = ""
     ) -> list[_Removal] | None:
         """Remove presences; return those that have to be read again first, or None if the hub has a lease."""
         now = self._clock()
         arguments: list[str | int | bytes] = []
-        for user_id, holder, presence, is_waited_for in removals:
+        for user_id, holder, presence, is_waited_for, by in removals:
             if presence is None:
                 arguments += ["", user_id, 0, holder, "", 0]
             else:
@@ -433,7 +446,9 @@ class PresenceStore:
 
 
 def _expired(presence: Presence) -> _Removal:
-    return _Removal(presence.user_id, _ANYBODY, presence, is_waited_for=presence.source == "rest")
+    """Return the removal of a presence that is over, which is the doing of who said for how long it lasts."""
+    is_waited_for = presence.source == "rest"
+    return _Removal(presence.user_id, _ANYBODY, presence, is_waited_for, by=presence.set_by)
 
 
 def _held(member: bytes, hub_id: str) -> tuple[str, str, Holder]:

@@ -1,12 +1,15 @@
 """What the API leaves for webhooks and functions: who acted, how long the chain is, and payloads that hide nothing."""
 
+import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from realtime.bus.work import WorkQueue
+from realtime.events.event import Acting
 from realtime.events.work import WorkEvent, decode_work
 from realtime.presences.model import Draft
 from realtime.presences.store import Holder
@@ -152,6 +155,48 @@ class TestPresences:
         await wait_for_everything(api)
         await api.services.presences.expire(PROJECT, ["p1"])
         assert len(await left(api)) == told
+
+    async def test_chain_goes_on_when_what_a_function_set_ends(self, api: Api) -> None:
+        await log_in(api, "ada")
+        await log_in(api, "bob")
+        await wait_for_everything(api)
+        moment = (datetime.now(UTC) + timedelta(seconds=0.3)).isoformat(timespec="milliseconds")
+        function = execution(api, 3)
+        for client, user in ((function, "ada"), (api.server, "bob")):
+            body = {"userId": user, "status": "on", "permissions": [], "expiresAt": moment}
+            made = await client.put(f"/v1/presences/{user}", json=body)
+            assert made.status_code == 200, made.text
+        await execution(api, 5).patch("/v1/presences/bob", json={"status": "off"})
+        told: dict[str, int] = {}
+        async with asyncio.timeout(10):
+            while len(told) < 2:
+                await api.services.presences.expire(PROJECT, ["ada", "bob"])
+                ended = [event for event in await left(api) if event.events[0].endswith(".delete")]
+                told |= {event.events[0]: event.depth for event in ended}
+        assert told == {"presences.ada.delete": 3, "presences.bob.delete": 5}
+
+    async def test_end_is_the_doing_of_who_said_when(self, api: Api) -> None:
+        draft = Draft("p1", "ada", "on", (), {}, "rest", expires_at="2020-01-01T00:00:00.000+00:00")
+        await api.services.presences.upsert(PROJECT, draft, by=Acting("ada", 2))
+        await wait_for_everything(api)
+        # The new one ends that which had expired.
+        await api.services.presences.upsert(PROJECT, draft, by=Acting("bob", 4))
+        await api.services.presences.expire(PROJECT, ["p1"])
+        assert [(event.events[0], event.actor_id, event.depth) for event in await left(api)] == [
+            ("presences.p1.delete", "ada", 2),
+            ("presences.p1.upsert", "bob", 4),
+            ("presences.p1.delete", "bob", 4),
+        ]
+
+    async def test_chain_goes_on_when_the_user_is_deleted(self, api: Api) -> None:
+        await log_in(api, "ada")
+        function = execution(api, 3)
+        body = {"userId": "ada", "status": "on", "permissions": []}
+        made = await function.put("/v1/presences/p1", json=body)
+        assert made.status_code == 200, made.text
+        await wait_for_everything(api)
+        assert (await function.delete("/v1/users/ada")).status_code == 204
+        assert [(event.events[0], event.depth) for event in await left(api)] == [("presences.p1.delete", 3)]
 
 
 class TestTooMuchWaits:
