@@ -178,4 +178,12 @@ async def _update(tx: Transaction, seq: int, values: Mapping[str, Any]) -> Row:
 
 
 def _emit(tx: Transaction, row: Row) -> None:
-    tx.emit(Event("messages.[messageId].update", message_model(row), params={"messageId": row["id"]}))
+    """Tell of an update by whoever sends it, which goes on with the chain of functions that had it sent."""
+    tx.emit(
+        Event(
+            "messages.[messageId].update",
+            message_model(row),
+            params={"messageId": row["id"]},
+            depth=row["depth"],
+        )
+    )

@@ -21,6 +21,8 @@ MAIN = "/v1/tablesdb/main"
 NAMES = (
     "databases.*.collections.*.documents.*.create",
     "databases.*.collections.*.documents.*.update",
+    "messages.*.create",
+    "messages.*.update",
     "presences.*.upsert",
     "presences.*.update",
     "presences.*.delete",
@@ -197,6 +199,31 @@ class TestPresences:
         await wait_for_everything(api)
         assert (await function.delete("/v1/users/ada")).status_code == 204
         assert [(event.events[0], event.depth) for event in await left(api)] == [("presences.p1.delete", 3)]
+
+
+class TestMessages:
+    async def test_chain_goes_on_with_what_becomes_of_them(self, api: Api) -> None:
+        await log_in(api, "ada")
+        await wait_for_everything(api)
+        path = "/v1/messaging/messages/email"
+        letter = {"subject": "News", "content": "x", "users": ["ada"]}
+        function = execution(api, 3)
+        for client, message in ((function, "m1"), (api.server, "m2")):
+            made = await client.post(path, json=letter | {"messageId": message})
+            assert made.status_code == 201, made.text
+        draft = {"messageId": "m3", "draft": True}
+        assert (await execution(api, 5).post(path, json=letter | draft)).status_code == 201
+        sent = await function.patch(f"{path}/m3", json={"draft": False})
+        assert sent.status_code == 200, sent.text
+        ended: dict[str, int] = {}
+        async with asyncio.timeout(10):
+            while len(ended) < 3:
+                for event in await left(api):
+                    payload = json.loads(event.payload)
+                    if payload["status"] == "sent":
+                        ended[payload["$id"]] = event.depth
+                await asyncio.sleep(0.01)
+        assert ended == {"m1": 3, "m2": 0, "m3": 3}
 
 
 class TestTooMuchWaits:

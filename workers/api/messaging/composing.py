@@ -126,6 +126,7 @@ async def _create(request: Request, caller: Caller, kind: Kind, body: NewMessage
             "data": _content(kind, body),
             "scheduled_at": body.scheduledAt,
             "delivery_errors": [],
+            "depth": tx.acting.depth,
             "created_at": tx.now_text,
             "updated_at": tx.now_text,
         }
@@ -157,6 +158,7 @@ async def _update(
             "data": row["data"] | _content(kind, body),
             "scheduled_at": body.scheduledAt or row["scheduled_at"],
             "updated_at": tx.now_text,
+            "depth": tx.acting.depth,
         }
         changes |= _planned(tx, is_draft=is_draft, scheduled_at=changes["scheduled_at"])
         await _check(tx, {**row, **changes})

@@ -88,6 +88,8 @@ messages = table(
     Column("attempts", Integer, nullable=False, default=0),
     # Up to which target, by their numbers, it was sent.
     Column("sent_to", Sequence, nullable=False, default=0),
+    # How many functions, one setting off the next, led to what it is now: so deep are the events of its sending.
+    Column("depth", Integer, nullable=False, server_default="0"),
     *times(),
     UniqueConstraint("project_id", "id"),
     Index(None, "project_id", "seq"),

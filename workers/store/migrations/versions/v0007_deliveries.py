@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.add_column("webhooks", sa.Column("former_secret", sa.Text(), nullable=False, server_default=""))
     op.add_column("webhooks", sa.Column("former_secret_until", sa.String(29)))
     op.add_column("webhooks", sa.Column("failing_since", sa.String(29)))
+    op.add_column("messages", sa.Column("depth", sa.Integer(), nullable=False, server_default="0"))
     _extend_functions()
 
 
