@@ -2,7 +2,8 @@
 
 Two forms, told apart by ``sub``:
 
-* ``userId`` and optionally ``sessionId``: a user of the read model (wire specification 2.4, 10.5);
+* ``userId`` and optionally ``sessionId``: a user of the read model (wire specification 2.4, 10.5). In tokens that
+  functions are given, ``depth`` says how many of them, one setting off the next, led to it;
 * ``sub``: an identity of its own, for which no user record is needed (16.8).
 
 Claims of an identity of its own, all but ``sub`` optional:
@@ -22,13 +23,16 @@ must name it. The module is pure.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from realtime.errors import InvalidCredentialError
 from realtime.identity.model import CONSOLE, Membership, User
 from realtime.permissions import is_valid_id
+
+MAX_DEPTH = 1_000_000
+"""What a token may say of chains at most: more than there can be, less than a column of SQL holds."""
 
 
 class UserClaims(msgspec.Struct, frozen=True, rename="camel"):
@@ -39,6 +43,8 @@ class UserClaims(msgspec.Struct, frozen=True, rename="camel"):
     """The session it was made in; empty for one that needs none (function executions)."""
     issued_at: float | None = msgspec.field(name="iat", default=None)
     """Unix time in seconds."""
+    depth: Annotated[int, msgspec.Meta(ge=0, le=MAX_DEPTH)] = 0
+    """How many functions, one setting off the next, led to whoever was given it; 0 if it was given to no function."""
 
 
 class _Team(msgspec.Struct, frozen=True, rename="camel"):

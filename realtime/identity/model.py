@@ -153,6 +153,8 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who really connected, if impersonated: the owner of the session, whose changes concern it too."""
     home: str = ""
     """The project whose user this is, when not the connection's own (``console`` in admin mode)."""
+    depth: int = 0
+    """How many functions, one setting off the next, led to whoever was given the token; 0 for other credentials."""
 
     @property
     def actor_id(self) -> str:

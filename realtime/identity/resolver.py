@@ -9,7 +9,7 @@ it, so that a token of 15 minutes need not be renewed on an open socket; without
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import msgspec
@@ -183,6 +183,7 @@ class Resolver:
         )
         if proof is None:
             return GUEST
+        proof = replace(proof, depth=identity.depth)
         if identity.home:
             return _owner_identity(proof, project, identity.home)
         if identity.impersonated:
@@ -236,9 +237,10 @@ class Resolver:
         claims = await self._verifier.verify(token)
         subject = parse_claims(claims, home)
         if isinstance(subject, UserClaims):
-            return await self._check_user(
+            proof = await self._check_user(
                 home, subject.user_id, subject.session_id, float(claims["exp"]), subject.issued_at
             )
+            return None if proof is None else replace(proof, depth=subject.depth)
         return _Proof(subject, "", float(claims["exp"]), stored=False)
 
     async def _check_user(
@@ -283,6 +285,7 @@ class _Proof:
     expires_at: float | None
     issued_at: float | None = None
     stored: bool = True
+    depth: int = 0
 
 
 def _active(user: User | None) -> User | None:
@@ -327,4 +330,5 @@ def _user_identity(proof: _Proof, *, target: User | None = None) -> Identity:
         stored=proof.stored,
         impersonated=target is not None,
         impersonator_id=proof.user.id if target is not None else "",
+        depth=proof.depth,
     )

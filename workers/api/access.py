@@ -6,10 +6,9 @@ permissions, which keys bypass. Credentials are checked against the read model, 
 connection never disagree. Sources: wire specification 2.1, 2.4, 8.1 and 10.6.
 """
 
-import contextlib
 import enum
 import hmac
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.requests import Request
 
@@ -90,8 +89,8 @@ class Caller:
 
     @property
     def acting(self) -> Acting:
-        """What events tell of who acts: the user, and for the key of an execution, how it came to be."""
-        return Acting(self.user_id, depth_of(self.key))
+        """What events tell of who acts: the user, and for the credentials of an execution, how it came to be."""
+        return Acting(self.user_id, max(depth_of(self.key), self.identity.depth))
 
     @property
     def is_privileged(self) -> bool:
@@ -260,34 +259,58 @@ async def _resolve(request: Request, project: Project) -> Caller:
     if is_root(request):
         return Caller(project, CallerKind.ROOT, GUEST, frozenset({"*"}))
     credentials = read_credentials(request.headers.items(), project.id)
+    is_alone = not any(credentials.sessions) and not credentials.jwt
     try:
-        if credentials.key and not any(credentials.sessions) and not credentials.jwt:
-            return await _resolve_key(request, project, credentials.key)
+        if (credentials.key and is_alone) or credentials.key.startswith(EPHEMERAL):
+            return await _resolve_key(request, project, credentials)
         identity = await services.resolver.resolve(project, credentials)
     except ClientError as error:
         if error.kind is ErrorKind.KEY_INVALID:
-            return Caller(project, CallerKind.GUEST, GUEST, GUEST_SCOPES)
+            return _guest(project)
         raise
     if identity.key_id:
-        return await _resolve_key(request, project, credentials.key)
+        return await _resolve_key(request, project, credentials)
     if identity.user_id:
         return Caller(project, CallerKind.USER, identity, USER_SCOPES)
     return await _explain_guest(services, project, credentials)
 
 
-async def _resolve_key(request: Request, project: Project, secret: str) -> Caller:
+async def _resolve_key(request: Request, project: Project, credentials: Credentials) -> Caller:
     services, key = services_of(request), request.state.key
-    if secret.startswith(EPHEMERAL):
-        with contextlib.suppress(InvalidCredentialError):
-            key = await services.executions.keys.open(project.id, secret)
+    if credentials.key.startswith(EPHEMERAL):
+        key = await _open_ephemeral(services, project, credentials)
     if key is None or not services.resolver.is_current(key.expires_at):
-        return Caller(project, CallerKind.GUEST, GUEST, GUEST_SCOPES)
+        return _guest(project)
     return Caller(project, CallerKind.KEY, GUEST, frozenset(key.scopes), key)
+
+
+async def _open_ephemeral(
+    services: Services, project: Project, credentials: Credentials
+) -> EphemeralKey | None:
+    """Return the key of an execution, which the resolver does not know; None if it is not valid.
+
+    A user beside it is one too many, as beside other keys.
+
+    Raises:
+        ClientError: ``KEY_AND_SESSION``, or what the resolver refuses of what is beside it.
+    """
+    beside = await services.resolver.resolve(project, replace(credentials, key=""))
+    try:
+        key = await services.executions.keys.open(project.id, credentials.key)
+    except InvalidCredentialError:
+        return None
+    if beside.user_id:
+        raise ClientError(ErrorKind.KEY_AND_SESSION)
+    return key
+
+
+def _guest(project: Project) -> Caller:
+    return Caller(project, CallerKind.GUEST, GUEST, GUEST_SCOPES)
 
 
 async def _explain_guest(services: Services, project: Project, credentials: Credentials) -> Caller:
     """Return the guest; but tell somebody who showed a good session why it does not let them in."""
-    guest = Caller(project, CallerKind.GUEST, GUEST, GUEST_SCOPES)
+    guest = _guest(project)
     shown = next(filter(None, map(decode_session, credentials.sessions)), None)
     user = await services.identities.get_user(project.id, shown[0]) if shown is not None else None
     if shown is None or user is None:

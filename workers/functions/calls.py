@@ -168,12 +168,15 @@ class CallFactory:
             execution_id=execution_id,
             key=key,
             user_id=request.user_id,
-            user_jwt=self._user_jwt(project_id, request, life_s),
+            user_jwt=self._user_jwt(project_id, request, life_s, execution["depth"]),
             client_ip=request.client_ip,
         )
 
-    def _user_jwt(self, project_id: str, request: Request, life_s: int) -> str:
-        """Return a token that stands for whoever made the call, in this project only; empty for nobody."""
+    def _user_jwt(self, project_id: str, request: Request, life_s: int, depth: int) -> str:
+        """Return a token that stands for whoever made the call, in this project only; empty for nobody.
+
+        As with the key, what is done with it has the depth of the execution.
+        """
         if not request.user_id or not self._secret:
             return ""
         now = int(self._clock())
@@ -183,5 +186,6 @@ class CallFactory:
             "project": project_id,
             "iat": now,
             "exp": now + life_s,
+            "depth": depth,
         }
         return mint(claims, self._secret)

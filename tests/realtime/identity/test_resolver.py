@@ -150,6 +150,13 @@ class TestToken:
         presented = Presented(jwt=token(userId="ada", sessionId="s1"))
         assert await resolver.resolve(PROJECT, presented) == ADA_IDENTITY
 
+    async def test_token_of_a_function_keeps_its_depth(self, resolver: Resolver) -> None:
+        for claims in ({"sessionId": "s1"}, {}):
+            presented = Presented(jwt=token(userId="ada", depth=3, **claims))
+            identity = await resolver.resolve(PROJECT, presented)
+            assert (identity.user_id, identity.depth) == ("ada", 3)
+            assert await resolver.refresh(PROJECT, identity) == identity
+
     async def test_token_without_session_lasts_until_its_expiry(self, resolver: Resolver) -> None:
         identity = await resolver.resolve(PROJECT, Presented(jwt=token(userId="ada")))
         assert identity == msgspec.structs.replace(ADA_IDENTITY, session_id="", expires_at=NOW + 900)

@@ -16,6 +16,7 @@ from realtime.presences.store import Holder
 from realtime.triggers.model import Webhook
 from realtime.triggers.store import TriggerStore
 from tests.api import PROJECT, Api
+from workers.api.people.jwts import sign_jwt
 
 MAIN = "/v1/tablesdb/main"
 NAMES = (
@@ -92,6 +93,21 @@ class TestWhoActs:
         assert (await function.post("/v1/events", json=EVENT)).status_code == 202
         await make_row(api.server, "r2")
         assert [(event.depth, event.actor_id) for event in await left(api)] == [(3, ""), (3, ""), (0, "")]
+
+    async def test_chain_goes_on_with_tokens_of_users_that_functions_are_given(self, api: Api) -> None:
+        await make_table(api)
+        await log_in(api, "ada")
+        await wait_for_everything(api)
+        given = sign_jwt(api.services.settings, PROJECT, "ada", duration_s=60, depth=4)
+        made = await execution(api, 3).post("/v1/users/ada/jwts", json={})
+        by_backend = await api.server.post("/v1/users/ada/jwts", json={})
+        for number, token in enumerate((given, made.json()["jwt"], by_backend.json()["jwt"])):
+            await make_row(api.guest(**{"X-Appwrite-JWT": token}), f"r{number}")
+        assert [(event.depth, event.actor_id) for event in await left(api)] == [
+            (4, "ada"),
+            (3, "ada"),
+            (0, "ada"),
+        ]
 
     async def test_backend_says_who_acted(self, api: Api) -> None:
         await wait_for_everything(api)

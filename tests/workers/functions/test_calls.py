@@ -62,7 +62,7 @@ class TestCallFactory:
         made = call("http", Request(user_id="ada", session_id="s"))
         claims = await TokenVerifier(["new"], clock=lambda: NOW).verify(made.headers["x-appwrite-user-jwt"])
         assert claims == {
-            "userId": "ada", "sessionId": "s", "project": "demo", "iat": NOW, "exp": NOW + 75,
+            "userId": "ada", "sessionId": "s", "project": "demo", "iat": NOW, "exp": NOW + 75, "depth": 3,
         }  # fmt: skip
         key = await EphemeralKeys(SEALER, clock=lambda: NOW).open("demo", made.headers["x-appwrite-key"])
         assert (key.scopes, key.expires_at) == (("rows.read",), NOW + 75)

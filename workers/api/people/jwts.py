@@ -1,6 +1,7 @@
 """JSON Web Tokens that stand for a user, for servers that act on somebody's behalf (wire specification 10.5)."""
 
 import time
+from typing import Any
 
 from realtime.identity.jwt import mint
 from realtime.settings import Settings
@@ -12,7 +13,13 @@ MAX_DURATION_S = 3600
 
 
 def sign_jwt(
-    settings: Settings, project_id: str, user_id: str, *, session_id: str = "", duration_s: int
+    settings: Settings,
+    project_id: str,
+    user_id: str,
+    *,
+    session_id: str = "",
+    duration_s: int,
+    depth: int = 0,
 ) -> str:
     """Return a token that stands for a user.
 
@@ -22,6 +29,7 @@ def sign_jwt(
         user_id: the user.
         session_id: the session whose end is also the token's; empty for none.
         duration_s: for how long it is good, in seconds.
+        depth: how many functions, one setting off the next, led to it: what is done with it goes on with their chain.
 
     Raises:
         ApiError: 501 ``general_not_implemented``, when the server has no secret to sign it with.
@@ -29,11 +37,13 @@ def sign_jwt(
     if not settings.secrets:
         raise refuse(Problem.TOKENS_DISABLED)
     issued_at = int(time.time())
-    claims = {
+    claims: dict[str, Any] = {
         "userId": user_id,
         "sessionId": session_id,
         "project": project_id,
         "iat": issued_at,
         "exp": issued_at + duration_s,
     }
+    if depth:
+        claims["depth"] = depth
     return mint(claims, settings.secrets[-1])

@@ -154,6 +154,7 @@ async def create_jwt(request: Request, userId: UserId, body: NewJwt, caller: Wri
         userId,
         session_id=session_id,
         duration_s=body.duration,
+        depth=caller.acting.depth,
     )
     return respond({"jwt": token}, 201)
 
