@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, and_, delete, false, literal, or_, select, true
+from sqlalchemy import ColumnElement, and_, delete, false, literal, or_, select, true, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,7 +23,7 @@ from realtime.settings import Settings
 from workers.store import tables
 from workers.store.deliveries import remove_deliveries
 from workers.store.locks import try_lock
-from workers.store.store import Store
+from workers.store.store import Store, Transaction
 from workers.store.times import to_text
 
 log = structlog.get_logger("realtime.maintenance")
@@ -63,6 +63,9 @@ class _Aging:
     remove: Callable[[AsyncConnection, Sequence[int]], Awaitable[None]] | None = None
     """Removes the rows of these numbers, with what belongs to them; None where nothing does."""
 
+
+_End = Callable[[Transaction, Sequence[int]], Awaitable[None]]
+"""Ends the rows of these numbers, all of one project."""
 
 _EXPIRING = (
     _Expiring(tables.tokens),
@@ -155,6 +158,8 @@ class Maintenance:
     async def run(self) -> Mapping[str, int]:
         """Remove all that is over, and return how many rows that were, by the name of their table.
 
+        Former secrets of webhooks, which are parts of rows, are counted as ``former_secrets``.
+
         Where another process is at it, it is left to that one.
 
         Raises:
@@ -162,7 +167,11 @@ class Maintenance:
         """
         removed: Counter[str] = Counter()
         now = self._clock()
-        removed["sessions"] = await self._remove_sessions(now)
+        sessions, webhooks = tables.sessions, tables.webhooks
+        has_expired = sessions.c.expires_at <= to_text(now)
+        removed["sessions"] = await self._end_by_project(sessions, has_expired, _remove_sessions)
+        signs_no_more = webhooks.c.former_secret_until <= to_text(now)
+        removed["former_secrets"] = await self._end_by_project(webhooks, signs_no_more, _forget_secrets)
         for expiring in _EXPIRING:
             removed[expiring.table.name] = await self._remove_expired(expiring, now)
         for aging in self._aging:
@@ -184,44 +193,29 @@ class Maintenance:
                 if removed:
                     log.info("removed what was over", **removed)
 
-    async def _remove_sessions(self, now: datetime) -> int:
-        """Remove sessions that have expired, project by project, and from what hubs know of their users."""
-        sessions = tables.sessions
-        has_expired = sessions.c.expires_at <= to_text(now)
-        removed = 0
+    async def _end_by_project(self, table: Any, is_over: ColumnElement[bool], end: _End) -> int:
+        """End what read models are told of, such as sessions; project by project, since these are told by project."""
+        ended = 0
         while True:
             async with self._store.read() as connection:
                 found = await connection.execute(
-                    select(sessions.c.project_id, sessions.c.seq).where(has_expired).limit(BATCH)
+                    select(table.c.project_id, table.c.seq).where(is_over).limit(BATCH)
                 )
                 by_project: defaultdict[str, list[int]] = defaultdict(list)
                 for project_id, seq in found:
                     by_project[project_id].append(seq)
-            counts = [
-                await self._remove_sessions_of(project_id, numbers, has_expired)
-                for project_id, numbers in by_project.items()
-            ]
-            removed += sum(counts)
+            count = 0
+            for project_id, numbers in by_project.items():
+                async with self._store.write(Project(id=project_id)) as tx:
+                    if await try_lock(tx.connection, _LOCK):
+                        # Looked at anew: one may have been extended since.
+                        seqs = await _lock_rows(tx.connection, table, table.c.seq.in_(numbers) & is_over)
+                        await end(tx, seqs)
+                        count += len(seqs)
+            ended += count
             # If nothing is left, or somebody else is at it.
-            if not any(counts):
-                return removed
-
-    async def _remove_sessions_of(
-        self, project_id: str, numbers: Sequence[int], has_expired: ColumnElement[bool]
-    ) -> int:
-        sessions = tables.sessions
-        async with self._store.write(Project(id=project_id)) as tx:
-            if not await try_lock(tx.connection, _LOCK):
-                return 0
-            # Looked at anew: one may have been extended since.
-            seqs = await _lock_rows(tx.connection, sessions, sessions.c.seq.in_(numbers) & has_expired)
-            deleted = await tx.connection.execute(
-                delete(sessions).where(sessions.c.seq.in_(seqs)).returning(sessions.c.user_id)
-            )
-            user_ids = deleted.scalars().all()
-            for user_id in sorted(set(user_ids)):
-                tx.change_user(user_id)
-        return len(user_ids)
+            if not count:
+                return ended
 
     async def _remove_expired(self, kind: _Expiring, now: datetime) -> int:
         is_over = kind.table.c.expires_at <= to_text(now - kind.kept)
@@ -265,6 +259,29 @@ class Maintenance:
             if len(rows) < BATCH or rows[-1][1] >= oldest:
                 return removed
             after = rows[-1][0]
+
+
+async def _remove_sessions(tx: Transaction, seqs: Sequence[int]) -> None:
+    """Remove sessions, also from what hubs know of their users."""
+    sessions = tables.sessions
+    deleted = await tx.connection.execute(
+        delete(sessions).where(sessions.c.seq.in_(seqs)).returning(sessions.c.user_id)
+    )
+    for user_id in sorted(set(deleted.scalars())):
+        tx.change_user(user_id)
+
+
+async def _forget_secrets(tx: Transaction, seqs: Sequence[int]) -> None:
+    """Remove secrets that webhooks were signed with before the present ones, also from what workers know of them."""
+    webhooks = tables.webhooks
+    changed = await tx.connection.execute(
+        update(webhooks)
+        .where(webhooks.c.seq.in_(seqs))
+        .values(former_secret="", former_secret_until=None)
+        .returning(webhooks.c.id)
+    )
+    for webhook_id in sorted(changed.scalars()):
+        tx.change_webhook(webhook_id)
 
 
 async def _lock_rows(connection: AsyncConnection, table: Any, condition: ColumnElement[bool]) -> list[int]:

@@ -53,7 +53,9 @@ def judge(result: "AttemptResult", failures: int, schedule_s: Sequence[float], j
     if result.status == GONE:
         return Outcome("dead", Verdict.GONE)
     delay_s = retry_delay_s(schedule_s, failures + 1, jitter, result.retry_after_s)
-    return Outcome("dead" if delay_s is None else "pending", Verdict.FAILS, delay_s)
+    # Tried again, for the key may come back.
+    verdict = Verdict.UNKNOWN if result.unsigned else Verdict.FAILS
+    return Outcome("dead" if delay_s is None else "pending", verdict, delay_s)
 
 
 def describe(result: "AttemptResult") -> str:

@@ -47,6 +47,8 @@ class AttemptResult(NamedTuple):
     """What went wrong besides the status; empty for nothing. Names no address of this network."""
     refused: bool = False
     """Whether nothing may be sent there, so that nothing was: wire specification 11.5."""
+    unsigned: bool = False
+    """Whether nothing was sent since this server cannot decrypt the webhook's secrets: not the endpoint's fault."""
     retry_after_s: float | None = None
     """How long the endpoint wants to be left alone, counted from the start; None if it does not say."""
 
@@ -129,6 +131,7 @@ class Sender:
         started_at, started = time.time(), time.perf_counter()
         received = _Received()
         error = refused = ""
+        unsigned = False
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._send(webhook, delivery, started_at, received)
@@ -137,7 +140,7 @@ class Sender:
             error = (
                 f"Webhook target {_host(webhook.url)} rejected: {refused}" if refused else describe(raised)
             )
-            if isinstance(raised, UnsealError):
+            if unsigned := isinstance(raised, UnsealError):
                 log.error(  # noqa: TRY400 - the text says all there is
                     "a webhook cannot be signed for", project=delivery.project_id, webhook=webhook.id
                 )
@@ -148,6 +151,7 @@ class Sender:
             excerpt(bytes(received.body)),
             error,
             bool(refused),
+            unsigned,
             parse_retry_after(received.retry_after, started_at),
         )
 
@@ -181,13 +185,13 @@ class Sender:
 
         Raises:
             TargetError: its URL can no longer be the target of a webhook.
-            UnsealError: it was sealed with a key that is gone.
+            UnsealError: its secret or password was sealed with a key that is gone.
         """
         target = parse_target(webhook.url)
         # The host as it was judged: how another parser reads it does not matter.
         url = URL(webhook.url).with_host(target.host)
         secret = self._sealer.unseal(webhook.secret)
-        former = self._sealer.unseal(webhook.former_secret)
+        former = self._unseal_former(webhook)
         password = self._sealer.unseal(webhook.auth_password)
         return _Endpoint(
             target,
@@ -196,6 +200,14 @@ class Sender:
             Credentials((secret,), password),
             Credentials((secret, former) if former else (secret,), password),
         )
+
+    def _unseal_former(self, webhook: Webhook) -> str:
+        """Return the former secret; empty if it cannot be decrypted: a new secret is what cures a lost key."""
+        try:
+            return self._sealer.unseal(webhook.former_secret)
+        except UnsealError:
+            log.warning("the former secret of a webhook cannot be decrypted", webhook=webhook.id)
+            return ""
 
 
 def _host(url: str) -> str:

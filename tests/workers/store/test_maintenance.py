@@ -143,6 +143,28 @@ class TestSessions:
         assert await run(store, now=NOW + DAY) == {"sessions": 1}
 
 
+class TestFormerSecrets:
+    async def test_those_that_sign_no_more_are_forgotten_and_workers_are_told(self, store: Store) -> None:
+        columns = {"name": "W", "url": "u", "events": [], "tls": True, "secret": "now", **at(NOW - DAY)}
+        ends = {"over": to_text(NOW), "signs": to_text(NOW + DAY)}
+        for name, until in ends.items():
+            former = {"former_secret": "before", "former_secret_until": until}
+            await insert(store, tables.webhooks, {"id": name, **columns, **former})
+        await insert(store, tables.webhooks, {"id": "unchanged", **columns})
+        assert await run(store) == {"former_secrets": 1}
+        assert await run(store) == {}
+        async with store.read() as connection:
+            table, outbox = tables.webhooks.c, tables.outbox.c
+            secrets = await connection.execute(
+                select(table.id, table.former_secret, table.former_secret_until).order_by(table.id)
+            )
+            told = await connection.execute(select(outbox.kind, outbox.body))
+            assert [tuple(row) for row in secrets] == [
+                ("over", "", None), ("signs", "before", ends["signs"]), ("unchanged", "", None)
+            ]  # fmt: skip
+            assert [tuple(row) for row in told] == [("webhook", b"over")]
+
+
 class TestExpired:
     @pytest.mark.parametrize("name", ["tokens", "challenges"])
     async def test_secrets_go_when_they_have_expired(

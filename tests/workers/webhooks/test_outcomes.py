@@ -37,6 +37,10 @@ class TestJudge:
     def test_a_refused_target_is_a_dead_letter_that_says_nothing_of_the_endpoint(self) -> None:
         assert _judge(error="Webhook target x rejected", refused=True) == Outcome("dead", Verdict.UNKNOWN)
 
+    def test_a_secret_that_cannot_be_decrypted_is_no_failure_of_the_endpoint(self) -> None:
+        assert _judge(error="No key.", unsigned=True) == Outcome("pending", Verdict.UNKNOWN, 5.0)
+        assert _judge(2, error="No key.", unsigned=True) == Outcome("dead", Verdict.UNKNOWN)
+
     def test_retry_after_is_heeded(self) -> None:
         assert _judge(status=429, retry_after_s=3600.0).delay_s == 3600.0
 

@@ -146,8 +146,19 @@ class TestRequest:
                 webhook = to(receiver, secret=Sealer(["a key that is gone"]).seal(SECRET))
                 result = await sender.attempt(webhook, DELIVERY)
         assert "REALTIME_ENCRYPTION_KEYS" in result.error
-        assert (result.status, result.refused, receiver.connections) == (0, False, 0)
+        assert (result.status, result.refused, result.unsigned, receiver.connections) == (0, False, True, 0)
         assert [(line["log_level"], line["webhook"]) for line in logs] == [("error", "w1")]
+
+    async def test_former_secret_that_cannot_be_decrypted_does_not_sign(self, sender: Sender) -> None:
+        lost = Sealer(["a key that is gone"]).seal("before")
+        async with receiving() as receiver:
+            for left_s in (60, -60):
+                webhook = to(receiver, former_secret=lost, former_secret_until=time.time() + left_s)
+                assert (await sender.attempt(webhook, DELIVERY)).is_success
+        for request in receiver.requests:
+            headers = {name: value.decode() for name, value in request.headers}
+            assert len(headers["webhook-signature"].split()) == 1
+            standardwebhooks.Webhook(SECRET.encode()).verify(request.body, headers)
 
     async def test_name_of_the_host_is_sent_in_ascii(self, sender: Sender) -> None:
         async with receiving() as receiver:
