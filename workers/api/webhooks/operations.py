@@ -124,7 +124,7 @@ async def update_secret(services: Services, project: Project, webhook_id: str, b
     """Sign deliveries with another secret from now on, and return the webhook with it.
 
     The one before signs too for a while, so that receivers can change over without missing anything. One that was
-    before that does no longer.
+    before that does no longer. The secret that it has already changes nothing of that: a request may be repeated.
 
     Raises:
         ApiError: 404 ``webhook_not_found``.
@@ -132,12 +132,13 @@ async def update_secret(services: Services, project: Project, webhook_id: str, b
     secret = body.secret or _new_secret()
     overlap_s = services.settings.webhooks_secret_overlap_s
     async with services.store.write(project) as tx:
-        changes = {
-            "secret": services.sealer.seal(secret),
-            # On the right of an assignment, SQL means what the row was.
-            "former_secret": webhooks.c.secret if overlap_s else "",
-            "former_secret_until": to_text(tx.now + timedelta(seconds=overlap_s)) if overlap_s else None,
-        }
+        changes: dict[str, Any] = {"secret": services.sealer.seal(secret)}
+        if not overlap_s or not await _has_secret(services, tx, webhook_id, secret):
+            changes |= {
+                # On the right of an assignment, SQL means what the row was.
+                "former_secret": webhooks.c.secret if overlap_s else "",
+                "former_secret_until": to_text(tx.now + timedelta(seconds=overlap_s)) if overlap_s else None,
+            }
         row = await _change(tx, webhook_id, changes)
     return _shown(services, row, secret=secret)
 
@@ -167,6 +168,18 @@ async def _check_url(services: Services, url: str) -> None:
         await services.guard.check(url)
     except TargetError as error:
         raise bad_request(f"Invalid `url` param: {error}.") from error
+
+
+async def _has_secret(services: Services, tx: Transaction, webhook_id: str, secret: str) -> bool:
+    """Tell whether a webhook is signed with ``secret`` already; it is locked, so that this stays true."""
+    found = select(webhooks.c.secret).where(
+        webhooks.c.project_id == tx.project.id, webhooks.c.id == webhook_id
+    )
+    sealed = await tx.connection.scalar(found.with_for_update())
+    try:
+        return services.sealer.unseal(sealed or "") == secret
+    except UnsealError:
+        return False
 
 
 def _new_secret() -> str:

@@ -374,6 +374,25 @@ class TestSecret:
             assert former not in str(row) + str(record)
             assert before - 1 <= record.former_secret_until - 86_400 <= time.time() + 1
 
+    async def test_change_that_is_repeated_leaves_the_former_secret(self, api: Api) -> None:
+        await create(api, secret="the first one")
+        for _ in range(2):
+            changed = await api.server.patch("/v1/webhooks/w1/secret", json={"secret": "the second one"})
+            assert changed.json()["secret"] == "the second one"
+        record = (await in_read_model(api))["w1"]
+        assert api.services.sealer.unseal(record.secret) == "the second one"
+        assert api.services.sealer.unseal(record.former_secret) == "the first one"
+
+    async def test_secret_of_a_lost_key_can_be_replaced(self, api: Api) -> None:
+        await create(api)
+        lost = Sealer(["a key that is gone"]).seal("the first one")
+        async with api.services.store.database.writing() as connection:
+            await connection.execute(tables.webhooks.update().values(secret=lost))
+        changed = await api.server.patch("/v1/webhooks/w1/secret", json={"secret": "the second one"})
+        assert changed.status_code == 200
+        record = (await in_read_model(api))["w1"]
+        assert api.services.sealer.unseal(record.secret) == "the second one"
+
     async def test_other_changes_leave_the_former_secret(self, api: Api) -> None:
         await create(api, secret="the first one")
         await api.server.patch("/v1/webhooks/w1/secret", json={"secret": "the second one"})
