@@ -98,7 +98,12 @@ class WorkerSettings(BaseModel):
     webhooks_response_max_bytes: int = number(
         65_536, "bytes", "How much of a response is read; what comes after it is cut off."
     )
-    webhooks_concurrency: int = number(200, "requests", "How many attempts a process makes at a time.", ge=1)
+    webhooks_concurrency: int = number(
+        200,
+        "requests",
+        "How many attempts a process makes at a time. One project has at most three quarters of them.",
+        ge=1,
+    )
     webhooks_endpoint_concurrency: int = number(
         10, "requests", "How many of them may be to one webhook.", ge=1
     )

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -16,7 +16,7 @@ import structlog
 from realtime.settings_workers import WorkerSettings
 from realtime.triggers.model import Webhook
 from workers.models.people import Row
-from workers.webhooks.endpoints import Endpoints, Limits
+from workers.webhooks.endpoints import Endpoints, Limits, Place
 from workers.webhooks.ends import Ended
 from workers.webhooks.outcomes import Outcome, Verdict, failure_text, judge
 from workers.webhooks.queue import Claimed
@@ -48,6 +48,11 @@ class Prepared(NamedTuple):
     claimed: Claimed
     webhook: Webhook
     event: Row
+
+    @property
+    def place(self) -> Place:
+        """Where the attempt is made."""
+        return Place(self.claimed.webhook_seq, self.claimed.project_id, self.webhook.url)
 
 
 class Attempts:
@@ -81,8 +86,11 @@ class Attempts:
         # The endpoints whose last answer came soon.
         self._quick: set[int] = set()
 
-    def wanted(self, hungry: dict[int, None], now: float) -> dict[int, int]:
-        """Return how many deliveries are to be claimed for which of the endpoints ``hungry``, the first ones first."""
+    def wanted(self, hungry: Mapping[int, str], now: float) -> dict[int, int]:
+        """Return how many deliveries are to be claimed for which of the endpoints ``hungry``, the first ones first.
+
+        These are given with their projects.
+        """
         rooms = self.endpoints.allot(hungry, now)
         wanted = {number: room + self._ahead * (number in self._quick) for number, room in rooms.items()}
         for number in self._quick & hungry.keys() - rooms.keys():
@@ -103,7 +111,8 @@ class Attempts:
             self._quick.discard(number)
             self.returned += [each.claimed for _, each in self._waiting.pop(number)]
         if self._waiting:
-            for number, room in self.endpoints.allot(self._waiting, now).items():
+            projects = {number: waiting[0][1].claimed.project_id for number, waiting in self._waiting.items()}
+            for number, room in self.endpoints.allot(projects, now).items():
                 self._begin(number, room, now)
 
     def cancel(self) -> None:
@@ -127,7 +136,7 @@ class Attempts:
         waiting = self._waiting[number]
         for _ in range(min(room, len(waiting))):
             _, prepared = waiting.popleft()
-            self.endpoints.begin(number, now)
+            self.endpoints.begin(prepared.place, now)
             task = asyncio.create_task(self._attempt(prepared), name="realtime-attempt")
             self._tasks[task] = prepared.claimed
             task.add_done_callback(self._forget)
@@ -155,10 +164,10 @@ class Attempts:
             verdict = outcome.verdict
             failed = verdict in (Verdict.FAILS, Verdict.GONE)
             text = failure_text(webhook.url, delivery.names, result) if failed else ""
-            self.ended.append(Ended(claimed, result, outcome, text))
+            self.ended.append(Ended(claimed, webhook.url, result, outcome, text))
             self._judge_speed(claimed.webhook_seq, result.duration_s)
         finally:
-            self._end(claimed.webhook_seq, verdict)
+            self._end(prepared.place, verdict)
 
     async def _send(
         self, claimed: Claimed, webhook: Webhook, delivery: Delivery
@@ -181,9 +190,12 @@ class Attempts:
         else:
             self._quick.discard(number)
 
-    def _end(self, number: int, verdict: Verdict) -> None:
+    def _end(self, place: Place, verdict: Verdict) -> None:
         """End an attempt, and begin the next one to the same endpoint if it waits here."""
         now = time.monotonic()
-        self.endpoints.end(number, now, verdict)
-        if number in self._waiting and (room := self.endpoints.allot((number,), now).get(number)):
+        self.endpoints.end(place, now, verdict)
+        number = place.number
+        if number in self._waiting and (
+            room := self.endpoints.allot({number: place.project_id}, now).get(number)
+        ):
             self._begin(number, room, now)

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable
 
 import structlog
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, true, update
 
 from realtime.events.event import Event
 from workers.models.webhooks import webhook_model
@@ -34,16 +34,27 @@ class Disabling:
         finally:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    def soon(self, found: Iterable[WebhookKey], reason: str) -> None:
-        """Disable webhooks for a reason. Never blocks. If it fails, their next failure is the next chance."""
+    def soon(
+        self, found: Iterable[WebhookKey], reason: str, only_if: ColumnElement[bool] | None = None
+    ) -> None:
+        """Disable webhooks for a reason. Never blocks. If it fails, their next failure is the next chance.
+
+        Args:
+            found: the webhooks, as they were when there was a reason.
+            reason: for people to read.
+            only_if: what must be true of a webhook still; None for nothing.
+        """
+        condition = true() if only_if is None else only_if
         for webhook in found:
             if webhook not in self._tasks:
-                task = asyncio.create_task(self._disable(webhook, reason), name="realtime-disabling")
+                task = asyncio.create_task(
+                    self._disable(webhook, reason, condition), name="realtime-disabling"
+                )
                 self._tasks[webhook] = task
 
-    async def _disable(self, webhook: WebhookKey, reason: str) -> None:
+    async def _disable(self, webhook: WebhookKey, reason: str, only_if: ColumnElement[bool]) -> None:
         try:
-            if await disable(self._store, webhook, reason):
+            if await disable(self._store, webhook, reason, only_if):
                 self._metrics.count_disabled()
         except Exception as error:
             log.exception("a webhook is still to be disabled", webhook=webhook.id, error=type(error).__name__)
@@ -51,8 +62,11 @@ class Disabling:
             del self._tasks[webhook]
 
 
-async def disable(store: Store, webhook: WebhookKey, reason: str) -> bool:
+async def disable(store: Store, webhook: WebhookKey, reason: str, only_if: ColumnElement[bool]) -> bool:
     """Disable a webhook, with the event that says so; return False if it is already, or is gone.
+
+    One that has another URL by now, or of which ``only_if`` is no longer true, has been mended meanwhile: it is left as
+    it is.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError, OSError: the database cannot be reached.
@@ -64,7 +78,7 @@ async def disable(store: Store, webhook: WebhookKey, reason: str) -> bool:
     async with store.write(project) as tx:
         changed = await tx.connection.execute(
             update(webhooks)
-            .where(webhooks.c.seq == webhook.seq, webhooks.c.enabled)
+            .where(webhooks.c.seq == webhook.seq, webhooks.c.url == webhook.url, webhooks.c.enabled, only_if)
             .values(enabled=False, updated_at=tx.now_text)
             .returning(*webhooks.c)
         )

@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import structlog
+from sqlalchemy import ColumnElement
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,7 +34,7 @@ from workers.webhooks.attempts import AHEAD_S, Attempts, Prepared, Sends
 from workers.webhooks.disabling import Disabling
 from workers.webhooks.ends import Ended
 from workers.webhooks.outcomes import Verdict
-from workers.webhooks.recorder import WebhookKey, find_failing, record
+from workers.webhooks.recorder import WebhookKey, fails_for_long, find_failing, record
 
 log = structlog.get_logger("realtime.webhooks")
 
@@ -84,8 +85,8 @@ class Dispatcher:
         self._metrics = metrics
         self._attempts = Attempts(sender, settings, self.wake)
         self._disabling = Disabling(store, metrics)
-        # The endpoints for which something may be due; those whose turn is next first.
-        self._hungry: dict[int, None] = {}
+        # The endpoints for which something may be due, with their projects; those whose turn is next first.
+        self._hungry: dict[int, str] = {}
         self._woken = asyncio.Event()
         self._next_look_at = 0.0
         self._stopping = False
@@ -108,9 +109,9 @@ class Dispatcher:
                     self._attempts.cancel()
                     await asyncio.gather(loop, return_exceptions=True)
 
-    def announce(self, numbers: Iterable[int]) -> None:
-        """Be told that something is due for webhooks, by their ``seq``. Never blocks."""
-        self._hungry.update(dict.fromkeys(numbers))
+    def announce(self, found: Mapping[int, str]) -> None:
+        """Be told that something is due for webhooks: ``seq`` and project. Never blocks."""
+        self._hungry.update(found)
         self._woken.set()
 
     def wake(self) -> None:
@@ -148,17 +149,19 @@ class Dispatcher:
                 await self._woken.wait()
 
     async def _look(self) -> None:
-        """Look for endpoints that something is due for, if it is time to."""
+        """Look for endpoints that something is due for, and where those are now that failed, if it is time to."""
         now = time.monotonic()
         if now < self._next_look_at:
             return
+        endpoints = self._attempts.endpoints
         async with self._store.read() as connection:
             found = await queue.find_endpoints(connection, datetime.now(UTC))
-        self._hungry.update(dict.fromkeys(found))
+            urls = await queue.load_urls(connection, endpoints.left_alone())
+        self._hungry.update(found)
         self._next_look_at = now + POLL_INTERVAL_S
-        endpoints = self._attempts.endpoints
+        endpoints.move(urls)
         endpoints.forget(now)
-        self._metrics.set_open_breakers(endpoints.open_breakers)
+        self._metrics.set_open_breakers(len(endpoints.left_alone()))
 
     async def _round(self) -> None:
         """Record what has ended, and claim what may begin."""
@@ -169,41 +172,39 @@ class Dispatcher:
         if not wanted and not ended and not returned:
             return
         # What is announced from now on is news.
-        for number in wanted:
-            del self._hungry[number]
+        projects = {number: self._hungry.pop(number) for number in wanted}
         try:
             async with self._store.database.writing() as connection:
                 failing = await self._record(connection, ended)
                 await queue.give_back(connection, returned, datetime.now(UTC))
                 taken = await self._take(connection, wanted)
         except BaseException as error:
-            self._hungry.update(dict.fromkeys(wanted))
+            self._hungry.update(projects)
             if not _is_of_values(error):
                 raise
             await self._record_one_by_one(ended)
             return
         del attempts.ended[: len(ended)], attempts.returned[: len(returned)]
-        self._hungry.update(dict.fromkeys((*taken.still_hungry, *(each.webhook_seq for each in returned))))
+        self._hungry.update({number: projects[number] for number in taken.still_hungry})
+        self._hungry.update({each.webhook_seq: each.project_id for each in returned})
         self._count(ended, taken.buried)
         attempts.add(taken.deliveries, time.monotonic())
-        self._disabling.soon(failing, "It has failed for too long.")
+        self._disabling.soon(failing, "It has failed for too long.", self._fails_for_long())
         self._disabling.soon(_gone(ended), "Its endpoint said that it is gone.")
 
     # Within the transaction.
 
     async def _record(self, connection: AsyncConnection, ended: Sequence[Ended]) -> list[WebhookKey]:
         """Record attempts; return the webhooks that have failed for too long."""
-        now = datetime.now(UTC)
-        await record(connection, ended, now)
+        await record(connection, ended, datetime.now(UTC))
         if not self._settings.webhooks_disable_after_s:
             return []
         failed = {each.claimed.webhook_seq for each in ended if each.outcome.verdict is Verdict.FAILS}
-        return await find_failing(
-            connection,
-            sorted(failed),
-            before=now - timedelta(seconds=self._settings.webhooks_disable_after_s),
-            least_attempts=self._settings.webhooks_disable_attempts,
-        )
+        return await find_failing(connection, sorted(failed), self._fails_for_long())
+
+    def _fails_for_long(self) -> ColumnElement[bool]:
+        before = datetime.now(UTC) - timedelta(seconds=self._settings.webhooks_disable_after_s)
+        return fails_for_long(before, self._settings.webhooks_disable_attempts)
 
     async def _take(self, connection: AsyncConnection, rooms: Mapping[int, int]) -> _Taken:
         """Claim what there is room for, and make dead letters of what can no longer be delivered."""
@@ -259,7 +260,7 @@ class Dispatcher:
             self._count([each], 0)
 
     def _count(self, ended: Iterable[Ended], buried: int) -> None:
-        for _, result, outcome, _ in ended:
+        for _, _, result, outcome, _ in ended:
             if result.refused:
                 self._metrics.count_delivery("refused")
                 continue
@@ -290,7 +291,7 @@ class Dispatcher:
 
 def _gone(ended: Iterable[Ended]) -> list[WebhookKey]:
     return [
-        WebhookKey(each.claimed.webhook_seq, each.claimed.project_id, each.claimed.webhook_id)
+        WebhookKey(each.claimed.webhook_seq, each.claimed.project_id, each.claimed.webhook_id, each.url)
         for each in ended
         if each.outcome.verdict is Verdict.GONE
     ]

@@ -22,6 +22,8 @@ class Ended(NamedTuple):
     """An attempt that has ended."""
 
     claimed: Claimed
+    url: str
+    """Where the attempt was made."""
     result: AttemptResult
     outcome: Outcome
     log: str
@@ -92,7 +94,7 @@ def _encode(rows: list[dict[str, Any]]) -> str:
 
 
 def _row(ended: Ended, now: datetime) -> dict[str, Any]:
-    claimed, result, outcome, _ = ended
+    claimed, _, result, outcome, _ = ended
     due_at = None if outcome.delay_s is None else to_text(now + timedelta(seconds=outcome.delay_s))
     return {
         "seq": claimed.seq,

@@ -32,7 +32,10 @@ _ENDPOINTS = text("""
         SELECT (SELECT min(webhook_seq) FROM deliveries WHERE due_at IS NOT NULL AND webhook_seq > endpoint.seq)
         FROM endpoint WHERE endpoint.seq IS NOT NULL
     )
-    SELECT seq FROM endpoint
+    SELECT seq, (
+        SELECT project_id FROM deliveries WHERE due_at IS NOT NULL AND webhook_seq = endpoint.seq
+        ORDER BY due_at LIMIT 1
+    ) FROM endpoint
     WHERE (SELECT min(due_at) FROM deliveries WHERE due_at IS NOT NULL AND webhook_seq = endpoint.seq) <= :now
 """)
 """A skip scan: from one endpoint to the next in the index, and to what is due first of each."""
@@ -79,10 +82,21 @@ class Claimed(NamedTuple):
     """How many attempts failed since somebody last asked for the delivery."""
 
 
-async def find_endpoints(connection: AsyncConnection, now: datetime) -> list[int]:
-    """Return the ``seq`` of every webhook that something is due for, also of those that are disabled or gone."""
+async def find_endpoints(connection: AsyncConnection, now: datetime) -> dict[int, str]:
+    """Return the webhooks that something is due for, also those that are disabled or gone: ``seq`` and project."""
     found = await connection.execute(_ENDPOINTS, {"now": to_text(now)})
-    return list(found.scalars())
+    return {row[0]: row[1] for row in found}
+
+
+async def load_urls(connection: AsyncConnection, numbers: Sequence[int]) -> dict[int, str]:
+    """Return where webhooks are sent to, by their ``seq``; of those that are gone there is none."""
+    urls: dict[int, str] = {}
+    for start in range(0, len(numbers), BATCH):
+        found = await connection.execute(
+            select(webhooks.c.seq, webhooks.c.url).where(webhooks.c.seq.in_(numbers[start : start + BATCH]))
+        )
+        urls |= {row[0]: row[1] for row in found}
+    return urls
 
 
 async def claim(

@@ -1,7 +1,10 @@
 """What attempts made of deliveries and of their webhooks, recorded: many at once, in the transaction of the caller.
 
 Recording an attempt again records nothing, so that a transaction of which nobody knows whether it was committed can be
-repeated. Rows are changed in one order by everybody, webhooks before deliveries, as by who deletes a webhook.
+repeated. Rows are locked in one order by everybody, webhooks before deliveries, as by who deletes a webhook.
+
+What an attempt says of its endpoint is about the URL that it was made to. If the webhook has another one by now, that
+is neither a failure nor a success of the webhook.
 """
 
 from collections.abc import Sequence
@@ -10,7 +13,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, String, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Integer, String, and_, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from workers.store.tables import webhooks
@@ -25,6 +28,8 @@ class WebhookKey(NamedTuple):
     seq: int
     project_id: str
     id: str
+    url: str
+    """Where it was sent to."""
 
 
 async def record(connection: AsyncConnection, ended: Sequence[Ended], now: datetime) -> None:
@@ -43,30 +48,36 @@ async def record(connection: AsyncConnection, ended: Sequence[Ended], now: datet
     await record_ends(connection, ended, now)
 
 
+def fails_for_long(before: datetime, least_attempts: int) -> ColumnElement[bool]:
+    """Return the condition for webhooks that have failed since ``before``, and so many times."""
+    return and_(webhooks.c.attempts >= least_attempts, webhooks.c.failing_since <= to_text(before))
+
+
 async def find_failing(
-    connection: AsyncConnection, numbers: Sequence[int], *, before: datetime, least_attempts: int
+    connection: AsyncConnection, numbers: Sequence[int], fails: ColumnElement[bool]
 ) -> list[WebhookKey]:
-    """Return those webhooks, of ``numbers``, that have failed since ``before``, so many times, and are enabled."""
+    """Return those webhooks, of ``numbers``, that are enabled, and of which :func:`fails_for_long` is true."""
     if not numbers:
         return []
     found = await connection.execute(
-        select(webhooks.c.seq, webhooks.c.project_id, webhooks.c.id).where(
-            webhooks.c.seq.in_(numbers),
-            webhooks.c.enabled,
-            webhooks.c.attempts >= least_attempts,
-            webhooks.c.failing_since <= to_text(before),
+        select(webhooks.c.seq, webhooks.c.project_id, webhooks.c.id, webhooks.c.url).where(
+            webhooks.c.seq.in_(numbers), webhooks.c.enabled, fails
         )
     )
     return [WebhookKey(*row) for row in found]
 
 
+_number_of = attrgetter("claimed.webhook_seq")
+
+
 async def _record_webhooks(connection: AsyncConnection, ended: Sequence[Ended]) -> None:
     """Count the failures of webhooks, one after another, from the last success on."""
     told = [each for each in ended if each.outcome.verdict is not Verdict.UNKNOWN]
-    number_of = attrgetter("claimed.webhook_seq")
+    urls = await _lock_webhooks(connection, told)
+    about = [each for each in told if urls.get(_number_of(each)) == each.url]
     changes: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     working: list[int] = []
-    for number, group in groupby(sorted(told, key=number_of), key=number_of):
+    for number, group in groupby(sorted(about, key=_number_of), key=_number_of):
         since_success: list[Ended] = []
         has_success = False
         for each in group:
@@ -88,14 +99,30 @@ async def _record_webhooks(connection: AsyncConnection, ended: Sequence[Ended]) 
             working.append(number)
     if working:
         await connection.execute(
-            update(webhooks)
-            # Most have not failed before, and are not written.
-            .where(webhooks.c.seq.in_(working), webhooks.c.attempts > 0)
-            .values(attempts=0, failing_since=None)
+            update(webhooks).where(webhooks.c.seq.in_(working)).values(attempts=0, failing_since=None)
         )
     for has_success, parameters in changes.items():
         if parameters:
             await connection.execute(_FAIL_ANEW if has_success else _FAIL_AGAIN, parameters)
+
+
+async def _lock_webhooks(connection: AsyncConnection, told: Sequence[Ended]) -> dict[int, str]:
+    """Lock the webhooks that attempts may change, and return where these are sent to now, by their ``seq``.
+
+    All at once and in order: two workers that changed them one after another, each its working ones first, would wait
+    for each other. Most webhooks work and have not failed before: these are not written, nor locked.
+    """
+    numbers = sorted({_number_of(each) for each in told})
+    failed = sorted({_number_of(each) for each in told if each.outcome.verdict is not Verdict.WORKS})
+    if not numbers:
+        return {}
+    found = await connection.execute(
+        select(webhooks.c.seq, webhooks.c.url)
+        .where(webhooks.c.seq.in_(numbers), or_(webhooks.c.attempts > 0, webhooks.c.seq.in_(failed)))
+        .order_by(webhooks.c.seq)
+        .with_for_update()
+    )
+    return {row[0]: row[1] for row in found}
 
 
 _FAIL_ANEW = (

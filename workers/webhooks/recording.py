@@ -8,7 +8,7 @@ import base64
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,7 +49,7 @@ class Recording:
         database: the store's.
         max_pending: how many deliveries may wait for one webhook, about.
         metrics: what counts dead letters.
-        announce: is told the ``seq`` of webhooks that something was recorded for.
+        announce: is told the webhooks that something was recorded for: ``seq`` and project.
         clock: seconds that never go back.
     """
 
@@ -59,7 +59,7 @@ class Recording:
         metrics: WorkerMetrics,
         *,
         max_pending: int,
-        announce: Callable[[Iterable[int]], None],
+        announce: Callable[[Mapping[int, str]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
@@ -91,7 +91,7 @@ class Recording:
             await _insert(connection, deliveries, sorted(pending, key=_delivery_key))
         for _ in range(overdue):
             self._metrics.count_delivery("dead")
-        self._announce({row["webhook_seq"] for row in pending})
+        self._announce({row["webhook_seq"]: row["project_id"] for row in pending})
 
     async def _bury_excess(self, connection: AsyncConnection, pending: Sequence[dict[str, Any]]) -> int:
         """Make dead letters of those deliveries that there is no room for; return of how many."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -133,7 +133,7 @@ class World:
         return WorkEvent(project_id, event_id, list(names), "ada", 0, NOW, b'{"$id": "red"}')
 
     def recording(
-        self, *, max_pending: int = 100_000, announce: Callable[[Iterable[int]], None] = lambda _: None
+        self, *, max_pending: int = 100_000, announce: Callable[[Mapping[int, str]], None] = lambda _: None
     ) -> Recording:
         return Recording(self.store.database, self.metrics, max_pending=max_pending, announce=announce)
 
@@ -163,6 +163,13 @@ class World:
         """Give all rows of a table these values."""
         async with self.store.database.writing() as connection:
             await connection.execute(update(table).values(**columns))
+
+    async def move(self, webhook_id: str) -> None:
+        """Give a webhook another URL."""
+        async with self.store.database.writing() as connection:
+            await connection.execute(
+                update(webhooks).where(webhooks.c.id == webhook_id).values(url="https://new.example/")
+            )
 
     async def until_rows(self, count: int, table: Any, **columns: Any) -> list[RowMapping]:
         """Wait until there are so many rows like that, and return them."""

@@ -242,6 +242,55 @@ class TestDisabling:
         assert (row["error"], row["attempts"], row["held"]) == (EVENT_GONE, 0, False)
 
 
+class TestMoves:
+    """The owner of a webhook gives it another URL while attempts at the former one are being made."""
+
+    async def test_410_of_the_former_url_does_not_disable(self, world: Any, until_true: Until) -> None:
+        await world.put_project()
+        await world.put_webhooks("a", "b")
+        gate = world.sender.shut("a")
+        for each in ("a", "b"):
+            world.sender.answer(each, 410)
+        await world.record("1-0")
+        async with world.running():
+            await until_true(lambda: world.sender.running["a"] == 1)
+            await world.until_rows(1, webhooks, enabled=False)
+            await world.move("a")
+            gate.set()
+            await world.until_rows(2, deliveries, held=False, attempts=1)
+        (webhook,) = await world.rows(webhooks, id="a")
+        assert (webhook["enabled"], webhook["attempts"], webhook["logs"]) == (True, 0, "")
+
+    async def test_what_the_former_url_answers_says_nothing_of_the_webhook(
+        self, world: Any, until_true: Until
+    ) -> None:
+        await world.put_webhooks("a", "b")
+        since = "2026-03-01T12:00:00.000+00:00"
+        for each in ("a", "b"):
+            world.sender.answer(each, 500 if each == "a" else 200)
+        gates = [world.sender.shut(each) for each in ("a", "b")]
+        await world.record("1-0")
+        async with world.running(schedule_s=AN_HOUR):
+            await until_true(lambda: world.sender.running["a"] == world.sender.running["b"] == 1)
+            await world.change(webhooks, url="https://new.example/", attempts=2, failing_since=since)
+            for gate in gates:
+                gate.set()
+            await world.until_rows(2, deliveries, held=False, attempts=1)
+        rows = await world.rows(webhooks)
+        assert [(row["attempts"], row["failing_since"]) for row in rows] == [(2, since)] * 2
+
+    async def test_the_new_url_is_tried_at_once(self, world: Any) -> None:
+        await world.put_webhooks("a")
+        world.sender.answer("a", 500)
+        await world.record(*(f"1-{number}" for number in range(3)))
+        async with world.running(schedule_s=AN_HOUR, breaker_failures=3, breaker_pause_s=3600.0):
+            await world.until_rows(3, attempts)
+            world.sender.answer("a", 200)
+            await world.move("a")
+            await world.record("2-0")
+            await world.until_rows(1, deliveries, status="delivered")
+
+
 class TestFairness:
     async def test_an_endpoint_that_never_answers_keeps_nobody_waiting(self, world: Any) -> None:
         others = [f"w{number}" for number in range(50)]
@@ -259,19 +308,38 @@ class TestFairness:
             await world.until_rows(1100, deliveries, status="delivered")
         assert max(world.sender.most[other] for other in others) <= 10
 
-    async def test_many_that_never_answer_leave_a_quarter_to_the_others(self, world: Any) -> None:
-        slow = [f"slow{number}" for number in range(6)]
+    async def test_many_that_never_answer_leave_something_to_the_others_of_their_project(
+        self, world: Any
+    ) -> None:
+        slow = [f"slow{number}" for number in range(4)]
         await world.put_webhooks(*slow)
         gates = [world.sender.shut(each) for each in slow]
         await world.record(*(f"1-{number}" for number in range(10)))
         async with world.running(concurrency=20, endpoint_concurrency=10):
-            await world.until_rows(19, deliveries, held=True)
+            await world.until_rows(14, deliveries, held=True)
             await world.put_webhooks("quick")
             await world.record("2-0", "2-1")
             await world.until_rows(2, deliveries, status="delivered")
             for gate in gates:
                 gate.set()
-            await world.until_rows(62, deliveries, status="delivered")
+            await world.until_rows(42, deliveries, status="delivered")
+
+    async def test_a_project_with_many_that_never_answer_leaves_a_quarter_to_the_others(
+        self, world: Any
+    ) -> None:
+        slow = [f"slow{number}" for number in range(30)]
+        await world.put_webhooks(*slow, project_id="evil")
+        await world.put_webhooks("quick", project_id="nice")
+        gates = [world.sender.shut(each) for each in slow]
+        async with world.running(concurrency=20) as delivering:
+            recording = world.recording(announce=delivering.announce)
+            await world.record("1-0", project_id="evil", recording=recording)
+            await world.until_rows(15, deliveries, held=True)
+            await world.record("1-0", "1-1", project_id="nice", recording=recording)
+            await world.until_rows(2, deliveries, status="delivered", project_id="nice")
+            for gate in gates:
+                gate.set()
+            await world.until_rows(32, deliveries, status="delivered")
 
     async def test_dead_endpoint_is_left_alone_and_tried_with_a_single_request(self, world: Any) -> None:
         await world.put_webhooks("a")
