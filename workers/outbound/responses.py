@@ -1,8 +1,9 @@
-"""What endpoints may send before the response itself, and after it.
+"""What endpoints may send before the response itself, around its body, and after it.
 
 HTTP lets a server send any number of preliminary responses, such as `103 Early Hints`. `aiohttp` reads them as long as
-they come, thousands at a time, and nothing else of the event loop runs meanwhile. Nobody needs more than a few. Source:
-RFC 9110 section 15.2; wire specification 11.5.
+they come, thousands at a time, and nothing else of the event loop runs meanwhile. Nobody needs more than a few; and
+nobody needs chunks of one byte: a body of a few megabytes is millions of those, which take seconds to read. Source: RFC 9110
+section 15.2, RFC 9112 section 7.1; wire specification 11.5.
 """
 
 from typing import Any
@@ -21,8 +22,16 @@ _PIECE_BYTES = 4_096
 """How much is read before what it was is looked at; a socket gives 64 times that."""
 
 
+FRAMING_MAX_BYTES = 65_536
+"""How much may come with a body that is not of it, lengths of chunks for example, besides a quarter of its own size."""
+
+
 class HeadError(aiohttp.ClientError):
     """There is more before the response than there may be."""
+
+
+class FramingError(aiohttp.ClientError):
+    """There is more around the body of the response than there may be."""
 
 
 class BoundedResponseHandler(ResponseHandler):
@@ -30,12 +39,13 @@ class BoundedResponseHandler(ResponseHandler):
 
     _preliminary = 0
     _head_bytes = 0
+    _body_bytes = 0
     _is_answered = False
     _is_excessive = False
 
     def set_response_params(self, **params: Any) -> None:
         """Get ready for the response to a further request."""
-        self._preliminary = self._head_bytes = 0
+        self._preliminary = self._head_bytes = self._body_bytes = 0
         self._is_answered = False
         super().set_response_params(**params)
 
@@ -61,13 +71,29 @@ class BoundedResponseHandler(ResponseHandler):
         super().feed_data(data, size)
 
     def _read(self, data: bytes) -> None:
-        if not self._is_answered:
+        if self._is_answered:
+            self._body_bytes += len(data)
+        else:
             self._head_bytes += len(data)
         super().data_received(data)
-        if not self._is_answered:
+        if self._is_answered:
+            self._check_framing()
+        else:
             self._is_excessive |= self._preliminary > MAX_PRELIMINARY or self._head_bytes > HEAD_MAX_BYTES
         if self._is_excessive:
             self._hang_up()
+
+    def _check_framing(self) -> None:
+        payload = self._payload
+        # While reading is paused, some of what has come is not parsed yet.
+        if payload is None or self._reading_paused:
+            return
+        framing = self._body_bytes - payload.total_bytes
+        if framing > FRAMING_MAX_BYTES + payload.total_bytes // 4:
+            self._is_excessive = True
+            payload.set_exception(FramingError())
+            # Hanging up would replace the error.
+            self._payload = None
 
     def _hang_up(self) -> None:
         if not self._is_answered and self.exception() is None:

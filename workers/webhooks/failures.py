@@ -9,7 +9,7 @@ import ssl
 import aiohttp
 
 from workers.outbound.connector import RefusedError
-from workers.outbound.responses import HeadError
+from workers.outbound.responses import FramingError, HeadError
 from workers.outbound.targets import TargetError
 from workers.store.sealing import UnsealError
 
@@ -22,6 +22,7 @@ _TEXTS: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ClientPayloadError, "The connection was closed before the response was complete."),
     (aiohttp.ClientResponseError, "The response is not HTTP."),
     (HeadError, "The response has too many preliminary responses, or too large headers."),
+    (FramingError, "The response comes in too many small chunks."),
     (aiohttp.ServerDisconnectedError, "The connection was closed before there was a response."),
     (aiohttp.ClientOSError, "The connection was lost before the response was complete."),
 )

@@ -10,9 +10,10 @@ import pytest
 from tests.receiver import OK, Receiver, receiving
 from workers.outbound.connector import KEEP_ALIVE_S, PublicOnlyConnector
 from workers.outbound.guard import Guard
-from workers.outbound.responses import HEAD_MAX_BYTES, MAX_PRELIMINARY, HeadError
+from workers.outbound.responses import HEAD_MAX_BYTES, MAX_PRELIMINARY, FramingError, HeadError
 
 HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture
@@ -87,6 +88,39 @@ class TestBodies:
             for _ in range(2):
                 assert await post(session, receiver) == (200, body)
         assert receiver.connections == 1
+
+    @pytest.mark.parametrize(("size", "chunks"), [(1, 5_000), (64, 20_000), (100_000, 50)])
+    async def test_chunks_of_usual_sizes_are_read_however_late(
+        self, session: aiohttp.ClientSession, size: int, chunks: int
+    ) -> None:
+        body = b"%x\r\n%b\r\n" % (size, b"x" * size) * chunks + b"0\r\n\r\n"
+        async with receiving(CHUNKED + body) as receiver:
+            for _ in range(2):
+                async with session.get(f"http://127.0.0.1:{receiver.port}/") as response:
+                    await asyncio.sleep(0.02)
+                    count = 0
+                    async for block in response.content.iter_any():
+                        count += len(block)
+                        await asyncio.sleep(0)
+                assert count == size * chunks
+        assert receiver.connections == 1
+
+    @pytest.mark.parametrize(
+        "said", [b"1\r\nx\r\n" * 100_000, b"1;" + b"x" * 1_000_000], ids=["chunks", "extension"]
+    )
+    async def test_body_with_more_around_it_than_in_it_is_an_error(
+        self, session: aiohttp.ClientSession, said: bytes
+    ) -> None:
+        async def endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(CHUNKED)
+            while True:
+                writer.write(said)
+                await writer.drain()
+
+        async with receiving(endless) as receiver, asyncio.timeout(5):
+            with pytest.raises(FramingError):
+                await post(session, receiver)
+            await until(lambda: not receiver.writers)
 
 
 class TestAfterwards:
