@@ -2,8 +2,8 @@
 
 HTTP lets a server send any number of preliminary responses, such as `103 Early Hints`. `aiohttp` reads them as long as
 they come, thousands at a time, and nothing else of the event loop runs meanwhile. Nobody needs more than a few; and
-nobody needs chunks of one byte: a body of a few megabytes is millions of those, which take seconds to read. Source: RFC 9110
-section 15.2, RFC 9112 section 7.1; wire specification 11.5.
+nobody needs chunks of one byte: a body of a few megabytes is millions of those, which take seconds to read. Source:
+RFC 9110 section 15.2, RFC 9112 section 7.1; wire specification 11.5.
 """
 
 from typing import Any
