@@ -9,6 +9,7 @@ import asyncio
 import functools
 import socket
 import weakref
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -52,7 +53,8 @@ class PublicOnlyConnector(aiohttp.TCPConnector):
             socket_factory=self._make_socket,
         )
         # What reads the responses of every connection. There is no option for that.
-        self._factory = functools.partial[ResponseHandler](BoundedResponseHandler, loop=self._loop)
+        make: Callable[..., ResponseHandler] = BoundedResponseHandler
+        self._factory = functools.partial(make, loop=self._loop)
         self._guard = guard
         self._max_connections = max_connections
         self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()

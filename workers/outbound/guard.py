@@ -29,7 +29,7 @@ LookUp = Callable[[str, int], Awaitable[Sequence[IPv4Address | IPv6Address]]]
 """Resolves a host name for a port, to at least one address; raises :class:`OSError` if it cannot."""
 
 # One for the process. Whatever anybody may name has threads of its own (workers.api.avatars.fetching).
-_LOOK_UPS = LookUps(threads=32, max_waiting=256, thread_name="realtime-names")
+_LOOK_UPS = LookUps(threads=32, max_waiting=1_024, thread_name="realtime-names")
 
 
 class Guard:
