@@ -118,6 +118,11 @@ class Dispatcher:
         """Look soon for what there is to do. Never blocks."""
         self._woken.set()
 
+    def look(self) -> None:
+        """Look soon for what has become due in the store, too. Never blocks."""
+        self._next_look_at = 0.0
+        self._woken.set()
+
     # The loop.
 
     async def _serve(self) -> None:
@@ -175,7 +180,8 @@ class Dispatcher:
         projects = {number: self._hungry.pop(number) for number in wanted}
         try:
             async with self._store.database.writing() as connection:
-                failing = await self._record(connection, ended)
+                recorded = await record(connection, ended, datetime.now(UTC))
+                failing = await self._find_failing(connection, ended)
                 await queue.give_back(connection, returned, datetime.now(UTC))
                 taken = await self._take(connection, wanted)
         except BaseException as error:
@@ -187,16 +193,15 @@ class Dispatcher:
         del attempts.ended[: len(ended)], attempts.returned[: len(returned)]
         self._hungry.update({number: projects[number] for number in taken.still_hungry})
         self._hungry.update({each.webhook_seq: each.project_id for each in returned})
-        self._count(ended, taken.buried)
+        self._count(recorded, taken.buried)
         attempts.add(taken.deliveries, time.monotonic())
         self._disabling.soon(failing, "It has failed for too long.", self._fails_for_long())
         self._disabling.soon(_gone(ended), "Its endpoint said that it is gone.")
 
     # Within the transaction.
 
-    async def _record(self, connection: AsyncConnection, ended: Sequence[Ended]) -> list[WebhookKey]:
-        """Record attempts; return the webhooks that have failed for too long."""
-        await record(connection, ended, datetime.now(UTC))
+    async def _find_failing(self, connection: AsyncConnection, ended: Sequence[Ended]) -> list[WebhookKey]:
+        """Return those webhooks of which an attempt failed, now that it is recorded, and all have for too long."""
         if not self._settings.webhooks_disable_after_s:
             return []
         failed = {each.claimed.webhook_seq for each in ended if each.outcome.verdict is Verdict.FAILS}
@@ -243,10 +248,11 @@ class Dispatcher:
     async def _record_one_by_one(self, ended: Sequence[Ended]) -> None:
         """Record attempts of which one cannot be recorded as it is; without what was answered, then."""
         for each in ended:
+            recorded: Sequence[Ended] = ()
             for variant in (each, each.without_texts()):
                 try:
                     async with self._store.database.writing() as connection:
-                        await record(connection, [variant], datetime.now(UTC))
+                        recorded = await record(connection, [variant], datetime.now(UTC))
                     break
                 except Exception as error:
                     if not _is_of_values(error):
@@ -257,7 +263,7 @@ class Dispatcher:
                         error=type(error).__name__,
                     )
             self._attempts.ended.remove(each)
-            self._count([each], 0)
+            self._count(recorded or [each], 0)
 
     def _count(self, ended: Iterable[Ended], buried: int) -> None:
         for _, _, result, outcome, _ in ended:
@@ -280,13 +286,13 @@ class Dispatcher:
         attempts, now = self._attempts, datetime.now(UTC)
         try:
             async with self._store.database.writing() as connection:
-                await record(connection, attempts.ended, now)
+                recorded = await record(connection, attempts.ended, now)
                 await queue.give_back(connection, attempts.returned, now)
         except (*_PASSING, UnicodeError) as error:
             # They are due again when the claims have run out.
             log.warning("the end of attempts was not recorded", error=type(error).__name__)
         else:
-            self._count(attempts.ended, 0)
+            self._count(recorded, 0)
 
 
 def _gone(ended: Iterable[Ended]) -> list[WebhookKey]:

@@ -4,10 +4,10 @@ Recording an attempt again records nothing, so that a transaction of which nobod
 repeated. Rows are locked in one order by everybody, webhooks before deliveries, as by who deletes a webhook.
 
 What an attempt says of its endpoint is about the URL that it was made to. If the webhook has another one by now, that
-is neither a failure nor a success of the webhook.
+is neither a failure nor a success of the webhook; and if the former one is gone, the present one is to be asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from workers.store.tables import webhooks
 from workers.store.times import from_unix, to_text
 from workers.webhooks.ends import Ended, record_ends
-from workers.webhooks.outcomes import Verdict
+from workers.webhooks.outcomes import Outcome, Verdict
 
 
 class WebhookKey(NamedTuple):
@@ -32,7 +32,7 @@ class WebhookKey(NamedTuple):
     """Where it was sent to."""
 
 
-async def record(connection: AsyncConnection, ended: Sequence[Ended], now: datetime) -> None:
+async def record(connection: AsyncConnection, ended: Sequence[Ended], now: datetime) -> Sequence[Ended]:
     """Record what attempts made of their deliveries, and of their webhooks.
 
     A delivery that somebody else has claimed meanwhile, because this took too long, is left to that one.
@@ -41,11 +41,18 @@ async def record(connection: AsyncConnection, ended: Sequence[Ended], now: datet
         connection: a transaction that writes.
         ended: the attempts, in the order in which they ended.
         now: the time, aware.
+
+    Returns:
+        The attempts with their outcomes as they were recorded.
     """
     if not ended:
-        return
-    await _record_webhooks(connection, ended)
-    await record_ends(connection, ended, now)
+        return ended
+    told = [each for each in ended if each.outcome.verdict is not Verdict.UNKNOWN]
+    urls = await _lock_webhooks(connection, told)
+    await _record_webhooks(connection, [each for each in told if urls.get(_number_of(each)) == each.url])
+    recorded = [_ask_again(each, urls) for each in ended]
+    await record_ends(connection, recorded, now)
+    return recorded
 
 
 def fails_for_long(before: datetime, least_attempts: int) -> ColumnElement[bool]:
@@ -70,14 +77,18 @@ async def find_failing(
 _number_of = attrgetter("claimed.webhook_seq")
 
 
-async def _record_webhooks(connection: AsyncConnection, ended: Sequence[Ended]) -> None:
+def _ask_again(ended: Ended, urls: Mapping[int, str]) -> Ended:
+    """Return the attempt; if its endpoint is gone, and the webhook has moved, as one that is repeated at once."""
+    if ended.outcome.verdict is not Verdict.GONE or urls.get(_number_of(ended), ended.url) == ended.url:
+        return ended
+    return ended._replace(outcome=Outcome("pending", Verdict.GONE, 0.0))
+
+
+async def _record_webhooks(connection: AsyncConnection, told: Sequence[Ended]) -> None:
     """Count the failures of webhooks, one after another, from the last success on."""
-    told = [each for each in ended if each.outcome.verdict is not Verdict.UNKNOWN]
-    urls = await _lock_webhooks(connection, told)
-    about = [each for each in told if urls.get(_number_of(each)) == each.url]
     changes: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     working: list[int] = []
-    for number, group in groupby(sorted(about, key=_number_of), key=_number_of):
+    for number, group in groupby(sorted(told, key=_number_of), key=_number_of):
         since_success: list[Ended] = []
         has_success = False
         for each in group:

@@ -55,7 +55,7 @@ class ScriptedSender:
         return self._gates.setdefault(webhook_id, asyncio.Event())
 
     def answer(self, webhook_id: str, status: int, **result: Any) -> None:
-        """Have a webhook answer so from now on."""
+        """Have a webhook, or whatever is at a URL, answer so from now on."""
         self._answers[webhook_id] = lambda: AttemptResult(time.time(), 0.01, status, **result)
 
     def fail(self, webhook_id: str, error: Exception) -> None:
@@ -79,7 +79,7 @@ class ScriptedSender:
             if (gate := self._gates.get(webhook.id)) is not None:
                 await gate.wait()
             await asyncio.sleep(0)
-            answer = self._answers.get(webhook.id)
+            answer = self._answers.get(webhook.url) or self._answers.get(webhook.id)
             return answer() if answer else AttemptResult(time.time(), 0.01, 200, "Thanks.")
         finally:
             for name in (webhook.id, delivery.delivery_id):

@@ -245,19 +245,28 @@ class TestDisabling:
 class TestMoves:
     """The owner of a webhook gives it another URL while attempts at the former one are being made."""
 
-    async def test_410_of_the_former_url_does_not_disable(self, world: Any, until_true: Until) -> None:
+    async def test_410_of_the_former_url_does_not_disable_and_the_present_one_is_asked(
+        self, world: Any, until_true: Until
+    ) -> None:
         await world.put_project()
         await world.put_webhooks("a", "b")
         gate = world.sender.shut("a")
         for each in ("a", "b"):
             world.sender.answer(each, 410)
+        world.sender.answer("https://new.example/", 200)
         await world.record("1-0")
         async with world.running():
             await until_true(lambda: world.sender.running["a"] == 1)
             await world.until_rows(1, webhooks, enabled=False)
             await world.move("a")
             gate.set()
-            await world.until_rows(2, deliveries, held=False, attempts=1)
+            (row,) = await world.until_rows(1, deliveries, status="delivered")
+        assert (row["webhook_id"], row["attempts"]) == ("a", 2)
+        assert [each["response_status"] for each in await world.rows(attempts, delivery_id=row["id"])] == [
+            410,
+            200,
+        ]
+        assert (world.counted("dead"), world.counted("retried"), world.counted("delivered")) == (1, 1, 1)
         (webhook,) = await world.rows(webhooks, id="a")
         assert (webhook["enabled"], webhook["attempts"], webhook["logs"]) == (True, 0, "")
 
