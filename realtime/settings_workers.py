@@ -167,7 +167,8 @@ class WorkerSettings(BaseModel):
     functions_function_concurrency: int = number(
         10,
         "executions",
-        "How many executions of one function a process runs at a time out of its queue.",
+        "How many executions of one function a process runs at a time out of its queue; as many may run in a process "
+        "of the API for users and guests who wait for the answer.",
         ge=1,
     )
     functions_max_depth: int = number(

@@ -379,6 +379,10 @@ class Problem(enum.Enum):
         400, "execution_in_progress", "Can't delete ongoing execution. Please wait for execution to finish before "
         "deleting it."
     )  # fmt: skip
+    EXECUTION_CUT_OFF = _spec(
+        503, "general_service_unavailable", "The server stopped before the function had ended. The execution has "
+        "failed, but the function may have done some of what it does."
+    )  # fmt: skip
 
     # Health
     QUEUE_SIZE = _spec(

@@ -129,6 +129,7 @@ class Services:
                 self.dispatcher.running(),
                 maintenance.running(),
                 sweeper.running(),
+                self.executions.ending(),
             ):
                 yield
         finally:

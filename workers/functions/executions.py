@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -22,8 +22,9 @@ from workers.functions.ephemeral_keys import EphemeralKeys
 from workers.functions.executor import FAILED, Call, Executor, Failure, Outcome
 from workers.functions.loading import LoadedFunction, load_function
 from workers.functions.pace import Limits, Pace
+from workers.functions.places import Person, Places
 from workers.functions.recorder import PASSING, End, Recorder
-from workers.functions.runs import given_up, no_deployment, not_allowed, run
+from workers.functions.runs import cut_off, given_up, no_deployment, not_allowed, run
 from workers.functions.shares import Lane
 from workers.functions.turns import NoTurnError, Turns
 from workers.models.people import Row
@@ -50,10 +51,6 @@ MAX_HELD_S = 5.0
 
 _MAX_UNRECORDED = 1_000
 """How many ends may wait for the database before nothing more is begun."""
-
-
-class TooManyError(Exception):
-    """As many executions run in this process as may."""
 
 
 class _Claimed(NamedTuple):
@@ -88,7 +85,8 @@ class Executions:
             secrets: what the tokens in calls are signed with, oldest first.
             concurrency: how many executions run at a time out of the store, and as many again for those who wait.
                 One project has at most three quarters of them.
-            function_concurrency: how many of one function run at a time out of the store; None for no limit.
+            function_concurrency: how many of one function run at a time out of the store, and as many again for people
+                who wait; None for no limit.
             metrics: where executions that end are counted.
         """
         self.executor = executor
@@ -96,13 +94,14 @@ class Executions:
         self.calls = CallFactory(secrets, self.keys)
         self._store = store
         self._sealer = sealer
-        self._concurrency = concurrency
-        self._share = max(1, concurrency * 3 // 4)
         self.metrics = metrics or WorkerMetrics()
         self._recorder = Recorder(store, self.metrics)
-        # Runs for those who wait for the answer, by project.
-        self._direct: Counter[str] = Counter()
-        limits = Limits(concurrency, self._share, function_concurrency or concurrency)
+        limits = Limits(concurrency, max(1, concurrency * 3 // 4), function_concurrency or concurrency)
+        # For those who wait for the answer; and how many of them there are.
+        self._places = Places(limits)
+        self._placed = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._pace = Pace(limits)
         self._turns = Turns(limits)
         # What was claimed in the store and has not ended, by its tasks; and how many of that there are of each lane.
@@ -138,21 +137,40 @@ class Executions:
         self._looked_at = -math.inf
         self._woken.set()
 
-    async def run(self, call: Call, *, limit_s: float) -> Outcome:
-        """Run ``call`` now, and return what came of it.
+    @contextlib.contextmanager
+    def place(self, lane: Lane, person: Person | None) -> Iterator[None]:
+        """Hold a place to run an execution for who waits, and to keep what came of it, until the block ends.
+
+        Args:
+            lane: the project and the function.
+            person: who wants it; None for a server.
 
         Raises:
             TooManyError: it has to be tried again later.
         """
-        if self._direct.total() >= self._concurrency or self._direct[call.project_id] >= self._share:
-            raise TooManyError
-        self._direct[call.project_id] += 1
+        with self._places.take(lane, person):
+            self._placed += 1
+            self._idle.clear()
+            try:
+                yield
+            finally:
+                self._placed -= 1
+                if not self._placed:
+                    self._idle.set()
+
+    async def run(self, call: Call, *, limit_s: float) -> Outcome:
+        """Run ``call`` now, for which there is a place, and return what came of it."""
+        return await run(self.executor, call, limit_s=limit_s)
+
+    @contextlib.asynccontextmanager
+    async def ending(self) -> AsyncIterator[None]:
+        """When the block ends, give what is run for those who wait a little to be ended and kept."""
         try:
-            return await run(self.executor, call, limit_s=limit_s)
+            yield
         finally:
-            self._direct[call.project_id] -= 1
-            # Without its zeros.
-            self._direct = +self._direct
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await self._idle.wait()
 
     async def _serve(self) -> None:
         while not self._is_stopping:
@@ -254,6 +272,9 @@ class Executions:
         self._recorder.add(End(claimed.row, outcome, logging))
 
     async def _outcome(self, claimed: _Claimed) -> Outcome:
+        if not claimed.row["sealed_request"]:
+            # It was begun for somebody who waited for the answer, and cannot be repeated.
+            return cut_off()
         if claimed.row["attempts"] > MAX_ATTEMPTS:
             return given_up(MAX_ATTEMPTS)
         try:

@@ -5,6 +5,9 @@ it is still there when that comes, whoever claimed it is dead, and it is due aga
 released by anybody but their holder, and a run may be repeated, but is never lost. The number of the attempt tells an
 old holder from a new one.
 
+What is run while somebody waits for the answer is in the store as claimed from its beginning. If its process dies, it
+is due as the others are, but it has no request that could be repeated: whoever claims it then records that it failed.
+
 The executions of each function are a lane of their own in the index. What is due is looked for by going from lane to
 lane, and a lane costs the same whether one or 100,000 wait in it.
 """
@@ -138,7 +141,7 @@ async def claim(connection: AsyncConnection, due: Due, count: int, now: datetime
         .where(executions.c.seq.in_(select(chosen.c.seq)))
         .values(
             status="processing",
-            due_at=to_text(now + timedelta(seconds=due.timeout_s + LEASE_MARGIN_S)),
+            due_at=claimed_until(now, due.timeout_s),
             attempts=executions.c.attempts + 1,
             updated_at=to_text(now),
         )
@@ -147,6 +150,11 @@ async def claim(connection: AsyncConnection, due: Due, count: int, now: datetime
     # The database returns them in no order, and when they were due is overwritten.
     rows = sorted(claimed.mappings(), key=lambda row: (row["scheduled_at"] or row["created_at"], row["seq"]))
     return [{**row, "limit_s": due.timeout_s} for row in rows]
+
+
+def claimed_until(now: datetime, limit_s: float) -> str:
+    """Return until when a run is claimed that begins now and may take ``limit_s`` seconds, as the store keeps it."""
+    return to_text(now + timedelta(seconds=limit_s + LEASE_MARGIN_S))
 
 
 async def give_back(connection: AsyncConnection, claimed: Row, now: datetime) -> None:

@@ -66,3 +66,12 @@ def given_up(attempts: int) -> Outcome:
         errors=f"The function was given up: the process that ran it ended, {attempts} times.",
         failure=Failure.CRASH,
     )
+
+
+def cut_off() -> Outcome:
+    """Return the outcome of an execution that somebody waited for, and whose process stopped or died meanwhile."""
+    return Outcome(
+        FAILED,
+        errors="The function was cut off: the process that ran it ended. It may have done some of what it does.",
+        failure=Failure.CRASH,
+    )

@@ -1,5 +1,6 @@
 """Routes of executions: have a function run, now or later, and see what came of it."""
 
+import asyncio
 from typing import Annotated, Any
 
 import structlog
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
+from realtime.bus.calls import call_workers
 from workers.api import errors
 from workers.api.access import Caller, requires
 from workers.api.addresses import address_of
@@ -23,12 +25,14 @@ from workers.api.services import Services, services_of
 from workers.functions.allowed import may_execute
 from workers.functions.calls import Request as CallRequest
 from workers.functions.calls import load_code, load_variables
-from workers.functions.executions import TooManyError
-from workers.functions.executor import Code
+from workers.functions.executor import Code, Outcome
 from workers.functions.headers import kept_request_headers
-from workers.functions.queue import emit_execution
+from workers.functions.places import Person, TooManyError, TooManyOfCallerError
+from workers.functions.queue import claimed_until, emit_execution, end
 from workers.functions.record import all_headers, body_text, ended
 from workers.functions.rows import never_run, new_row, too_deep
+from workers.functions.runs import cut_off
+from workers.functions.shares import Lane
 from workers.models.functions import Execution, ExecutionList, execution_model, header_list
 from workers.models.people import Row
 from workers.store.fields import Field
@@ -136,6 +140,8 @@ async def _keep(
         await require_room(tx.connection, row)
         await _insert(tx, row)
     services.executions.wake()
+    if not body.scheduledAt:
+        await call_workers(services.bus.redis, "functions")
     return execution_model(row, shows_output=caller.is_privileged)
 
 
@@ -143,24 +149,56 @@ async def _run(
     services: Services, caller: Caller, function: Row, code: Code, body: NewExecution, asked: CallRequest
 ) -> Execution:
     """Run an execution now, keep what came of it, and return its model, with the whole response in it."""
-    async with services.store.read() as connection:
-        variables = await load_variables(connection, services.sealer, caller.project.id, code.function_id)
-    row = _row(caller, code, body, asked, "")
-    call = services.executions.calls.make(caller.project.id, code, row, asked, variables)
+    lane = Lane(caller.project.id, code.function_id)
+    person = None if caller.is_privileged else Person(caller.user_id, origin_of(asked.client_ip))
     try:
-        outcome = await services.executions.run(call, limit_s=min(code.timeout_s, MAX_WAIT_S))
+        with services.executions.place(lane, person):
+            outcome, row = await _run_in_place(services, caller, function, code, body, asked)
+    except TooManyOfCallerError:
+        raise refuse(Problem.RATE_LIMIT) from None
     except TooManyError:
         raise refuse(Problem.BUSY) from None
-    async with services.store.write(caller.project) as tx:
-        await require_function(tx.connection, caller.project.id, code.function_id, share=True)
-        times = {"created_at": tx.now_text, "updated_at": tx.now_text}
-        row |= ended(outcome, logging=function["logging"]) | times
-        await _insert(tx, row)
     services.metrics.count_execution("http", row["status"], row["duration_s"])
     model = execution_model(row, shows_output=caller.is_privileged)
     model["responseBody"] = body_text(outcome)
     model["responseHeaders"] = all_headers(outcome)
     return model
+
+
+async def _run_in_place(
+    services: Services, caller: Caller, function: Row, code: Code, body: NewExecution, asked: CallRequest
+) -> tuple[Outcome, Row]:
+    """Run an execution that is in the store from its beginning; return what came of it, and its row."""
+    limit_s = min(code.timeout_s, MAX_WAIT_S)
+    async with services.store.write(caller.project) as tx:
+        await require_function(tx.connection, caller.project.id, code.function_id, share=True)
+        variables = await load_variables(tx.connection, services.sealer, caller.project.id, code.function_id)
+        row = _row(caller, code, body, asked, tx.now_text)
+        row |= {"due_at": claimed_until(tx.now, limit_s), "attempts": 1}
+        row["seq"] = (
+            await tx.connection.execute(insert(executions).returning(executions.c.seq), row)
+        ).scalar_one()
+    call = services.executions.calls.make(caller.project.id, code, row, asked, variables)
+    try:
+        outcome = await services.executions.run(call, limit_s=limit_s)
+    except asyncio.CancelledError:
+        # This process stops. The code has ended, but not by itself.
+        await _end(services, caller, row, ended(cut_off(), logging=function["logging"]))
+        raise refuse(Problem.EXECUTION_CUT_OFF) from None
+    return outcome, await _end(services, caller, row, ended(outcome, logging=function["logging"]))
+
+
+async def _end(services: Services, caller: Caller, row: Row, columns: dict[str, Any]) -> Row:
+    """Record how an execution ended that was run here; return its row."""
+    async with services.store.write(caller.project) as tx:
+        await require_function(tx.connection, caller.project.id, row["function_id"], share=True)
+        written = await end(tx, [(row, columns)])
+        for each in written:
+            emit_execution(tx, "create", each)
+    if not written:
+        # It took this process so long that another one took it for dead.
+        raise refuse(Problem.EXECUTION_CUT_OFF)
+    return written[0]
 
 
 async def _cut(

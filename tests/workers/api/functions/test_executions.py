@@ -6,9 +6,13 @@ from typing import Any, Protocol
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from tests.api import PROJECT, Api
 from workers.functions.executor import Call
+from workers.functions.pace import Limits
+from workers.functions.places import Places
+from workers.store.tables import executions
 
 SignUp = Callable[[str], Awaitable[httpx.AsyncClient]]
 Deploy = Callable[..., Awaitable[dict[str, Any]]]
@@ -44,7 +48,7 @@ class TestSync:
         shown = {
             "$id": execution["$id"],
             "$createdAt": execution["$createdAt"],
-            "$updatedAt": execution["$createdAt"],
+            "$updatedAt": execution["$updatedAt"],
             "$permissions": [],
             "functionId": "hello",
             "deploymentId": deployment["$id"],
@@ -150,13 +154,96 @@ class TestSync:
         self, api: Api, deploy: Deploy, executor: ToldExecutor
     ) -> None:
         await deploy()
-        api.services.executions._concurrency = 1
+        api.services.executions._places = Places(Limits(total=1, of_project=1, of_function=1))
         first = asyncio.create_task(api.server.post(PATH, json={"path": "/hang"}))
         await executor.until_called(1)
         assert (await api.server.post(PATH, json={})).status_code == 503
         executor.may_end.set()
         assert (await first).status_code == 201
         assert (await api.server.post(PATH, json={})).status_code == 201
+
+    async def test_guest_leaves_places_to_others(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        """One address has half of what a project may have; a server can have its functions run in any case."""
+        await deploy(execute=["any"])
+        held = [asyncio.create_task(api.guest().post(PATH, json={"path": "/hang"})) for _ in range(7)]
+        await executor.until_called(7)
+        refused = await api.guest().post(PATH, json={})
+        assert (refused.status_code, refused.json()["type"]) == (429, "general_rate_limit_exceeded")
+        assert (await api.server.post(PATH, json={})).status_code == 201
+        executor.may_end.set()
+        assert {(await each).status_code for each in held} == {201}
+        assert (await api.guest().post(PATH, json={})).status_code == 201
+
+
+class TestCutOff:
+    """The process stops, or dies, while an execution is run whose caller waits."""
+
+    async def test_execution_is_in_the_store_from_its_beginning(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        before = len(await api.published())
+        running = asyncio.create_task(api.server.post(PATH, json={"path": "/hang"}))
+        await executor.until_called(1)
+        (execution,) = (await api.server.get(PATH)).json()["executions"]
+        assert execution["status"] == "processing"
+        refused = await api.server.delete(f"{PATH}/{execution['$id']}")
+        assert refused.json()["type"] == "execution_in_progress"
+        assert len(await api.published()) == before
+        executor.may_end.set()
+        assert (await running).json()["$id"] == execution["$id"]
+        assert [event.payload["status"] for event in (await api.published())[before:]] == ["completed"]
+
+    async def test_process_that_stops_says_so_and_keeps_that_it_failed(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        before = len(await api.published())
+        running = asyncio.create_task(api.server.post(PATH, json={"path": "/hang"}))
+        await executor.until_called(1)
+        async with api.services.executions.ending():
+            # As the server does with the tasks of requests that take too long to end.
+            running.cancel()
+        answer = await running
+        assert (answer.status_code, answer.json()["type"]) == (503, "general_service_unavailable")
+        assert executor.cancelled == 1
+        (execution,) = (await api.server.get(PATH)).json()["executions"]
+        assert (execution["status"], execution["responseStatusCode"]) == ("failed", 500)
+        assert "cut off" in execution["errors"]
+        assert [event.payload["status"] for event in (await api.published())[before:]] == ["failed"]
+
+    async def test_execution_whose_process_died_fails_and_is_not_run_again(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        running = asyncio.create_task(api.server.post(PATH, json={"path": "/hang"}))
+        await executor.until_called(1)
+        async with api.services.store.database.writing() as connection:
+            await connection.execute(sa.update(executions).values(due_at="2020-01-01T00:00:00.000+00:00"))
+        api.services.executions.wake()
+        async with asyncio.timeout(10):
+            while True:
+                (execution,) = (await api.server.get(PATH)).json()["executions"]
+                if execution["status"] == "failed":
+                    break
+                await asyncio.sleep(0.01)
+        assert "cut off" in execution["errors"]
+        executor.may_end.set()
+        # It was not dead after all.
+        assert (await running).status_code == 503
+        assert len(executor.calls) == 1
+
+    async def test_function_that_is_deleted_meanwhile_takes_its_execution_along(
+        self, api: Api, deploy: Deploy, executor: ToldExecutor
+    ) -> None:
+        await deploy()
+        running = asyncio.create_task(api.server.post(PATH, json={"path": "/hang"}))
+        await executor.until_called(1)
+        assert (await api.server.delete("/v1/functions/hello")).status_code == 204
+        executor.may_end.set()
+        assert (await running).json()["type"] == "function_not_found"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
