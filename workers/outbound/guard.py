@@ -17,6 +17,7 @@ import httpx
 from realtime.settings import Settings
 from workers.outbound.addresses import is_public
 from workers.outbound.lookups import LookUps
+from workers.outbound.streams import BoundedStream
 from workers.outbound.targets import Target, TargetError, check_port, parse_target
 
 RESOLVE_TIMEOUT_S = 3.0
@@ -153,7 +154,7 @@ class PublicOnlyTransport(httpx.AsyncHTTPTransport):
 
 
 class _GuardedBackend(httpcore.AnyIOBackend):
-    """Connects by TCP to addresses that were judged."""
+    """Connects by TCP to addresses that were judged, with bounds to what comes before a response."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -169,7 +170,8 @@ class _GuardedBackend(httpcore.AnyIOBackend):
         try:
             async with asyncio.timeout(timeout):
                 addresses = await self._guard.resolve(host, port)
-                return await self._connect_any(addresses, port, timeout, local_address, socket_options)
+                stream = await self._connect_any(addresses, port, timeout, local_address, socket_options)
+                return BoundedStream(stream)
         except (TargetError, OSError) as error:
             if isinstance(error, TimeoutError):
                 raise httpcore.ConnectTimeout(f"{host} does not answer") from error
