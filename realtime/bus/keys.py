@@ -275,6 +275,14 @@ def work_key(number: int, kind: WorkKind) -> str:
     return f"{{b{number}}}:work:{kind}"
 
 
+def calls_channel(kind: WorkKind) -> str:
+    """Name the channel on which the workers of a kind are called to look for what is due in the database.
+
+    Channel. Messages are empty. Of no bucket: a worker is for all projects.
+    """
+    return f"calls:{kind}"
+
+
 def work_dead_key(number: int, kind: WorkKind) -> str:
     """Name the entries of :func:`work_key` that could not be handled.
 

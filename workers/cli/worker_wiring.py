@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 
+from realtime.bus.calls import Calls
 from realtime.bus.keys import WorkKind
 from realtime.bus.work import WorkQueue
 from realtime.settings import Settings
@@ -53,7 +54,8 @@ async def run_webhooks(services: Services) -> AsyncIterator[None]:
         services.settings,
         services.metrics,
     )
-    async with sender.running(), worker.running():
+    calls = Calls(services.bus.redis, "webhooks", worker.look)
+    async with sender.running(), worker.running(), calls.running():
         yield
 
 
@@ -73,8 +75,9 @@ async def run_functions(services: Services) -> AsyncIterator[None]:
     )
     queue = _queue(services, "functions")
     intake = Intake(queue, TriggerWatch(triggers), triggering.handle, services.metrics)
+    calls = Calls(services.bus.redis, "functions", executions.wake)
     # Nothing new comes in while what runs is waited for.
-    async with executions.dispatching(), schedules.running(), intake.running():
+    async with executions.dispatching(), calls.running(), schedules.running(), intake.running():
         yield
 
 

@@ -45,6 +45,10 @@ class WebhookWorker:
         )
         self._intake = Intake(events, watch, recording.record, metrics)
 
+    def look(self) -> None:
+        """Look soon for deliveries that others have made due. Never blocks."""
+        self._dispatcher.look()
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Work until the block ends. Then nothing more is taken; what is being sent gets a few seconds to end."""

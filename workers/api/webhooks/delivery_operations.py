@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from realtime.bus.calls import call_workers
 from realtime.identity.model import Project
 from workers.api.listing import ListParams
 from workers.api.problems import Problem, refuse
@@ -86,7 +87,9 @@ async def redeliver_one(services: Services, project: Project, webhook_id: str, d
         await _require_delivery(tx.connection, webhook, delivery_id)
         selection = Selection(project.id, webhook_ids=(webhook_id,), ids=(delivery_id,))
         await redeliver(tx.connection, selection, tx.now)
-        return delivery_model(await _require_delivery(tx.connection, webhook, delivery_id))
+        shown = delivery_model(await _require_delivery(tx.connection, webhook, delivery_id))
+    await call_workers(services.bus.redis, "webhooks")
+    return shown
 
 
 async def ping(services: Services, project: Project, webhook_id: str) -> Delivery:
@@ -100,7 +103,9 @@ async def ping(services: Services, project: Project, webhook_id: str) -> Deliver
         if not webhook["enabled"]:
             raise refuse(Problem.WEBHOOK_DISABLED)
         delivery_id = await delivery_log.ping(tx.connection, webhook, tx.now)
-        return delivery_model(await _require_delivery(tx.connection, webhook, delivery_id))
+        shown = delivery_model(await _require_delivery(tx.connection, webhook, delivery_id))
+    await call_workers(services.bus.redis, "webhooks")
+    return shown
 
 
 async def redeliver_to_webhook(
@@ -153,6 +158,7 @@ async def _redeliver(
                 tx.connection, selection, now, after_seq=after_seq, limit=min(BATCH, MAX_REDELIVERIES - total)
             )
         total += step.changed
+        await call_workers(services.bus.redis, "webhooks")
         if step.last_seq is None:
             return {"total": total, "cursor": ""}
         after_seq = step.last_seq
