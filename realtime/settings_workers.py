@@ -72,7 +72,8 @@ class WorkerSettings(BaseModel):
         100_000,
         "events",
         "How many events may wait for webhooks, and how many for functions, in each of 64 parts that projects are "
-        "spread over. From then on events that are waited for are not published: publishers are told, or try again.",
+        "spread over. From then on events that are waited for are not published: publishers are told, or try again. "
+        "Events are published in batches, and one that finds nothing waiting is taken whatever its size.",
         ge=1,
     )
     worker_port: int = number(
