@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from realtime.identity.model import Project
 from realtime.settings import Settings
 from workers.store import tables
-from workers.store.deliveries import remove_deliveries
+from workers.store.deliveries import Gone, find_gone, remove_deliveries, remove_left
 from workers.store.locks import try_lock
 from workers.store.store import Store, Transaction
 from workers.store.times import to_text
@@ -120,7 +120,7 @@ def _aging_deliveries(settings: Settings) -> tuple[_Aging, ...]:
             events.c.created_at,
             events.c.created_at,
             ~is_told_of.exists(),
-            # Before that, only those of webhooks that were deleted have none.
+            # Before that, only those of deliveries that somebody purged have none.
             min(filter(None, ages_s.values()), default=0.0),
         ),
     )
@@ -174,6 +174,7 @@ class Maintenance:
         removed["former_secrets"] = await self._end_by_project(webhooks, signs_no_more, _forget_secrets)
         for expiring in _EXPIRING:
             removed[expiring.table.name] = await self._remove_expired(expiring, now)
+        removed["deliveries"] = await self._remove_all_left()
         for aging in self._aging:
             if aging.max_age_s:
                 removed[aging.table.name] += await self._remove_aged(aging, now)
@@ -231,6 +232,29 @@ class Maintenance:
             removed += len(seqs)
             if len(seqs) < BATCH:
                 return removed
+
+    async def _remove_all_left(self) -> int:
+        """Remove the deliveries that webhooks have left which were deleted."""
+        removed = 0
+        while True:
+            async with self._store.read() as connection:
+                gone = await find_gone(connection)
+            count = sum([await self._remove_left(each) for each in gone])
+            removed += count
+            if not count:
+                return removed
+
+    async def _remove_left(self, gone: Gone) -> int:
+        removed = after_seq = 0
+        while True:
+            async with self._store.database.writing() as connection:
+                if not await try_lock(connection, _LOCK):
+                    return removed
+                seqs = await remove_left(connection, gone, after_seq=after_seq, limit=BATCH)
+            removed += len(seqs)
+            if len(seqs) < BATCH:
+                return removed
+            after_seq = seqs[-1]
 
     async def _remove_aged(self, kind: _Aging, now: datetime) -> int:
         """Remove what is too old, from the oldest on; what is younger is not even looked at."""

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from realtime.triggers.model import Webhook
 from workers.models.people import Row
-from workers.store.deliveries import remove_deliveries
+from workers.store.deliveries import remove_deliveries_and_events
 from workers.store.dialects import matching
 from workers.store.tables import deliveries, webhook_events, webhooks
 from workers.store.times import to_text, to_unix
@@ -177,9 +177,12 @@ async def bury_due(connection: AsyncConnection, webhook_seq: int, error: str, no
 
 
 async def remove_open(connection: AsyncConnection, webhook_seq: int) -> int:
-    """Remove what waits for a webhook that is gone, :data:`BATCH` deliveries at most; return how many."""
+    """Remove what waits for a webhook that is gone, :data:`BATCH` deliveries at most; return how many.
+
+    What does not wait is removed by maintenance.
+    """
     seqs = await _some(connection, deliveries.c.webhook_seq == webhook_seq, deliveries.c.due_at.is_not(None))
-    await remove_deliveries(connection, seqs)
+    await remove_deliveries_and_events(connection, seqs)
     return len(seqs)
 
 

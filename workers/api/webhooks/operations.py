@@ -20,7 +20,6 @@ from workers.api.webhooks.bodies import NewSecret, NewWebhook, WebhookChanges
 from workers.models.people import Row
 from workers.models.webhooks import Webhook, WebhookList, webhook_model
 from workers.outbound.targets import TargetError
-from workers.store.deliveries import remove_deliveries_to
 from workers.store.fields import Field
 from workers.store.ids import choose_id
 from workers.store.pages import fetch_page
@@ -144,7 +143,9 @@ async def update_secret(services: Services, project: Project, webhook_id: str, b
 
 
 async def delete_webhook(services: Services, project: Project, webhook_id: str) -> None:
-    """Delete a webhook with all deliveries to it; none begins more than about a second after that.
+    """Delete a webhook; no delivery to it begins more than about a second after that.
+
+    The deliveries are shown no more, and removed little by little, by workers and by maintenance.
 
     Raises:
         ApiError: 404 ``webhook_not_found``.
@@ -158,7 +159,6 @@ async def delete_webhook(services: Services, project: Project, webhook_id: str) 
         row = deleted.mappings().one_or_none()
         if row is None:
             raise refuse(Problem.WEBHOOK_NOT_FOUND)
-        await remove_deliveries_to(tx.connection, project.id, webhook_id)
         _emit(tx, "delete", row)
 
 

@@ -13,6 +13,7 @@ from realtime.triggers.model import Webhook
 from realtime.triggers.store import TriggerStore
 from tests.api import PROJECT, Api, until_blocked
 from workers.store import tables
+from workers.store.maintenance import Maintenance
 from workers.store.projects import delete_project
 from workers.store.sealing import Sealer
 
@@ -63,10 +64,12 @@ async def deliver(api: Api, webhook_id: str) -> None:
         await connection.execute(
             tables.webhook_events.insert(), event | {"names": ["a.b"], "actor_id": "", "payload": b"{}"}
         )
+        webhook = tables.webhooks.c
+        webhook_seq = await connection.scalar(select(webhook.seq).where(webhook.id == webhook_id))
         await connection.execute(
             tables.deliveries.insert(),
             event | {
-                "id": f"msg_{webhook_id}", "webhook_id": webhook_id, "webhook_seq": 1, "event": "a.b",
+                "id": f"msg_{webhook_id}", "webhook_id": webhook_id, "webhook_seq": webhook_seq, "event": "a.b",
                 "status": "delivered", "attempts": 1, "round": 0, "response_status": 200, "error": "",
                 "due_at": None, "held": False, "updated_at": PAST,
             },
@@ -432,10 +435,32 @@ class TestDelete:
             await create(api, webhookId=webhook_id)
             await deliver(api, webhook_id)
         assert (await api.server.delete("/v1/webhooks/w1")).status_code == 204
+        keep = {"webhooks_delivered_max_age_s": 0, "webhooks_dead_max_age_s": 0}
+        await Maintenance(api.services.store, api.settings.model_copy(update=keep)).run()
         async with api.services.store.read() as connection:
             for table in (tables.deliveries, tables.attempts, tables.webhook_events):
                 assert len((await connection.execute(select(table))).all()) == 1
             assert await connection.scalar(select(tables.deliveries.c.webhook_id)) == "w2"
+
+    async def test_its_deliveries_are_shown_no_more_and_not_made_anew(self, api: Api) -> None:
+        await create(api)
+        await deliver(api, "w1")
+        async with api.services.store.read() as connection:
+            delivery_id = await connection.scalar(select(tables.deliveries.c.id))
+        await api.server.delete("/v1/webhooks/w1")
+        path = "/v1/webhooks/w1/deliveries"
+        for gone in (path, f"{path}/{delivery_id}"):
+            assert (await api.server.get(gone)).json()["type"] == "webhook_not_found"
+        await create(api)
+        assert (await api.server.get(path)).json() == {"total": 0, "deliveries": []}
+        for answer in (
+            await api.server.get(f"{path}/{delivery_id}"),
+            await api.server.post(f"{path}/{delivery_id}/redelivery"),
+        ):
+            assert answer.json()["type"] == "webhook_delivery_not_found"
+        again = {"since": "2020-01-01", "status": "delivered"}
+        for redeliveries in ("/v1/webhooks/w1/redeliveries", "/v1/webhooks/redeliveries"):
+            assert (await api.server.post(redeliveries, json=again)).json()["total"] == 0
 
     async def test_project_that_is_deleted_takes_them_along(self, api: Api) -> None:
         await create(api)
