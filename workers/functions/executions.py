@@ -105,7 +105,7 @@ class Executions:
         self._pace = Pace(limits)
         self._turns = Turns(limits)
         # What was claimed in the store and has not ended, by its tasks; and how many of that there are of each lane.
-        self._runs: dict[asyncio.Task[None], _Claimed] = {}
+        self._runs: dict[asyncio.Task[bool], _Claimed] = {}
         self._claimed: Counter[Lane] = Counter()
         # Where something was due at the last look, those first that have waited longest, or before that and was left
         # out; when that look was, by the loop's clock; and where the next one begins.
@@ -232,7 +232,7 @@ class Executions:
         self._claimed[claimed.lane] += 1
         task.add_done_callback(self._forget)
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _forget(self, task: asyncio.Task[bool]) -> None:
         claimed = self._runs[task]
         self._claimed[claimed.lane] -= 1
         if not self._claimed[claimed.lane]:
@@ -242,9 +242,15 @@ class Executions:
             if (error := task.exception()) is not None:
                 # It is due again when the claim has run out.
                 log.error("an execution broke off", execution=claimed.row["id"], exc_info=error)
+            elif task.result():
+                # Not before: whoever looked for a place would not see that this one is free.
+                self._woken.set()
 
-    async def _take_turn(self, claimed: _Claimed) -> None:
-        """Run one execution when there is room; if it has to wait for too long, leave it to other processes."""
+    async def _take_turn(self, claimed: _Claimed) -> bool:
+        """Run one execution when there is room; if it has to wait for too long, leave it to other processes.
+
+        Returns whether its end calls for more to be claimed.
+        """
         clock = asyncio.get_running_loop().time
         try:
             async with self._turns.wait(claimed.lane, timeout_s=MAX_HELD_S):
@@ -254,9 +260,8 @@ class Executions:
             # So many are not run that soon.
             self._pace.ended(claimed.lane, MAX_HELD_S, self._claimed[claimed.lane] - 1)
             await self._give_back([claimed])
-            return
-        if self._pace.ended(claimed.lane, clock() - begun, self._claimed[claimed.lane] - 1):
-            self._woken.set()
+            return False
+        return self._pace.ended(claimed.lane, clock() - begun, self._claimed[claimed.lane] - 1)
 
     async def _carry_out(self, claimed: _Claimed) -> None:
         """Run one execution, and have recorded what came of it."""

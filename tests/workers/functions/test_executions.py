@@ -214,6 +214,8 @@ class TestDispatching:
     ) -> None:
         """Of six, three at a time are looked at, and all have a backlog."""
         monkeypatch.setattr(module, "MAX_LANES", 3)
+        # Nothing but what is begun at once.
+        monkeypatch.setattr("workers.functions.pace.AHEAD_S", 0.0)
         executor.duration_s = 0.02
         names = {f"f{number}" for number in range(6)}
         for name in names:
