@@ -85,16 +85,15 @@ class Recording:
         async with self._database.writing() as connection:
             numbers = await _find_webhooks(connection, wanted)
             events, pending = _rows(wanted, numbers, now)
-            overdue = await self._bury_excess(connection, pending)
+            await self._bury_excess(connection, pending)
             # In the order of their keys, so that those who insert the same wait for each other one way round.
             await _insert(connection, webhook_events, sorted(events, key=_event_key))
-            await _insert(connection, deliveries, sorted(pending, key=_delivery_key))
-        for _ in range(overdue):
-            self._metrics.count_delivery("dead")
+            dead = await _insert_deliveries(connection, sorted(pending, key=_delivery_key))
+        self._tell(dead)
         self._announce({row["webhook_seq"]: row["project_id"] for row in pending})
 
-    async def _bury_excess(self, connection: AsyncConnection, pending: Sequence[dict[str, Any]]) -> int:
-        """Make dead letters of those deliveries that there is no room for; return of how many."""
+    async def _bury_excess(self, connection: AsyncConnection, pending: Sequence[dict[str, Any]]) -> None:
+        """Make dead letters of those deliveries that there is no room for."""
         now = self._clock()
         counts = Counter(row["webhook_seq"] for row in pending)
         for number, count in counts.items():
@@ -102,19 +101,21 @@ class Recording:
                 waiting = await _count_waiting(connection, number, limit)
                 self._backlog.learn(number, waiting, now)
         rooms = {number: self._backlog.take(number, count) for number, count in counts.items()}
-        buried: Counter[tuple[str, str]] = Counter()
         for row in pending:
             number = row["webhook_seq"]
             if rooms[number] > 0:
                 rooms[number] -= 1
             else:
                 row |= {"status": "dead", "error": TOO_MANY, "due_at": None}
-                buried[row["project_id"], row["webhook_id"]] += 1
-        for (project_id, webhook_id), count in buried.items():
+
+    def _tell(self, dead: Counter[tuple[str, str]]) -> None:
+        """Count dead letters, by project and webhook, and say so."""
+        for _ in range(dead.total()):
+            self._metrics.count_delivery("dead")
+        for (project_id, webhook_id), count in dead.items():
             log.warning(
                 "too many deliveries wait", project=project_id, webhook=webhook_id, dead_letters=count
             )
-        return buried.total()
 
 
 async def _find_webhooks(
@@ -204,5 +205,24 @@ async def _count_waiting(connection: AsyncConnection, number: int, limit: int) -
 async def _insert(connection: AsyncConnection, table: Any, rows: list[dict[str, Any]]) -> None:
     """Insert rows, but for those whose keys are there already."""
     if rows:
-        module = sqlite if connection.dialect.name == "sqlite" else postgresql
-        await connection.execute(module.insert(table).on_conflict_do_nothing(), rows)
+        await connection.execute(_insertion(connection, table), rows)
+
+
+async def _insert_deliveries(
+    connection: AsyncConnection, rows: list[dict[str, Any]]
+) -> Counter[tuple[str, str]]:
+    """Insert deliveries in the same way, and return how many of those inserted are dead, by project and webhook."""
+    if all(row["status"] != "dead" for row in rows):
+        # As nearly always: nobody has to be told which they are.
+        await _insert(connection, deliveries, rows)
+        return Counter()
+    told = (deliveries.c.project_id, deliveries.c.webhook_id, deliveries.c.status)
+    inserted = await connection.execute(_insertion(connection, deliveries).returning(*told), rows)
+    return Counter(
+        (project_id, webhook_id) for project_id, webhook_id, status in inserted if status == "dead"
+    )
+
+
+def _insertion(connection: AsyncConnection, table: Any) -> Any:
+    module = sqlite if connection.dialect.name == "sqlite" else postgresql
+    return module.insert(table).on_conflict_do_nothing()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from workers.store.tables import deliveries, webhook_events
 from workers.webhooks.recording import TOO_MANY, delivery_id
@@ -97,6 +98,16 @@ class TestLimit:
         assert [row["error"] for row in rows[3:]] == [TOO_MANY, TOO_MANY]
         assert rows[4]["due_at"] is None
         assert world.counted("dead") == 4
+
+    async def test_dead_letters_that_come_again_are_not_counted_again(self, world: Any) -> None:
+        await world.put_webhooks("a")
+        recording = world.recording(max_pending=3)
+        await world.record("1-0", "1-1", "1-2", "1-3", "1-4", recording=recording)
+        with capture_logs() as logs:
+            await world.record("1-0", "1-1", "1-2", "1-3", "1-4", "1-5", recording=recording)
+        assert [row["status"] for row in await world.rows(deliveries)] == ["pending"] * 3 + ["dead"] * 3
+        assert world.counted("dead") == 3
+        assert [line["dead_letters"] for line in logs] == [1]
 
     async def test_what_waits_already_is_counted(self, world: Any) -> None:
         await world.put_webhooks("a")
