@@ -21,7 +21,12 @@ from workers.models.people import Row
 from workers.store.store import Transaction
 from workers.store.tables import deployments, functions
 
-_BUILD_LOGS = "There is nothing to build: the archive is run as it is.\n"
+_NOTHING_TO_BUILD = "There is nothing to build: the archive is run as it is.\n"
+
+_COMMANDS_LATER = (
+    "Nothing is built now: the commands run before the first execution, where that is run. If they fail, so does the "
+    "execution, with what they wrote in its errors.\n"
+)
 
 
 def slot_of(project: Project, function_id: str, deployment_id: str) -> Slot:
@@ -78,7 +83,7 @@ def new_row(tx: Transaction, function_id: str, deployment_id: str, **said: Any) 
         "id": deployment_id,
         "function_id": function_id,
         "status": READY,
-        "build_logs": _BUILD_LOGS,
+        "build_logs": _COMMANDS_LATER if said["commands"] else _NOTHING_TO_BUILD,
         "created_at": tx.now_text,
         "updated_at": tx.now_text,
         **said,

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import structlog
+
 from realtime.settings import Settings
 from workers.files.store import FileStore
 from workers.functions.executor import FAILED, Call, Code, Failure, Outcome
@@ -27,8 +29,16 @@ from workers.functions.executors.warm import WarmProcesses
 from workers.functions.record import tail
 from workers.store.sealing import UnsealError
 
+log = structlog.get_logger("realtime.functions")
+
 COMMANDS_TIMEOUT_S = 600.0
 """How long the commands of a deployment may take."""
+
+COMMANDS_LOG = "commands.log"
+"""What the commands of a deployment wrote, beside its code."""
+
+_LOGGED_OUTPUT = 2000
+"""How many characters of that are logged: the last ones."""
 
 
 class _Key(NamedTuple):
@@ -163,7 +173,16 @@ class ProcessExecutor:
         finally:
             output = supervised.logs.take() + supervised.errors.take()
             await supervised.end()
-        return f"The function was not run: its commands {ended}.\n{tail(output)}" if ended else ""
+        if ended:
+            return f"The function was not run: its commands {ended}.\n{tail(output)}"
+        (folder / COMMANDS_LOG).write_text(output, encoding="utf-8", errors="backslashreplace")
+        log.info(
+            "commands of a deployment ended",
+            deployment=call.code.deployment_id,
+            function=call.code.function_id,
+            output=output.strip()[-_LOGGED_OUTPUT:],
+        )
+        return ""
 
 
 def _headers(given: Mapping[str, str], body: bytes) -> dict[str, str]:

@@ -64,6 +64,7 @@ class TestCreate:
         answer = await upload(api, content, commands="npm install")
         assert answer.status_code == 202
         deployment = answer.json()
+        assert "commands run before the first execution" in deployment["buildLogs"]
         told = (
             "type",
             "resourceId",
@@ -85,6 +86,10 @@ class TestCreate:
         assert event.payload == deployment
         function = (await api.server.get("/v1/functions/hello")).json()
         assert (function["deploymentId"], function["latestDeploymentId"]) == ("", deployment["$id"])
+
+    async def test_without_commands_there_is_nothing_to_build(self, api: Api, archive: Archive) -> None:
+        deployment = (await upload(api, archive())).json()
+        assert deployment["buildLogs"] == "There is nothing to build: the archive is run as it is.\n"
 
     async def test_activation_comes_with_the_deployment(self, api: Api, archive: Archive) -> None:
         deployment = (await upload(api, archive(), activate="true", entrypoint="src/main.js")).json()

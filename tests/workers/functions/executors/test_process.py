@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from workers.functions.executor import Call, Failure, Outcome
 from workers.functions.executors import process as module
@@ -506,6 +507,21 @@ class TestCommands:
         )
         assert (await executor.execute(call)).body == b"with main.py"
         assert (await executor.execute(call)).body == b"with main.py"
+
+    async def test_what_they_wrote_is_kept_beside_the_code_and_its_end_logged(
+        self, executor: ProcessExecutor, deploy: Deploy, tmp_path: Path
+    ) -> None:
+        call = await deploy(PID, commands="seq 1 1000; echo a warning >&2")
+        with structlog.testing.capture_logs() as logs:
+            assert (await executor.execute(call)).failure is None
+        (kept,) = tmp_path.rglob("commands.log")  # noqa: ASYNC240
+        assert kept.parent.joinpath("ready").exists()
+        assert kept.read_text().startswith("1\n2\n")
+        assert kept.read_text().endswith("1000\na warning\n")
+        (ended,) = (log for log in logs if log["event"] == "commands of a deployment ended")
+        assert (ended["log_level"], ended["deployment"]) == ("info", call.code.deployment_id)
+        assert len(ended["output"]) == 2000
+        assert ended["output"].endswith("1000\na warning")
 
     async def test_failure_says_what_they_wrote_and_counts_for_a_while(
         self, executor: ProcessExecutor, deploy: Deploy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
