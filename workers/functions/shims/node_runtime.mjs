@@ -6,14 +6,20 @@
 // answer goes back in the same form. What the code logs goes to standard output, and its errors to standard error. Ends
 // with the socket.
 
-import { realpathSync, statSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, realpathSync, statSync } from 'node:fs';
 import { Socket } from 'node:net';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { format, inspect } from 'node:util';
 
 const NATIVE = 'Native logs detected. Use context.log() or context.error() for better experience.\n';
+const MOST_CHECKED = 20;
+const CHECK_TIMEOUT_MS = 5000;
 const BINARY_TYPES = ['application/', 'audio/', 'font/', 'image/', 'video/'];
+
+// A line of a stack that the code has no part in.
+const SERVER_LINE = /\bnode:internal\/|\/node_runtime\.mjs:\d/;
 
 /** The code is not of the form that can be called; the text says what is wrong. */
 class HandlerError extends Error {}
@@ -105,11 +111,37 @@ async function load(root, entrypoint) {
   if (!file.startsWith(folder + path.sep) || !statSync(file).isFile()) {
     throw new HandlerError(`The deployment has no file '${entrypoint}', which is its entrypoint.`);
   }
-  const module = await import(pathToFileURL(file).href);
+  const module = await import(pathToFileURL(file).href).catch((error) => {
+    throw located(error, folder, file);
+  });
   for (const found of [module.default, module.default?.default, module.main, module.default?.main]) {
     if (typeof found === 'function') return found;
   }
   throw new HandlerError(`The file '${entrypoint}' exports no function by default.`);
+}
+
+/**
+ * Returns an error of loading with its place. Of a syntax error in a module of ECMAScript, Node.js tells the place only when
+ * a program ends by it: so another one is asked about the entrypoint, and then about what is beside it.
+ */
+function located(error, folder, entrypoint) {
+  if (!(error instanceof SyntaxError) || !error.stack?.startsWith('SyntaxError')) return error;
+  const others = readdirSync(folder, { recursive: true })
+    .filter((name) => /\.m?js$/.test(name) && !name.split(path.sep).includes('node_modules'))
+    .map((name) => path.join(folder, name))
+    .filter((file) => file !== entrypoint);
+  for (const file of [entrypoint, ...others].slice(0, MOST_CHECKED)) {
+    const found = spawnSync(process.execPath, ['--check', file], { encoding: 'utf8', timeout: CHECK_TIMEOUT_MS });
+    // Other files may be wrong in other ways, and never loaded.
+    if (found.stderr?.includes(`SyntaxError: ${error.message}\n`)) return new HandlerError(withoutServer(found.stderr));
+  }
+  return error;
+}
+
+/** Returns a stack, or what was written of one, without the lines of this file and of Node.js itself. */
+function withoutServer(stack) {
+  const lines = stack.split('\n').filter((line) => !/^ +at /.test(line) || !SERVER_LINE.test(line));
+  return lines.join('\n').replace(/\n+Node\.js v[\d.]+\s*$/, '').trimEnd();
 }
 
 class Runtime {
@@ -137,7 +169,8 @@ class Runtime {
       for (const [name, value] of Object.entries(result.headers)) headers[name.toLowerCase()] = String(value);
       return [{ status: Number(result.status), headers }, result.body];
     } catch (error) {
-      this.errors.log(error instanceof HandlerError ? error.message : error);
+      const text = error instanceof HandlerError ? error.message : shown(error);
+      this.errors.log(error instanceof Error ? withoutServer(text) : text);
       return [{ failed: true }, Buffer.alloc(0)];
     }
   }

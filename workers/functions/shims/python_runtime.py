@@ -226,11 +226,24 @@ def _answer(
 
 
 def _traceback() -> str:
-    """Return the traceback of what the code raised, without the lines of this file."""
+    """Return the traceback of what the code raised, without the lines of this file, and of what imports modules."""
     kind, error, trace = sys.exc_info()
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
-    return "".join(traceback.format_exception(kind, error, trace)).rstrip()
+    if kind is None or error is None:
+        return ""
+    shown = traceback.TracebackException(kind, error, trace)
+    causes: list[traceback.TracebackException | None] = [shown]
+    while causes:
+        each = causes.pop()
+        if each is not None:
+            each.stack[:] = [frame for frame in each.stack if not _is_importing(frame.filename)]
+            causes += [each.__cause__, each.__context__]
+    return "".join(shown.format()).rstrip()
+
+
+def _is_importing(file: str) -> bool:
+    return file == importlib.__file__ or file.startswith("<frozen importlib")
 
 
 def _shown(message: Any) -> str:

@@ -170,7 +170,8 @@ class TestResponse:
         # The lines of the code itself are among them, those of the server's are not.
         raised = await run(source, **said, path="/raise")
         assert "main." in raised.errors
-        assert "python_runtime" not in raised.errors
+        assert "_runtime" not in raised.errors
+        assert "node:internal" not in raised.errors
 
 
 class TestOutput:
@@ -209,6 +210,62 @@ class TestLoading:
         outcome = await run(sources, **{"entrypoint": next(iter(sources)), **said})
         assert (outcome.status, outcome.failure) == (500, Failure.CRASH)
         assert text in outcome.errors
+
+    @pytest.mark.parametrize(
+        ("sources", "said", "place", "text"),
+        [
+            ({"main.py": "import json\n\nx = = 1"}, {}, 'main.py", line 3', "SyntaxError"),
+            ({"main.py": "import nothing_of_this_name"}, {}, 'main.py", line 1', "ModuleNotFoundError"),
+            ({"main.py": "import a", "a.py": "\n1 / 0"}, {}, 'a.py", line 2', "ZeroDivisionError"),
+            (
+                {"main.py": "try:\n    import a\nexcept ImportError:\n    raise RuntimeError('b') from None"},
+                {},
+                'main.py", line 4',
+                "RuntimeError: b",
+            ),
+            (
+                {"main.py": "try:\n    import a_b\nexcept ImportError:\n    1 / 0"},
+                {},
+                "line 2",
+                "another exception",
+            ),
+            ({"main.js": "const a = 1;\nlet b = ;"}, NODE, "main.js:2", "SyntaxError: Unexpected token ';'"),
+            (
+                {"main.mjs": "const a = 1;\nlet b = ;"},
+                NODE,
+                "main.mjs:2",
+                "SyntaxError: Unexpected token ';'",
+            ),
+            (
+                {"main.js": "const a = 1;\nlet b = ;", "package.json": '{"type": "module"}'},
+                NODE,
+                "main.js:2",
+                "SyntaxError: Unexpected token ';'",
+            ),
+            (
+                {
+                    "main.mjs": "import './lib/near.mjs';\nexport default 1",
+                    "lib/near.mjs": "\n\nlet b = ;",
+                    "lib/a.mjs": "(",
+                },
+                NODE,
+                "near.mjs:3",
+                "SyntaxError: Unexpected token ';'",
+            ),
+            ({"main.mjs": "import { b } from './main.mjs'"}, NODE, "main.mjs:1", "SyntaxError"),
+            ({"main.js": "\nrequire('./nothing')"}, NODE, "main.js:2", "Cannot find module"),
+            ({"main.mjs": "import 'nothing'"}, NODE, "main.mjs", "Cannot find package 'nothing'"),
+        ],
+    )
+    async def test_error_of_loading_tells_its_place_and_no_line_of_the_server(
+        self, run: Run, sources: dict[str, str], said: dict[str, Any], place: str, text: str
+    ) -> None:
+        outcome = await run(sources, **{"entrypoint": next(iter(sources)), **said})
+        assert outcome.failure is Failure.CRASH
+        assert place in outcome.errors
+        assert text in outcome.errors
+        for foreign in ("importlib", "node:internal", "_runtime.", "Node.js v"):
+            assert foreign not in outcome.errors
 
     async def test_python_finds_what_is_beside_it_in_every_way(self, run: Run) -> None:
         files = {
