@@ -38,7 +38,7 @@ def worker_routes(services: Services, kinds: Collection[WorkKind]) -> list[BaseR
 
     async def show_metrics(_request: Request) -> Response:
         await sample(services, kinds)
-        return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+        return Response(services.metrics.render(kinds), media_type=CONTENT_TYPE_LATEST)
 
     return [Route("/v1/health", health), Route("/metrics", show_metrics)]
 

@@ -6,7 +6,9 @@ Webhook and function workers count here as they work. ``realtime webhooks`` and 
 """
 
 import math
+import re
 import sys
+from collections.abc import Collection
 from typing import Literal, get_args
 
 from prometheus_client import (
@@ -36,6 +38,14 @@ NO_RESPONSE = "none"
 """The class of status codes of attempts that were not answered."""
 
 STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", NO_RESPONSE)
+
+ALL_KINDS: tuple[WorkKind, ...] = get_args(WorkKind)
+
+# How the names of metrics begin that only workers of one kind count.
+_OWN_NAMES: dict[WorkKind, str] = {
+    "webhooks": "realtime_webhook",
+    "functions": "realtime_execution|realtime_chains|realtime_schedules",
+}
 
 # name -> (help, labels); a counter each, without the _total that Prometheus adds.
 COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -168,13 +178,23 @@ class WorkerMetrics:
         self._gauges["realtime_work_waiting"].labels(kind).set(events)
         self._gauges["realtime_work_oldest_seconds"].labels(kind).set(oldest_s)
 
-    def render(self) -> bytes:
-        """Return all metrics of the registry in the Prometheus text format, of all processes of a command together."""
-        return hub_metrics.render(self._registry)
+    def render(self, kinds: Collection[WorkKind] = ALL_KINDS) -> bytes:
+        """Return the metrics in the Prometheus text format, of all processes of a command together.
+
+        Args:
+            kinds: whose work the command does. What only other workers count is left out: its zeros would read as if
+                nothing happened there.
+        """
+        page = hub_metrics.render(self._registry)
+        for kind in ALL_KINDS:
+            if kind not in kinds:
+                lines = rf'(?:# (?:HELP|TYPE) )?(?:{_OWN_NAMES[kind]})|\w+\{{kind="{kind}"\}}'
+                page = re.sub(rf"^(?:{lines}).*\n".encode(), b"", page, flags=re.MULTILINE)
+        return page
 
     def _show_zeros(self) -> None:
         """Make every series, so that the first of its kind is seen to grow from zero."""
-        for kind in get_args(WorkKind):
+        for kind in ALL_KINDS:
             self._counters["realtime_work_events"].labels(kind)
             self._counters["realtime_work_buried"].labels(kind)
         for status_class in STATUS_CLASSES:
@@ -198,7 +218,8 @@ def reference_page() -> str:
         "## Workers",
         "",
         "At `GET /metrics` of `realtime webhooks` and `realtime functions`, on `REALTIME_WORKER_PORT`; of all",
-        "processes of the command together. `realtime dev` has these, too, beside those of its hub.",
+        "processes of the command together, without what only the other one counts. `realtime dev` has all of these,",
+        "beside those of its hub; `realtime api` has no metrics.",
         "",
         "| Metric | Type | Labels | Meaning |",
         "| --- | --- | --- | --- |",

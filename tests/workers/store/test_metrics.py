@@ -101,6 +101,19 @@ class TestWorkerMetrics:
             f"{name}_total" for name in COUNTERS
         }
 
+    def test_what_other_workers_count_is_left_out(self) -> None:
+        counted = WorkerMetrics()
+        counted.count_handled("functions", 3)
+        everything = samples(counted.render())
+        assert samples(counted.render(["webhooks", "functions"])) == everything
+        webhooks, functions = samples(counted.render(["webhooks"])), samples(counted.render(["functions"]))
+        assert webhooks.keys() | functions.keys() == everything.keys()
+        assert not webhooks.keys() & functions.keys()
+        assert functions["realtime_work_events_total", "functions"] == 3
+        assert webhooks["realtime_work_events_total", "webhooks"] == 0
+        assert {name.split("_")[1] for name, *_ in webhooks} == {"work", "webhook", "webhooks"}
+        assert b" realtime_execution" not in counted.render(["webhooks"])
+
     def test_in_the_registry_of_a_hub_they_are_rendered_with_its_own(self) -> None:
         hub = hub_metrics.Metrics(Stats(), max_projects=1)
         WorkerMetrics(hub.registry).count_chain_cut()
