@@ -93,6 +93,8 @@ def create_app(
     app = Application(
         title="realtime",
         version=__version__,
+        description=openapi.DESCRIPTION,
+        openapi_tags=openapi.TAGS,
         # The page that FastAPI would serve loads its scripts from elsewhere.
         docs_url=None,
         redoc_url=None,

@@ -16,6 +16,42 @@ DOCUMENT_PATH = "/v1/openapi.json"
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
 _FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
 
+DESCRIPTION = """\
+The REST API, as Appwrite's SDKs call it. Each request names its project (`X-Appwrite-Project`) and who calls: an API
+key (`X-Appwrite-Key`, for servers), a user (`X-Appwrite-Session` or `X-Appwrite-JWT`; browsers send a cookie), or
+nobody, which is a guest.
+
+**To try it here**, press *Authorize*, fill in `Project` and, for what guests may not do, `Key`; then *Try it out* on
+an operation. With `make run` (`realtime dev`) the project is `demo`, and the key is in its terminal and in
+`.data/dev-key`. Elsewhere `realtime projects create` and `realtime keys create` make them.
+
+Realtime events come by WebSocket, at `/v1/realtime`, which is not in this list."""
+
+TAGS: list[dict[str, Any]] = [
+    {"name": name, "description": text}
+    for name, text in (
+        ("account", "Whoever calls, as a user: signing up, sessions, factors."),
+        ("users", "The users of a project, for servers."),
+        ("teams", "Teams, their members, and invitations."),
+        ("tablesdb", "Databases of tables, columns and rows."),
+        ("databases", "The same data by its former names: collections, attributes and documents."),
+        ("storage", "Buckets and files."),
+        ("tokens", "Links to files for people who may not read them otherwise."),
+        ("functions", "Functions, their code and variables, and their executions."),
+        ("webhooks", "Webhooks, and the log of what was delivered to them."),
+        ("messaging", "Providers, topics, and messages."),
+        ("presences", "Who is here, and what they do."),
+        ("events", "Events of other servers, for whoever listens."),
+        ("project", "The settings of the project itself: keys, platforms, what is open."),
+        ("projects", "All projects, for whoever runs the server."),
+        ("avatars", "Pictures: initials, flags, icons, codes."),
+        ("locale", "Countries, currencies, languages, and where a caller is."),
+        ("health", "How the server is."),
+        ("ping", "Whether the project can be reached."),
+    )
+]
+"""The services in the order of the page, which is not that of the routes."""
+
 _METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 
 _ERROR = {

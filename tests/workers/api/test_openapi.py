@@ -51,6 +51,14 @@ class TestDocument:
         ids = [operation["operationId"] for _, operation in operations(document)]
         assert len(ids) == len(set(ids))
 
+    def test_it_says_how_to_authorize_and_what_each_service_is(self, document: dict[str, Any]) -> None:
+        for text in ("X-Appwrite-Project", "X-Appwrite-Key", "*Authorize*"):
+            assert text in document["info"]["description"]
+        told = [tag["name"] for tag in document["tags"]]
+        used = {name for _, operation in operations(document) for name in operation["tags"]}
+        assert len(told) == len(set(told))
+        assert set(told) == used
+
     def test_every_reference_leads_somewhere(self, document: dict[str, Any]) -> None:
         found: set[str] = set()
 
