@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from PIL import Image, ImageDraw
-from playwright.async_api import Browser, Locator, Page, WebSocketRoute, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, Route, WebSocketRoute, async_playwright, expect
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -229,6 +229,32 @@ async def test_who_logs_out_sees_what_visitors_see_and_may_come_back(
     await anna.shows(todo=["Mine", "Ours"])
     await anna.page.reload()
     await anna.shows(todo=["Mine", "Ours"])
+
+
+async def test_who_joins_may_add_cards_before_the_others_have_been_loaded(
+    board: "Server", browser: Browser
+) -> None:
+    eve = await Window.open(browser, board)
+    fields = eve.page.get_by_placeholder("Add a card")
+    await expect(fields.first).to_be_hidden()
+    may_load = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "GET":
+            await may_load.wait()
+        await route.continue_()
+
+    await eve.page.route(re.compile("/v1/(tablesdb|storage)/"), hold)
+    await eve.page.get_by_label("Name").fill("Eve")
+    await eve.page.get_by_role("button", name="Join").click()
+    await expect(eve.page.locator("#person .name")).to_have_text("Eve (guest)")
+    for index in range(3):
+        await expect(fields.nth(index)).to_be_visible(timeout=5000)
+    await eve.add("todo", "At once")
+    await eve.shows(todo=["At once"])
+    may_load.set()
+    await eve.is_live()
+    await eve.shows(todo=["At once"])
 
 
 async def test_title_is_saved_or_cancelled_by_mouse_and_keyboard(board: "Server", browser: Browser) -> None:

@@ -378,6 +378,8 @@ async function enter() {
     $("#person .name").textContent = person.email ? person.name : `${person.name} (guest)`;
     paint($("#person .avatar"), person.name);
   }
+  // What they may do shows at once, not only when the cards have been loaded.
+  render();
   await connection.open(person, person && Here.presenceOf(person));
 }
 
