@@ -7,6 +7,7 @@ import typer
 from realtime import __version__
 from workers.cli.deliveries import deliveries
 from workers.cli.doctor import doctor
+from workers.cli.executions import executions
 from workers.cli.identities import identities
 from workers.cli.keys import keys
 from workers.cli.output import Commands, show
@@ -40,6 +41,7 @@ app.add_typer(projects, name="projects")
 app.add_typer(keys, name="keys")
 app.add_typer(identities, name="identities")
 app.add_typer(deliveries, name="deliveries")
+app.add_typer(executions, name="executions")
 app.add_typer(work, name="work")
 app.command("vars")(vars_)
 app.command()(doctor)

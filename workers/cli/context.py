@@ -7,6 +7,7 @@ key and the secret from the data folder.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
@@ -134,13 +135,19 @@ class Stores(NamedTuple):
 
 
 @asynccontextmanager
-async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
+async def open_stores(settings: Settings, *, may_make: bool = True) -> AsyncIterator[Stores]:
     """Open the settings' database, migrated, and the read model; what is changed is told to hubs before this ends.
+
+    Args:
+        settings: where they are.
+        may_make: whether a file of SQLite that is not there is made.
 
     Raises:
         CommandError: Redis or the database cannot be reached, or the database is of a newer version.
     """
     async with open_redis(settings) as redis:
+        if not may_make:
+            require_database(settings)
         try:
             database = open_database(settings)
         except ValueError as error:
@@ -163,18 +170,46 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
 
 
 @asynccontextmanager
-async def open_updated_stores(settings: Settings) -> AsyncIterator[Stores]:
+async def open_updated_stores(settings: Settings, *, may_make: bool = True) -> AsyncIterator[Stores]:
     """Open what :func:`open_stores` does, and bring the read model to this release too: for servers, as they start.
 
     Raises:
         CommandError: as :func:`open_stores` does.
     """
-    async with open_stores(settings) as stores:
+    async with open_stores(settings, may_make=may_make) as stores:
         await recount_names(stores.store.database, stores.triggers)
         yield stores
 
 
-def migrate_stores(settings: Settings) -> None:
+def has_database(settings: Settings) -> bool:
+    """Tell whether there may be a database: a file of SQLite would be made by asking it."""
+    try:
+        url = database_url(settings)
+    except ValueError:
+        return False
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
+def require_database(settings: Settings) -> None:
+    """Refuse a file of SQLite that is not there: opening it would make an empty one, which nobody else uses.
+
+    Raises:
+        CommandError: there is no such file, or the settings name no database.
+    """
+    try:
+        url = database_url(settings)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    if has_database(settings):
+        return
+    named = "REALTIME_DATABASE_URL" if settings.database_url else "REALTIME_DATA_DIR"
+    raise CommandError(
+        f"There is no database {Path(url.database or '').absolute()}. The API makes it: start `realtime api` first, "
+        f"with the same {named}, or set {named} as it is set there."
+    )
+
+
+def migrate_stores(settings: Settings, *, may_make: bool = True) -> None:
     """Bring the database and the read model to this release, before anything is served. Blocks.
 
     Raises:
@@ -182,7 +217,7 @@ def migrate_stores(settings: Settings) -> None:
     """
 
     async def open_once() -> None:
-        async with open_updated_stores(settings):
+        async with open_updated_stores(settings, may_make=may_make):
             pass
 
     asyncio.run(open_once())

@@ -2,10 +2,11 @@
 
 import asyncio
 import enum
+import textwrap
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import orjson
 import typer
@@ -17,7 +18,7 @@ from realtime.settings import Settings
 from workers.cli.context import load_settings, open_stores
 from workers.cli.keys import ProjectOption
 from workers.cli.moments import parse_moment
-from workers.cli.output import CommandError, note, one_line, show, show_table
+from workers.cli.output import CommandError, counted, note, one_line, show, show_table
 from workers.cli.progress import counting
 from workers.cli.projects import require_project
 from workers.models.deliveries import Delivery, DeliveryDetails, delivery_model
@@ -25,8 +26,11 @@ from workers.store.tables import deliveries as delivery_table
 from workers.webhooks.delivery_log import (
     Batch,
     Selection,
+    count_pending,
     count_redeliverable,
     count_selected,
+    find_disabled,
+    find_states,
     load_details,
     purge,
     redeliver,
@@ -35,6 +39,11 @@ from workers.webhooks.delivery_log import (
 deliveries = typer.Typer(help="List, replay and purge deliveries to webhooks.", no_args_is_help=True)
 
 MAX_LISTED = 10_000
+
+MAX_ERROR_LENGTH = 60
+"""How much of an error is listed."""
+
+HEADING = ("recorded", "id", "status", "attempts", "answer", "next attempt", "webhook", "event", "error")
 
 
 class DeliveryStatus(enum.StrEnum):
@@ -68,7 +77,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=MAX_LISTED, help="How many at most.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
-    """List deliveries, the newest first: when, ID, status, attempts, last status code, webhook, event."""
+    """List deliveries, the newest first, with what came of the last attempt, and when the next one is made."""
     settings = load_settings()
     selection = _selection(settings, project, webhook, status, event, since, until)
     listed, total = asyncio.run(_list(settings, selection, limit))
@@ -76,7 +85,9 @@ def list_(
         for delivery in listed:
             show(orjson.dumps(delivery).decode())
     else:
-        show_table([_line(delivery) for delivery in listed])
+        show_table([_line(delivery) for delivery in listed], heading=HEADING)
+        if not listed:
+            note("There are no such deliveries.")
     if total > len(listed):
         note(f"{total - len(listed)} more; --limit shows them.")
 
@@ -115,11 +126,21 @@ def replay(
     if not (ids or event or since or webhook):
         raise CommandError("Say which: give IDs of deliveries, --event, --since or --webhook.")
     settings = load_settings()
-    if status is None and not (ids or event):
+    is_dead_meant = status is None and not (ids or event)
+    if is_dead_meant:
         status = DeliveryStatus.DEAD
     selection = _selection(settings, project, webhook, status, event, since, until, ids)
+    left = asyncio.run(_find_left(settings, selection))
     count = asyncio.run(_replay(settings, selection, dry_run=dry_run))
     _tell("to be replayed" if dry_run else "replayed", count)
+    for webhook_id in left.disabled:
+        note(f"Left out: webhook {webhook_id} is disabled; enable it first.")
+    if is_dead_meant and left.pending:
+        note(
+            f"{left.pending:,} pending, to be tried again by themselves; --status pending replays them at once."
+        )
+    if left.disabled and not count:
+        raise typer.Exit(1)
 
 
 @deliveries.command("purge")
@@ -170,8 +191,10 @@ def _line(delivery: Delivery) -> tuple[str, ...]:
         delivery["status"],
         str(delivery["attempts"]),
         str(delivery["responseStatusCode"] or "-"),
+        delivery["nextAttemptAt"] or "-",
         delivery["webhookId"],
         delivery["event"],
+        textwrap.shorten(one_line(delivery["error"]), MAX_ERROR_LENGTH, placeholder="…"),
     )
 
 
@@ -197,7 +220,7 @@ def _show_details(details: DeliveryDetails) -> None:
 
 
 def _tell(done: str, count: int) -> None:
-    show(Text(f"{done} ", "green"), f"{count} {'delivery' if count == 1 else 'deliveries'}")
+    show(Text(f"{done} ", "green"), counted(count, "delivery", "deliveries"))
 
 
 async def _list(settings: Settings, selection: Selection, limit: int) -> tuple[list[Delivery], int]:
@@ -230,6 +253,35 @@ async def _details(settings: Settings, selection: Selection) -> DeliveryDetails:
             return await load_details(connection, row)
 
 
+class Left(NamedTuple):
+    """What a replay leaves as it is."""
+
+    disabled: list[str]
+    """Webhooks that would be sent something if they were not disabled, by their IDs."""
+    pending: int
+    """How many of the same deliveries are no dead letters, and wait for their next attempt."""
+
+
+async def _find_left(settings: Settings, selection: Selection) -> Left:
+    """Return what a replay leaves as it is.
+
+    Raises:
+        CommandError: one of the webhooks that are named is not there, or disabled.
+    """
+    async with open_stores(settings) as (store, identities, _):
+        await require_project(identities, selection.project_id)
+        async with store.read() as connection:
+            states = await find_states(connection, selection.project_id) if selection.webhook_ids else {}
+            for webhook_id in selection.webhook_ids:
+                if webhook_id not in states:
+                    raise CommandError(f"Project {selection.project_id} has no webhook {webhook_id}.")
+                if not states[webhook_id]:
+                    raise CommandError(f"Webhook {webhook_id} is disabled: enable it first.")
+            return Left(
+                await find_disabled(connection, selection), await count_pending(connection, selection)
+            )
+
+
 async def _replay(settings: Settings, selection: Selection, *, dry_run: bool) -> int:
     now = datetime.now(UTC)
     return await _in_steps(
@@ -249,7 +301,8 @@ async def _purge(settings: Settings, selection: Selection, *, dry_run: bool, yes
         if dry_run or not count:
             return False
         if not yes:
-            typer.confirm(f"Remove {count} of project {selection.project_id}?", abort=True, err=True)
+            what = counted(count, f"{selection.status} delivery", f"{selection.status} deliveries")
+            typer.confirm(f"Remove {what} of project {selection.project_id}?", abort=True, err=True)
         return True
 
     return await _in_steps(

@@ -46,6 +46,7 @@ DEPLOYED = ("secret", "jwks_url", "database_url", "encryption_keys", "files_url"
 def doctor() -> None:
     """Check this machine, and the servers that the settings name; exit code 1 if anything fails."""
     # Here, since every command would wait for it: the clients of those servers take their time.
+    from workers.cli.doctor_identities import check_identities  # noqa: PLC0415
     from workers.cli.doctor_services import check_files, check_mail  # noqa: PLC0415
     from workers.cli.doctor_workers import (  # noqa: PLC0415
         check_encryption,
@@ -65,6 +66,7 @@ def doctor() -> None:
         check_data_dir(settings.data_dir),
         check_files(settings),
         check_mail(settings),
+        *check_identities(settings),
         *check_workers(settings),
         *check_triggers(settings),
         check_executor(settings),

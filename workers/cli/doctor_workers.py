@@ -6,12 +6,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from realtime.bus import connect
@@ -19,10 +19,12 @@ from realtime.bus.keys import BUCKETS, WorkKind, work_key
 from realtime.bus.work import GROUP, WorkQueue
 from realtime.settings import Settings
 from realtime.triggers.store import TriggerStore
-from workers.cli.context import resolve
+from workers.cli.context import has_database, resolve
 from workers.cli.findings import Finding, Level
+from workers.cli.output import counted
 from workers.store import tables
-from workers.store.database import database_url, open_database
+from workers.store.database import open_database
+from workers.store.times import to_text
 from workers.store.trigger_names import find_miscounted
 
 TIMEOUT_S = 5.0
@@ -36,6 +38,9 @@ MAX_NAMED = 5
 
 ALIVE_S = 20.0
 """Who reads does so again within a few seconds, whether something comes or not; who has not for so long is gone."""
+
+MAX_COUNTED = 10_000
+"""Up to how many deliveries or executions are counted, which takes its time."""
 
 KINDS: tuple[WorkKind, ...] = ("webhooks", "functions")
 
@@ -60,64 +65,81 @@ async def _check_workers(settings: Settings) -> list[Finding]:
 
 async def _check_kind(settings: Settings, redis: Redis, kind: WorkKind) -> Finding:
     waiting = sum(await WorkQueue(redis, kind, "doctor").lengths())
-    is_read = await _is_read(redis, kind)
-    return judge_workers(
-        kind,
-        waiting=waiting,
-        is_read=is_read,
-        is_wanted=is_read or waiting > 0 or await _is_wanted(settings, kind),
-    )
+    seen_s = await _last_seen_s(redis, kind)
+    is_wanted, due = await _ask_database(settings, kind)
+    is_wanted = is_wanted or seen_s is not None or waiting > 0
+    return judge_workers(kind, Waiting(events=waiting, due=due), seen_s=seen_s, is_wanted=is_wanted)
 
 
-def judge_workers(kind: WorkKind, *, waiting: int, is_read: bool, is_wanted: bool) -> Finding:
+class Waiting(NamedTuple):
+    """What waits to be done of one kind of work."""
+
+    events: int
+    """How many events no worker is done with."""
+    due: int
+    """How many deliveries, or executions, are to be begun now; counted up to :data:`MAX_COUNTED`."""
+
+
+def judge_workers(kind: WorkKind, waiting: Waiting, *, seen_s: float | None, is_wanted: bool) -> Finding:
     """Judge one kind of work.
 
     Args:
         kind: which.
-        waiting: how many events no worker is done with.
-        is_read: whether a worker reads them.
+        waiting: what waits to be done.
+        seen_s: how long ago a worker asked for events; None if none did lately.
         is_wanted: whether there is anything to be told of events.
     """
-    events = "1 event waits" if waiting == 1 else f"{waiting:,} events wait"
-    if is_read:
-        return Finding(Level.OK, kind, f"a worker takes what comes; {events}")
-    if not is_wanted:
-        return Finding(Level.OK, kind, "there are none, and no worker for them")
-    return Finding(
-        Level.WARN, kind, f"no worker takes what they wait for; {events}", f"start `realtime {kind}`"
+    one, many = ("delivery", "deliveries") if kind == "webhooks" else ("execution", "executions")
+    more = " or more" if waiting.due == MAX_COUNTED else ""
+    what = (
+        f"{counted(waiting.events, 'event')} and {counted(waiting.due, one, many)}{more} wait in Redis "
+        "and the database"
     )
+    if seen_s is not None:
+        return Finding(Level.OK, kind, f"a worker takes what comes, last seen {seen_s:.0f} s ago; {what}")
+    if not is_wanted and not waiting.due:
+        return Finding(Level.OK, kind, "there are none, and no worker for them")
+    return Finding(Level.WARN, kind, f"no worker takes what comes; {what}", f"start `realtime {kind}`")
 
 
-async def _is_read(redis: Redis, kind: WorkKind) -> bool:
-    """Tell whether somebody has asked for entries lately: each worker reads the streams of all buckets."""
+async def _last_seen_s(redis: Redis, kind: WorkKind) -> float | None:
+    """Return how long ago somebody asked for entries; None if nobody did lately."""
     for number in range(BUCKETS):
         with contextlib.suppress(ResponseError):
-            # A stream that is not there yet, or has no group, is read by nobody.
+            # A stream that is not there yet, or has no group, is read by nobody. Each worker reads all of them.
             readers: list[dict[str, Any]] = await redis.xinfo_consumers(work_key(number, kind), GROUP)
-            if any(reader["idle"] < ALIVE_S * 1000 for reader in readers):
-                return True
-    return False
+            idle_s = min((reader["idle"] / 1000 for reader in readers), default=ALIVE_S)
+            if idle_s < ALIVE_S:
+                return float(idle_s)
+    return None
 
 
-async def _is_wanted(settings: Settings, kind: WorkKind) -> bool:
-    """Tell whether the database has a webhook, or a function, that is enabled; not if nobody knows."""
-    if not _has_database(settings):
-        return False
-    table = tables.webhooks if kind == "webhooks" else tables.functions
+async def _ask_database(settings: Settings, kind: WorkKind) -> tuple[bool, int]:
+    """Return whether a webhook, or a function, is enabled, and how many deliveries, or executions, are due.
+
+    No and none if nobody knows.
+    """
+    if not has_database(settings):
+        return False, 0
+    table, work = (
+        (tables.webhooks, tables.deliveries) if kind == "webhooks" else (tables.functions, tables.executions)
+    )
+    due = select(work.c.seq).where(work.c.due_at <= to_text(datetime.now(UTC))).limit(MAX_COUNTED)
     database = open_database(settings)
     try:
         async with database.reading() as connection:
-            found = await connection.execute(select(table.c.seq).where(table.c.enabled).limit(1))
-            return found.first() is not None
+            enabled = await connection.execute(select(table.c.seq).where(table.c.enabled).limit(1))
+            count = await connection.scalar(select(func.count()).select_from(due.subquery()))
+            return enabled.first() is not None, count or 0
     except (SQLAlchemyError, OSError):
-        return False
+        return False, 0
     finally:
         await database.aclose()
 
 
 def check_triggers(settings: Settings) -> list[Finding]:
     """Judge whether publishing knows what webhooks and functions wait for; nothing if a server is away that knows."""
-    if not _has_database(settings):
+    if not has_database(settings):
         return []
     try:
         missed = asyncio.run(_find_miscounted(settings))
@@ -148,15 +170,6 @@ def judge_triggers(missed: Sequence[str]) -> Finding:
         f"Redis does not know which events triggers wait for in: {', '.join(missed[:MAX_NAMED])}{more}",
         "`realtime identities rebuild`, when no server of an earlier release runs any more",
     )
-
-
-def _has_database(settings: Settings) -> bool:
-    """Tell whether there may be a database: a file of SQLite would be made by asking it."""
-    try:
-        url = database_url(settings)
-    except ValueError:
-        return False
-    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
 
 
 def check_executor(settings: Settings) -> Finding:

@@ -33,12 +33,31 @@ def show(*parts: str | Text, end: str = "\n") -> None:
     Console().print(line, soft_wrap=True, highlight=False, end=end)
 
 
-def show_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print ``rows`` with their columns aligned and two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *others in rows:
-        cells = [cell.ljust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        show(Text(first.ljust(widths[0]), "bold"), "".join(f"  {cell}" for cell in cells).rstrip())
+def show_table(rows: Sequence[Sequence[str]], *, heading: Sequence[str] = ()) -> None:
+    """Print ``rows`` with their columns aligned and two spaces apart.
+
+    Args:
+        rows: what there is.
+        heading: what the columns are called. Above them on standard error, so that who pipes rows gets rows.
+    """
+    if not rows:
+        return
+    measured = [heading, *rows] if heading else rows
+    widths = [max(map(len, column)) for column in zip(*measured, strict=True)]
+    if heading:
+        note(_aligned(heading, widths), style="dim")
+    for row in rows:
+        line = _aligned(row, widths)
+        show(Text(line[: widths[0]], "bold"), line[widths[0] :])
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with the word for what it counts; ``many`` is ``one`` with an s when left out."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def one_line(text: str) -> str:
@@ -46,9 +65,9 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
 
 
-def note(message: str) -> None:
+def note(message: str, *, style: str = "") -> None:
     """Print a remark to standard error."""
-    Console(stderr=True).print(Text(message), soft_wrap=True, highlight=False)
+    Console(stderr=True).print(Text(message, style), soft_wrap=True, highlight=False)
 
 
 def fail(message: str) -> NoReturn:

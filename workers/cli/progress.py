@@ -28,5 +28,6 @@ class Bar:
 def counting(what: str, total: int) -> Iterator[Bar]:
     """Show how many of ``total`` things called ``what`` are done, until the block ends."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    # A bar of nothing would look as if something were stuck.
+    with Progress(*columns, console=Console(stderr=True), disable=not total) as progress:
         yield Bar(progress, progress.add_task(what, total=total))

@@ -17,7 +17,7 @@ from realtime.bus.work import WorkQueue
 from realtime.events.work import WorkItem, decode_work
 from realtime.settings import Settings
 from workers.cli.context import load_settings, open_redis
-from workers.cli.output import CommandError, one_line, show, show_table
+from workers.cli.output import CommandError, counted, note, one_line, show, show_table
 from workers.cli.progress import counting
 
 work = typer.Typer(
@@ -89,6 +89,8 @@ def list_(
                 for each in found
             ]
         )
+        if not found:
+            note("Nothing waits, and nothing was laid aside.")
 
 
 @work.command()
@@ -141,8 +143,7 @@ def _total(places: Sequence[Place]) -> int:
 
 
 def _events(places: Sequence[Place]) -> str:
-    total = _total(places)
-    return f"{total} {'event' if total == 1 else 'events'}"
+    return counted(_total(places), "event")
 
 
 def _tell(done: str, places: Sequence[Place]) -> None:
@@ -166,6 +167,8 @@ async def _find(settings: Settings, kind: Kind | None, bucket: int | None) -> li
 
 async def _list_dead(settings: Settings, kind: Kind | None, bucket: int | None, *, as_json: bool) -> None:
     places = _dead_places(await _find(settings, kind, bucket))
+    if not places and not as_json:
+        note("Nothing was laid aside.")
     async with open_redis(settings) as redis:
         for place in places:
             async for entries in _pages(DeadWork(redis, place.kind), place):

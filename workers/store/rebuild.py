@@ -8,6 +8,7 @@ Only projects that SQL has are touched. What a backend of yours has written of o
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from sqlalchemy import ColumnElement, func, select
@@ -38,6 +39,8 @@ class Rebuild:
         self._lock = RelayLock(database)
         # Records that the read model does not take, by what was wrong with them.
         self.refused: list[str] = []
+        # How much was written: of "project", "key", "webhook", "function" and "user".
+        self.written: Counter[str] = Counter()
 
     async def count(self) -> int:
         """Return how many users there are in SQL."""
@@ -77,6 +80,7 @@ class Rebuild:
             if project is None:
                 return False
             await self._identities.put_project(project)
+            self.written["project"] += 1
             await self._write_keys(connection, project_id)
             await self._write_triggers(connection, project_id)
         return True
@@ -86,6 +90,7 @@ class Rebuild:
         keys = [key_record(row) for row in found.mappings()]
         for key, secret_hash in keys:
             await self._identities.put_hashed_key(project_id, key, secret_hash)
+        self.written["key"] += len(keys)
         kept = {key.id for key, _ in keys}
         for old in await self._identities.list_keys(project_id):
             if old.id not in kept:
@@ -98,6 +103,7 @@ class Rebuild:
         functions = await load_functions(connection, project_id)
         for function in functions.values():
             await self._triggers.put_function(project_id, function)
+        self.written.update(webhook=len(webhooks), function=len(functions))
         kept = {*(("webhook", id_) for id_ in webhooks), *(("function", id_) for id_ in functions)}
         for kind, old_id in await self._triggers.list_ids(project_id):
             if (kind, old_id) not in kept:
@@ -118,7 +124,9 @@ class Rebuild:
                 rows = page.all()
                 users = await load_users(connection, project_id, [user_id for _, user_id in rows])
                 written = (self._identities.put_user(project_id, user) for user in users.values())
-                for error in await asyncio.gather(*written, return_exceptions=True):
+                errors = await asyncio.gather(*written, return_exceptions=True)
+                self.written["user"] += errors.count(None)
+                for error in errors:
                     self._note(error)
             if not rows:
                 return

@@ -4,7 +4,7 @@ A delivery that is made anew keeps its ID and its attempts; it is due at once, a
 again. Whoever delivers finds it there like any other.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -104,6 +104,38 @@ async def count_redeliverable(connection: AsyncConnection, selection: Selection)
     """Count what :func:`redeliver` would change, in all its steps."""
     counted = select(func.count()).select_from(deliveries).where(*_redeliverable(selection))
     return await connection.scalar(counted) or 0
+
+
+async def count_pending(connection: AsyncConnection, selection: Selection) -> int:
+    """Count what :func:`redeliver` would change, were those of a selection meant that wait for their next attempt."""
+    pending = replace(selection, status="pending")
+    # Said once more, for the index of what is to be done.
+    where = [*_redeliverable(pending), deliveries.c.due_at.is_not(None)]
+    return await connection.scalar(select(func.count()).select_from(deliveries).where(*where)) or 0
+
+
+async def find_disabled(connection: AsyncConnection, selection: Selection) -> list[str]:
+    """Return the IDs of webhooks that are disabled, so that deliveries of a selection are not made anew."""
+    found = await connection.execute(
+        select(webhooks.c.id)
+        .where(webhooks.c.project_id == selection.project_id, not_(webhooks.c.enabled))
+        .where(
+            select(deliveries.c.seq)
+            .where(*selection.conditions())
+            .where(deliveries.c.webhook_seq == webhooks.c.seq, deliveries.c.webhook_id == webhooks.c.id)
+            .exists()
+        )
+        .order_by(webhooks.c.seq)
+    )
+    return list(found.scalars())
+
+
+async def find_states(connection: AsyncConnection, project_id: str) -> dict[str, bool]:
+    """Return whether each webhook of a project is enabled, by its ID."""
+    found = await connection.execute(
+        select(webhooks.c.id, webhooks.c.enabled).where(webhooks.c.project_id == project_id)
+    )
+    return {row.id: row.enabled for row in found}
 
 
 async def redeliver(

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from typer.testing import CliRunner, Result
 
 from realtime.settings import Settings
@@ -123,6 +124,19 @@ def column(table: Any, name: str) -> list[Any]:
     return asyncio.run(run())
 
 
+def disable(webhook_id: str) -> None:
+    async def run() -> None:
+        database = open_database(Settings())
+        try:
+            async with database.writing() as connection:
+                wanted = tables.webhooks.c.id == webhook_id
+                await connection.execute(update(tables.webhooks).where(wanted).values(enabled=False))
+        finally:
+            await database.aclose()
+
+    asyncio.run(run())
+
+
 def replayed() -> set[str]:
     """Return the deliveries that are due with all their attempts."""
     columns = (column(tables.deliveries, name) for name in ("id", "status", "round", "due_at"))
@@ -140,7 +154,23 @@ class TestList:
             ["d6", "pending"],
             ["d5", "pending"],
         ]
-        assert result.stderr == "4 more; --limit shows them.\n"
+        heading, more = result.stderr.splitlines()
+        assert heading.split()[:4] == ["recorded", "id", "status", "attempts"]
+        assert more == "4 more; --limit shows them."
+
+    def test_line_tells_what_went_wrong_and_when_it_is_tried_again(self, realtime: Realtime) -> None:
+        insert(
+            tables.deliveries,
+            delivery("d7", status="pending", due_at=FUTURE, response_status=0, error="no\x1b[2Jbody " * 20),
+        )
+        line = realtime("deliveries", "list", "--limit", "1").stdout
+        assert re.search(
+            rf"d7 +pending +12 +- +{re.escape(FUTURE)} +w1 +users\.7\.create +no\ufffd\[2Jbody .*…$", line
+        )
+
+    def test_nothing_is_told_as_such_but_not_to_programs(self, realtime: Realtime) -> None:
+        assert realtime("deliveries", "list", "--webhook", "w9").output == "There are no such deliveries.\n"
+        assert realtime("deliveries", "list", "--webhook", "w9", "--json").output == ""
 
     @pytest.mark.parametrize(
         ("options", "expected"),
@@ -217,6 +247,33 @@ class TestReplay:
         assert realtime("deliveries", "replay", *options).stdout == f"replayed {said}"
         assert replayed() == expected
 
+    def test_pending_ones_are_hinted_at_where_dead_ones_are_meant(self, realtime: Realtime) -> None:
+        hint = "1 pending, to be tried again by themselves; --status pending replays them at once.\n"
+        assert realtime("deliveries", "replay", "--webhook", "w1", "--dry-run").stderr == hint
+        assert "pending" not in realtime("deliveries", "replay", "--webhook", "w2").stderr
+        assert "pending" not in realtime("deliveries", "replay", "d5", "--dry-run").stderr
+
+    def test_webhook_that_there_is_not_is_an_error(self, realtime: Realtime) -> None:
+        result = realtime("deliveries", "replay", "--webhook", "nope", exit_code=1)
+        assert result.stderr == "error: Project shop has no webhook nope.\n"
+
+    def test_webhook_that_is_disabled_is_an_error(self, realtime: Realtime) -> None:
+        disable("w2")
+        result = realtime("deliveries", "replay", "--webhook", "w1", "--webhook", "w2", exit_code=1)
+        assert result.stderr == "error: Webhook w2 is disabled: enable it first.\n"
+        assert replayed() == set()
+
+    @pytest.mark.parametrize(
+        ("options", "exit_code"), [(("d3",), 1), (("d1", "d3"), 0), (("--event", "2-0"), 0)]
+    )
+    def test_what_is_left_out_since_its_webhook_is_disabled_is_told(
+        self, realtime: Realtime, options: tuple[str, ...], exit_code: int
+    ) -> None:
+        disable("w2")
+        result = realtime("deliveries", "replay", *options, exit_code=exit_code)
+        assert "Left out: webhook w2 is disabled; enable it first.\n" in result.stderr
+        assert "d3" not in replayed()
+
     def test_many_are_replayed_in_steps(self, realtime: Realtime, monkeypatch: pytest.MonkeyPatch) -> None:
         # A default of the function, so that the constant's own change would come too late.
         monkeypatch.setattr(delivery_log.redeliver, "__kwdefaults__", {"after_seq": 0, "limit": 1})
@@ -232,7 +289,7 @@ class TestReplay:
 class TestPurge:
     def test_dead_letters_go_with_their_attempts_once_that_is_confirmed(self, realtime: Realtime) -> None:
         result = realtime("deliveries", "purge", answer="y\n")
-        assert "Remove 3 of project shop?" in result.stderr
+        assert "Remove 3 dead deliveries of project shop?" in result.stderr
         assert result.stdout.splitlines()[-1].endswith("purged 3 deliveries")
         assert column(tables.deliveries, "id") == ["d4", "d5", "d6"]
         assert column(tables.attempts, "delivery_id") == ["d4"]

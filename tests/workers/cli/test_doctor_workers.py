@@ -10,7 +10,14 @@ from realtime.bus.work import WorkQueue
 from realtime.settings import Settings
 from workers.cli import doctor_workers
 from workers.cli.context import open_stores
-from workers.cli.doctor_workers import check_encryption, check_executor, check_workers, judge_workers
+from workers.cli.doctor_workers import (
+    MAX_COUNTED,
+    Waiting,
+    check_encryption,
+    check_executor,
+    check_workers,
+    judge_workers,
+)
 from workers.cli.findings import Level
 from workers.store import tables
 
@@ -40,6 +47,34 @@ async def add_webhook(settings: Settings, *, enabled: bool) -> None:
         await connection.execute(tables.webhooks.insert().values(**values, **others, enabled=enabled))
 
 
+async def add_execution(settings: Settings, execution_id: str, *, due_at: str | None) -> None:
+    async with open_stores(settings) as stores, stores.store.database.writing() as connection:
+        await connection.execute(
+            tables.executions.insert().values(
+                project_id="demo",
+                id=execution_id,
+                function_id="f",
+                deployment_id="",
+                permissions=[],
+                trigger="http",
+                status="waiting",
+                request_method="POST",
+                request_path="/",
+                request_headers=[],
+                response_status=0,
+                response_headers=[],
+                logs="",
+                errors="",
+                duration_s=0.0,
+                due_at=due_at,
+                attempts=0,
+                sealed_request="",
+                created_at="",
+                updated_at="",
+            )
+        )
+
+
 async def read(redis_url: str, kind: WorkKind) -> None:
     redis = connect(redis_url)
     await WorkQueue(redis, kind, "a-worker").read(1, block_s=0)
@@ -62,7 +97,7 @@ class TestCheckWorkers:
         webhooks, functions = check_workers(settings)
         assert webhooks.level is Level.OK
         assert functions.level is Level.WARN
-        assert "1 event waits" in functions.text
+        assert "1 event and 0 executions wait" in functions.text
         assert functions.advice == "start `realtime functions`"
 
     def test_webhook_that_nobody_serves_is_warned_of_before_an_event_waits(self, settings: Settings) -> None:
@@ -73,11 +108,22 @@ class TestCheckWorkers:
         assert (webhooks.level, webhooks.advice) == (Level.WARN, "start `realtime webhooks`")
         assert functions.level is Level.OK
 
+    def test_executions_and_deliveries_that_are_due_are_counted_and_warned_of(
+        self, settings: Settings
+    ) -> None:
+        asyncio.run(add_execution(settings, "due", due_at="2001-01-01T00:00:00.000+00:00"))
+        asyncio.run(add_execution(settings, "later", due_at="2999-01-01T00:00:00.000+00:00"))
+        asyncio.run(add_execution(settings, "over", due_at=None))
+        webhooks, functions = check_workers(settings)
+        assert webhooks.level is Level.OK
+        assert (functions.level, functions.advice) == (Level.WARN, "start `realtime functions`")
+        assert "0 events and 1 execution wait" in functions.text
+
     def test_worker_that_reads_is_seen_whichever_bucket_has_something(self, settings: Settings) -> None:
         asyncio.run(read(settings.redis_url, "webhooks"))
         webhooks, _ = check_workers(settings)
         assert webhooks.level is Level.OK
-        assert "a worker takes what comes; 0 events wait" in webhooks.text
+        assert "a worker takes what comes, last seen 0 s ago; 0 events and 0 deliveries wait" in webhooks.text
 
     def test_worker_that_has_gone_is_none(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         asyncio.run(read(settings.redis_url, "webhooks"))
@@ -99,8 +145,10 @@ class TestCheckWorkers:
 
 class TestJudgeWorkers:
     def test_many_that_wait_are_told_with_a_worker_too(self) -> None:
-        finding = judge_workers("webhooks", waiting=12_345, is_read=True, is_wanted=True)
-        assert (finding.level, "12,345 events wait" in finding.text) == (Level.OK, True)
+        waiting = Waiting(events=12_345, due=MAX_COUNTED)
+        finding = judge_workers("webhooks", waiting, seen_s=3.2, is_wanted=True)
+        assert finding.level is Level.OK
+        assert "last seen 3 s ago; 12,345 events and 10,000 deliveries or more wait" in finding.text
 
 
 class TestCheckExecutor:

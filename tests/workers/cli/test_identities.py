@@ -122,5 +122,6 @@ class TestRebuild:
         realtime("projects", "create", "shop")
         read_model(lambda store: store.put_user("shop", User(id="gone")))
         result = realtime("identities", "rebuild")
-        assert result.stdout == "rebuilt 0 users with their projects and keys\n"
+        assert result.stdout == "rebuilt 1 project, 0 keys, 0 webhooks, 0 functions, 0 users\n"
+        assert result.stderr == ""
         assert read_model(lambda store: store.get_user("shop", "gone")) is None

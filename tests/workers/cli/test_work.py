@@ -150,7 +150,10 @@ class TestPurge:
 
 class TestNothing:
     def test_there_is_nothing_to_list_or_to_do(self, realtime: Realtime) -> None:
-        assert realtime("work", "list").stdout == ""
-        assert realtime("work", "list", "--dead").stdout == ""
+        nothing = realtime("work", "list")
+        assert (nothing.stdout, nothing.stderr) == ("", "Nothing waits, and nothing was laid aside.\n")
+        nothing = realtime("work", "list", "--dead")
+        assert (nothing.stdout, nothing.stderr) == ("", "Nothing was laid aside.\n")
+        assert realtime("work", "list", "--json").output == ""
         assert realtime("work", "replay").stdout == "replayed 0 events\n"
         assert realtime("work", "purge").stdout == "purged 0 events\n"

@@ -250,6 +250,18 @@ class TestFunctions:
         assert worker.metrics()["realtime_work_events_total", "functions"] == 1
         assert await asyncio.to_thread(worker.stop) == 0
 
+    async def test_code_that_this_worker_is_not_to_run_is_warned_of(
+        self, settings: Settings, ready: Callable[..., Worker]
+    ) -> None:
+        warning = "does not run the code of deployments"
+        none = await asyncio.to_thread(ready, "functions")
+        async with running_api(settings, is_dispatching=False) as api:
+            await make_function(api)
+        worker = await asyncio.to_thread(ready, "functions")
+        assert warning not in none.output()
+        assert warning in worker.output()
+        assert "demo/echo" in worker.output()
+
     async def test_what_nobody_waits_for_is_run_by_the_worker_not_by_the_api(
         self, settings: Settings, ready: Callable[..., Worker]
     ) -> None:
@@ -295,6 +307,18 @@ class TestBeginning:
         assert result.exit_code == 1
         assert "The database at " in result.stderr
         assert "hush" not in result.stderr
+
+    @pytest.mark.parametrize("command", ["webhooks", "functions"])
+    def test_sqlite_file_that_is_not_there_is_refused_and_not_made(
+        self, monkeypatch: pytest.MonkeyPatch, redis_url: str, tmp_path: Path, command: str
+    ) -> None:
+        monkeypatch.setenv("REALTIME_REDIS_URL", redis_url)
+        monkeypatch.setenv("REALTIME_DATABASE_URL", f"sqlite:///{tmp_path}/nowhere/x.db")
+        result = CliRunner().invoke(app, [command])
+        assert result.exit_code == 1
+        assert f"There is no database {tmp_path}/nowhere/x.db." in result.stderr
+        assert "`realtime api`" in result.stderr
+        assert not (tmp_path / "nowhere").exists()
 
 
 class TestWaiting:
