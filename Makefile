@@ -67,13 +67,16 @@ clean: ## Remove what these targets made, but not the data of `make run`.
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
+	@echo "Making a virtual environment in $(VENV), once"
 	scripts/make-venv $(PYTHON) $(VENV)
 
 $(RUNTIME): pyproject.toml | $(BIN)/python
+	@echo "Installing what realtime needs: about a minute, once"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(DEV): pyproject.toml | $(BIN)/python
+	@echo "Installing what realtime and its tests need: a minute or two, once"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
 	@touch $@ $(RUNTIME)
 
