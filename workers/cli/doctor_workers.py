@@ -178,7 +178,7 @@ def check_executor(settings: Settings) -> Finding:
         return Finding(
             Level.OK,
             "executor",
-            "functions that live at a URL; the code of deployments by `realtime dev` only",
+            "functions that live at a URL; REALTIME_FUNCTIONS_EXECUTOR=process runs the code of deployments",
         )
     python, node = _version(settings.functions_python or sys.executable), _version(settings.functions_node)
     if python is None:
