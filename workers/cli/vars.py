@@ -99,7 +99,7 @@ def _nearest(name: str, known: list[str]) -> str:
 def format_value(value: object) -> str:
     """Return a setting's value as one writes it in the environment."""
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(format_value(part) for part in value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():

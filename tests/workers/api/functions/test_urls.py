@@ -46,7 +46,9 @@ class TestExecutions:
         return {"webhooks_allow_private": True}
 
     async def test_function_is_executed_at_its_url_without_a_deployment(self, api: Api) -> None:
-        async with receiving(b"HTTP/1.1 418 Teapot\r\nX-Kind: tea\r\nContent-Length: 5\r\n\r\nshort") as receiver:
+        async with receiving(
+            b"HTTP/1.1 418 Teapot\r\nX-Kind: tea\r\nContent-Length: 5\r\n\r\nshort"
+        ) as receiver:
             url = f"http://127.0.0.1:{receiver.port}/hooks"
             made = await api.server.post("/v1/functions", json={**NEW, "entrypoint": url})
             assert made.status_code == 201, made.text
