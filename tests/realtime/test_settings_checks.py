@@ -9,6 +9,7 @@ from realtime.settings_checks import (
     check_networks,
     check_project,
     check_redis_url,
+    check_schedule,
 )
 
 
@@ -95,3 +96,16 @@ class TestProject:
     def test_id_of_the_console_is_taken(self) -> None:
         with pytest.raises(ValueError, match="console is reserved"):
             check_project("console")
+
+
+class TestSchedule:
+    @pytest.mark.parametrize("delays_s", [(), (0,), (5.0, 0.5), (2_592_000,), (1,) * 100])
+    def test_delays_are_accepted(self, delays_s: tuple[float, ...]) -> None:
+        assert check_schedule(delays_s) == delays_s
+
+    @pytest.mark.parametrize(
+        "delays_s", [(-1,), (5, 2_592_001), (float("nan"),), (float("inf"),), (1,) * 101]
+    )
+    def test_impossible_delays_are_refused(self, delays_s: tuple[float, ...]) -> None:
+        with pytest.raises(ValueError, match="at most 100 numbers of seconds, each from 0 to 2592000"):
+            check_schedule(delays_s)

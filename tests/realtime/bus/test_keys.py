@@ -90,3 +90,6 @@ class TestNames:
 
     def test_probe_takes_the_way_of_its_bucket(self) -> None:
         assert keys.probe_channel("a", 17).startswith("{b17}:")
+
+    def test_workers_of_each_kind_are_called_on_a_channel_of_their_own(self) -> None:
+        assert keys.calls_channel("webhooks") != keys.calls_channel("functions")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.errors import InvalidPermissionError, PresenceExistsError, PresenceInvalidError
-from realtime.events.event import decode_data, decode_live
+from realtime.events.event import Acting, decode_data, decode_live
 from realtime.presences import model
 from realtime.presences.model import Draft, Presence, upserted
 
@@ -63,6 +63,12 @@ class TestUpserted:
     def test_change_is_dated(self) -> None:
         presence = model.updated(made(), number=9, now=NOW + timedelta(seconds=1))
         assert (presence.updated_at, presence.version) == ("2026-01-02T03:04:06.678+00:00", 9)
+
+    def test_it_is_said_who_set_it_last(self) -> None:
+        by_function = upserted(draft(), None, number=1, now=NOW, by=Acting("ben", 3))
+        assert (by_function.actor_id, by_function.depth) == ("ben", 3)
+        assert by_function.set_by == Acting("ben", 3)
+        assert model.updated(by_function, number=2, now=NOW).set_by == Acting("", 0)
 
 
 class TestPresence:
