@@ -297,7 +297,8 @@ async def _store_whole(services: Services, slot: Slot, row: RowMapping, received
         # Given up meanwhile, and perhaps removed before it was there.
         async with services.store.write(slot.project) as tx:
             await discard_file(tx.connection, row["storage_key"], tx.now)
-        raise refuse(Problem.UPLOAD_NOT_FOUND)
+        # Another upload took its place, and may be complete by now. Nothing was said of an upload's ID.
+        raise refuse(Problem.FILE_EXISTS)
     return replace(_stored(row), chunks_uploaded=1, chunks_in_order=1)
 
 
