@@ -297,8 +297,7 @@ async def _store_whole(services: Services, slot: Slot, row: RowMapping, received
         # Given up meanwhile, and perhaps removed before it was there.
         async with services.store.write(slot.project) as tx:
             await discard_file(tx.connection, row["storage_key"], tx.now)
-        # Another upload took its place, and may be complete by now. Nothing was said of an upload's ID.
-        raise refuse(Problem.FILE_EXISTS)
+        raise refuse(Problem.UPLOAD_NOT_FOUND if current is None else Problem.FILE_EXISTS)
     return replace(_stored(row), chunks_uploaded=1, chunks_in_order=1)
 
 

@@ -25,9 +25,10 @@ class TestAtOnce:
         await make_bucket()
         contents = [bytes([number]) * 1000 for number in range(8)]
         responses = await asyncio.gather(*(upload(api.server, content) for content in contents))
-        assert sorted(response.status_code for response in responses) == [201] + 7 * [409]
-        types = {response.json()["type"] for response in responses if response.status_code == 409}
-        assert types == {"storage_file_already_exists"}
+        assert [response.status_code for response in responses].count(201) == 1
+        types = {response.json()["type"] for response in responses if response.status_code != 201}
+        # The latter if another one has taken the upload's place, and is complete, before this one was written.
+        assert types <= {"storage_file_already_exists", "storage_invalid_appwrite_id"}
         stored = (await api.server.get(f"{FILES}/f1/download")).content
         assert stored in contents
         bucket = (await api.server.get("/v1/storage/buckets/photos")).json()
