@@ -43,6 +43,12 @@ _PATIENCE_S = 15.0
 _LEAST_SLEEP_S = 0.001
 """Event loops sleep no shorter than that."""
 
+_BEHIND_S = 3.0
+"""For how long a log that ends before where the room is may be that of a server that is behind: one that was replaced,
+or is about to be, which clients of Redis notice within a second or so."""
+
+_BEHIND_PAUSE_S = 0.1
+
 T = TypeVar("T")
 
 
@@ -114,6 +120,8 @@ class Replay:
         self._index.add(self._subscriber)
         # Subscription ID -> after which event it goes on.
         self._since: dict[str, Position] = {}
+        # Until when a log that ends too early is not believed; None before there was any.
+        self._behind_until: float | None = None
 
     def close(self) -> None:
         """Let go of what was matched: subscriptions and their subscriber hold each other."""
@@ -180,7 +188,10 @@ class Replay:
             self._check_there()
             cursor, is_live = self._deal_with(page, cursor, before)
             self._on_progress(format_position(cursor))
-            return cursor, is_live
+            if is_live or not page.is_end:
+                return cursor, is_live
+        await asyncio.sleep(_BEHIND_PAUSE_S if self._room.position == before else 0)
+        return cursor, False
 
     def _deal_with(self, page: MissedPage, cursor: Position, before: str) -> tuple[Position, bool]:
         """Send what is due of a page, as far as the client takes it; ``before`` is where the room was before."""
@@ -197,7 +208,18 @@ class Replay:
             self._send(missed)
             cursor = missed.position
         is_end = page.is_end and self._room.position == before
-        return cursor, is_end or cursor >= here
+        return cursor, cursor >= here or (is_end and not self._may_be_behind(page))
+
+    def _may_be_behind(self, page: MissedPage) -> bool:
+        """Tell whether a log that ends before where the room is may be that of a server that lacks the rest still.
+
+        What the room has had would be missing between what was replayed and what comes live. A log that has lost its
+        end, as in a failover, stays like that: then there is no more to be had.
+        """
+        now = time.monotonic()
+        if self._behind_until is None:
+            self._behind_until = now + _BEHIND_S
+        return page.is_complete and now < self._behind_until
 
     def _send(self, missed: Missed) -> None:
         """Send one event, if the connection may read it and a subscription matches."""

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis.asyncio
 
+from realtime.bus.bus import LogPage
 from realtime.bus.keys import log_key
+from realtime.hub import replay
 
 if TYPE_CHECKING:
     from tests.realtime.hub.conftest import Client, RunningHub, Start
@@ -162,6 +164,47 @@ class TestReplay:
             frames = [await client.receive() for _ in range(252)]
         assert [frame["type"] for frame in frames] == ["response", *["event"] * 250, "response"]
         assert frames[-1]["data"]["to"] == "unsubscribe"
+
+
+class TestServerBehind:
+    """The log is read at another connection than that of live events, for a moment perhaps at a replaced server."""
+
+    async def test_what_a_log_lacks_that_the_hub_has_had_is_waited_for(
+        self, hub: "RunningHub", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with hub.greeted() as other:
+            await other.subscribe(ROWS)
+            ids = await publish(hub, 3)
+            assert numbers(await receive(other, 3)) == [0, 1, 2]
+            read_page, reads = hub.hub.bus.read_page, 0
+
+            async def read_behind(project: str, after: str, *, limit: int = 1000) -> LogPage:
+                nonlocal reads
+                reads += 1
+                page = await read_page(project, after, limit=limit)
+                return page if reads > 4 else page._replace(events=[e for e in page.events if e[0] != ids[2]])
+
+            monkeypatch.setattr(hub.hub.bus, "read_page", read_behind)
+            async with hub.greeted() as client:
+                await client.subscribe(ROWS, since=ids[0])
+                assert numbers(await receive(client, 2)) == [1, 2]
+                await publish(hub, 1, begin=3)
+                assert numbers(await receive(client, 1)) == [3]
+            assert reads > 4
+
+    async def test_log_that_has_lost_its_end_is_not_waited_for_for_ever(
+        self, hub: "RunningHub", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(replay, "_BEHIND_S", 0.2)
+        async with hub.greeted() as other, hub.greeted() as client:
+            await other.subscribe(ROWS)
+            ids = await publish(hub, 3)
+            await receive(other, 3)
+            await hub.hub.bus.redis.xdel(log_key("demo"), ids[2])
+            await client.subscribe(ROWS, since=ids[0])
+            assert numbers(await receive(client, 1)) == [1]
+            await publish(hub, 1, begin=3)
+            assert numbers(await receive(client, 1)) == [3]
 
 
 class TestBeyondTheLog:
