@@ -81,17 +81,16 @@ async def _serve(
     listening: socket.socket | None,
     ready: Callable[[], None] | None,
 ) -> None:
-    async with (
-        _opened(settings) as services,
-        services.relay.running(),
-        work(services),
-        _pages(listening, Starlette(routes=worker_routes(services, [kind]))),
-    ):
-        log.info("worker works", kind=kind)
-        if ready is not None:
-            ready()
-        await _signalled()
-        log.info("worker stops", kind=kind)
+    async with _opened(settings) as services, services.relay.running(), work(services):
+        app = Starlette(routes=worker_routes(services, [kind]))
+        # Before anybody can see that this works, and stop it.
+        with _signals() as signalled:
+            async with _pages(listening, app):
+                log.info("worker works", kind=kind)
+                if ready is not None:
+                    ready()
+                await signalled.wait()
+                log.info("worker stops", kind=kind)
 
 
 @contextlib.asynccontextmanager
@@ -111,17 +110,23 @@ async def _opened(settings: Settings) -> AsyncIterator[Services]:
         await redis.aclose()
 
 
-async def _signalled() -> None:
-    """Wait for SIGTERM or SIGINT. Those that come later end the process at once."""
+@contextlib.contextmanager
+def _signals() -> Iterator[asyncio.Event]:
+    """Set an event at the first SIGTERM or SIGINT. Those that come later end the process at once."""
     loop, signalled = asyncio.get_running_loop(), asyncio.Event()
     numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
-        loop.add_signal_handler(number, signalled.set)
-    try:
-        await signalled.wait()
-    finally:
+
+    def stop() -> None:
         for number in numbers:
             loop.remove_signal_handler(number)
+        signalled.set()
+
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield signalled
+    finally:
+        stop()
 
 
 class _Server(uvicorn.Server):
