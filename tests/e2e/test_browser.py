@@ -1,17 +1,16 @@
 """A web page with the newest SDK, in Chromium: what a person's browser does."""
 
 import asyncio
-import functools
-import http.server
 import json
 import shutil
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.async_api import Page, async_playwright
+
+from tests.e2e.pages import serving
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import ProxyTo, Server
@@ -66,30 +65,10 @@ OPEN_SOCKET = """url => new Promise((resolve, reject) => {
 })"""
 
 
-class Files(http.server.BaseHTTPRequestHandler):
-    """Serves the page and the SDK, and nothing else."""
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        body = {"/": PAGE.encode(), "/sdk.js": SDK.read_bytes()}.get(path)
-        self.send_response(200 if body is not None else 404)
-        self.send_header("Content-Type", "text/javascript" if path == "/sdk.js" else "text/html")
-        self.send_header("Content-Length", str(len(body or b"")))
-        self.end_headers()
-        self.wfile.write(body or b"")
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the name is the base class's)
-        pass
-
-
 @pytest.fixture
 def page_url() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
-        threading.Thread(
-            target=functools.partial(server.serve_forever, poll_interval=0.05), daemon=True
-        ).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
+    with serving(PAGE, SDK) as url:
+        yield url
 
 
 @pytest.fixture

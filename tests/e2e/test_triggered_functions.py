@@ -1,12 +1,9 @@
 """Functions in Python and Node, deployed by an SDK and set off by a row: what they write is seen in a browser."""
 
 import asyncio
-import functools
-import http.server
 import io
 import shutil
 import tarfile
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +12,7 @@ import pytest
 from playwright.async_api import Page, async_playwright, expect
 
 from tests.callers import SDK_FOLDER, SERVER, Caller, callers
+from tests.e2e.pages import serving
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Server
@@ -105,30 +103,10 @@ def main(context):
 """
 
 
-class Files(http.server.BaseHTTPRequestHandler):
-    """Serves the page and the SDK, and nothing else."""
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        body = {"/": PAGE.encode(), "/sdk.js": SDK.read_bytes()}.get(path)
-        self.send_response(200 if body is not None else 404)
-        self.send_header("Content-Type", "text/javascript" if path == "/sdk.js" else "text/html")
-        self.send_header("Content-Length", str(len(body or b"")))
-        self.end_headers()
-        self.wfile.write(body or b"")
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the name is the base class's)
-        pass
-
-
 @pytest.fixture
 def page_url() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
-        threading.Thread(
-            target=functools.partial(server.serve_forever, poll_interval=0.05), daemon=True
-        ).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
+    with serving(PAGE, SDK) as url:
+        yield url
 
 
 @pytest.fixture

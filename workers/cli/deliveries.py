@@ -18,7 +18,7 @@ from realtime.settings import Settings
 from workers.cli.context import load_settings, open_stores
 from workers.cli.keys import ProjectOption
 from workers.cli.moments import parse_moment
-from workers.cli.output import CommandError, counted, note, one_line, show, show_table
+from workers.cli.output import CommandError, counted, note, one_line, show, show_list, show_table
 from workers.cli.progress import counting
 from workers.cli.projects import require_project
 from workers.models.deliveries import Delivery, DeliveryDetails, delivery_model
@@ -81,15 +81,7 @@ def list_(
     settings = load_settings()
     selection = _selection(settings, project, webhook, status, event, since, until)
     listed, total = asyncio.run(_list(settings, selection, limit))
-    if as_json:
-        for delivery in listed:
-            show(orjson.dumps(delivery).decode())
-    else:
-        show_table([_line(delivery) for delivery in listed], heading=HEADING)
-        if not listed:
-            note("There are no such deliveries.")
-    if total > len(listed):
-        note(f"{total - len(listed)} more; --limit shows them.")
+    show_list(listed, total, _line, heading=HEADING, what="deliveries", as_json=as_json)
 
 
 @deliveries.command("show")

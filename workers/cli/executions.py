@@ -16,7 +16,7 @@ from realtime.settings import Settings
 from workers.cli.context import load_settings, open_stores
 from workers.cli.keys import ProjectOption
 from workers.cli.moments import parse_moment
-from workers.cli.output import CommandError, note, one_line, show, show_table
+from workers.cli.output import CommandError, one_line, show, show_list, show_table
 from workers.cli.projects import require_project
 from workers.models.functions import Execution, execution_model
 from workers.store.tables import executions as execution_table
@@ -82,15 +82,7 @@ def list_(
         project or settings.dev_project, tuple(function or ()), status, parse_moment(since, datetime.now(UTC))
     )
     listed, total = asyncio.run(_list(settings, selection, limit))
-    if as_json:
-        for execution in listed:
-            show(orjson.dumps(execution).decode())
-    else:
-        show_table([_line(execution) for execution in listed], heading=HEADING)
-        if not listed:
-            note("There are no such executions.")
-    if total > len(listed):
-        note(f"{total - len(listed)} more; --limit shows them.")
+    show_list(listed, total, _line, heading=HEADING, what="executions", as_json=as_json)
 
 
 @executions.command("show")

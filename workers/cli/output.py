@@ -5,10 +5,11 @@ Everything else goes to standard error.
 """
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import httpx
+import orjson
 import pydantic
 import redis.exceptions
 import typer
@@ -49,6 +50,30 @@ def show_table(rows: Sequence[Sequence[str]], *, heading: Sequence[str] = ()) ->
     for row in rows:
         line = _aligned(row, widths)
         show(Text(line[: widths[0]], "bold"), line[widths[0] :])
+
+
+def show_list(
+    listed: Sequence[Any],
+    total: int,
+    line: Callable[[Any], Sequence[str]],
+    *,
+    heading: Sequence[str],
+    what: str,
+    as_json: bool,
+) -> None:
+    """Print the first of ``total`` things as a table, a ``line`` each, or as one JSON object a line.
+
+    Says where people look, on standard error, if there are none, or more; ``what`` is what they are called.
+    """
+    if as_json:
+        for each in listed:
+            show(orjson.dumps(each).decode())
+    else:
+        show_table([line(each) for each in listed], heading=heading)
+        if not listed:
+            note(f"There are no such {what}.")
+    if total > len(listed):
+        note(f"{total - len(listed)} more; --limit shows them.")
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
